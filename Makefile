@@ -1,0 +1,47 @@
+# Two commands matter: `make sweep` and `make test`. Each sets up what it needs.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+export PYTHONHASHSEED ?= 0
+export TOKENIZERS_PARALLELISM ?= false
+
+.PHONY: sweep test test-all check format bench soak ui clean
+
+sweep: $(READY)  ## demo sweep on synthetic data: local Ray, SQLite MLflow, 3-seed result
+	$(BIN)/orchestrator sweep search_spaces/demo.yaml
+
+test test-all bench: export HF_HUB_OFFLINE = 1
+
+test: $(READY) check  ## checks and tests, no network, no GPU
+	$(BIN)/pytest -m "not slow and not bench and not real_data"
+
+test-all: $(READY) check  ## also the slow ones and those on real data ($$SHAPCA_REAL_DATA)
+	$(BIN)/pytest -m "not bench"
+
+check: $(READY)  ## ruff, ruff format, mypy strict, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(READY)  ## speed as ratios against the plain alternative in the same run
+	$(BIN)/pytest -m bench -s tests/benchmarks
+
+ui: $(READY)  ## MLflow UI of the demo sweep on loopback
+	$(BIN)/orchestrator ui
+
+clean:  ## remove the environment; data and results stay
+	rm -rf $(VENV)
+
+# The lock is installed first and alone, so that nothing is resolved anew.
+$(READY): requirements.lock pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	touch $(READY)

@@ -1,0 +1,1 @@
+"""Distributed experiments around shapca: sweeps and studies on Ray, Optuna and MLflow."""

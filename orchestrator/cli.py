@@ -1,0 +1,58 @@
+"""The `orchestrator` command line: mounts the sub-commands and turns bad input into exit code 2.
+
+Exit codes: 0 done, 1 the work failed, 2 bad input (one message, no traceback), 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from shapca.cli import run_application
+
+# Each module holds an `app`; it is imported when its command is asked for, so start-up stays fast.
+COMMANDS = {
+    "sweep": "orchestrator.commands.sweep",
+    "status": "orchestrator.commands.status",
+    "sync": "orchestrator.commands.sync",
+    "ui": "orchestrator.commands.ui",
+}
+
+
+class CommandGroup(TyperGroup):
+    """Sub-commands by name, imported on demand."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Names in the order of a user's work."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The sub-command of that name, or none."""
+        module = COMMANDS.get(cmd_name)
+        if module is None:
+            return None
+        command = typer.main.get_command(importlib.import_module(module).app)
+        command.name = cmd_name
+        return command
+
+
+app = typer.Typer(
+    cls=CommandGroup,
+    help="Sweeps and studies of Shap-CA on Ray, Optuna and MLflow.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.callback()
+def _orchestrator() -> None:
+    """Sweeps and studies of Shap-CA on Ray, Optuna and MLflow."""
+
+
+def main() -> None:
+    """Entry point of the script `orchestrator`."""
+    run_application(app)

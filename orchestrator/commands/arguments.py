@@ -1,0 +1,55 @@
+"""What several commands take: the sweep by file or name, the storage, the tracking store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from orchestrator.space import SweepConfig
+from orchestrator.stores import absolute_uri, is_remote, open_store
+from shapca.errors import InputError
+from shapca.storage import ObjectStore
+
+SpaceOrName = Annotated[
+    str, typer.Argument(metavar="SPACE-OR-NAME", help="The sweep's file (YAML), or its name.")
+]
+Storage = Annotated[
+    str, typer.Option(help="Where cells and records are kept: a folder, or s3://bucket/prefix.")
+]
+TrackingUri = Annotated[
+    str | None,
+    typer.Option(
+        envvar="MLFLOW_TRACKING_URI",
+        show_envvar=True,
+        help="MLflow's store; by default SQLite under the storage.",
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
+
+
+def sweep_name(space_or_name: str) -> str:
+    """The name of a sweep that is given by its file or its name.
+
+    Raises:
+        InputError: a file that is no search space, or a path that does not exist.
+    """
+    path = Path(space_or_name)
+    if path.suffix in (".yaml", ".yml") or path.is_file():
+        return SweepConfig.load(path).name
+    if "/" in space_or_name or not space_or_name:
+        raise InputError(f"{space_or_name!r}: expected a search-space file or the name of a sweep")
+    return space_or_name
+
+
+def existing_storage(storage: str) -> tuple[str, ObjectStore]:
+    """Absolute address and store of a storage that is only looked at, so it must be there.
+
+    Raises:
+        InputError: no such folder.
+    """
+    address = absolute_uri(storage)
+    if not is_remote(address) and not Path(address).is_dir():
+        raise InputError(f"storage {address}: no such folder; name it with --storage")
+    return address, open_store(address)

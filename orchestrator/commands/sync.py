@@ -1,0 +1,62 @@
+"""`orchestrator sync`: make MLflow whole after an outage."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+import typer
+
+from orchestrator.commands.arguments import (
+    AsJson,
+    SpaceOrName,
+    Storage,
+    TrackingUri,
+    existing_storage,
+    sweep_name,
+)
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def sync(
+    sweep: SpaceOrName,
+    storage: Storage = "storage",
+    tracking_uri: TrackingUri = None,
+    as_json: AsJson = False,
+) -> None:
+    """Bring MLflow into line with the storage. Doing it again changes nothing."""
+    from orchestrator.declaration import recall
+    from orchestrator.lease import Lease
+    from orchestrator.publisher import Publisher
+    from orchestrator.tracking import TrackingUnavailableError
+    from orchestrator.tracking_uri import default_tracking_uri, redact
+
+    name = sweep_name(sweep)
+    address, store = existing_storage(storage)
+    recall(store, name)
+    uri = tracking_uri or default_tracking_uri(address)
+    publisher = Publisher(store, name, name, uri)
+    with Lease(store, name):  # a driver at work publishes by itself
+        try:
+            report = publisher.reconcile()
+        except TrackingUnavailableError as error:
+            typer.echo(f"error: MLflow at {redact(uri)} does not answer: {error}", err=True)
+            raise typer.Exit(1) from None
+    if as_json:
+        typer.echo(json.dumps(asdict(report), sort_keys=True))
+    else:
+        parts = [f"{report.num_published} of {report.num_runs} runs brought up to date"]
+        for number, what in (
+            (report.num_epochs, "epochs sent"),
+            (report.num_duplicates, "duplicates removed"),
+            (report.num_ended, "lost runs ended"),
+            (report.num_cut, "values cut to MLflow's limits"),
+        ):
+            parts += [f"{number} {what}"] if number else []
+        typer.echo(f"{name}: {', '.join(parts)} in MLflow at {redact(uri)}")
+        for key, reason in report.refused.items():
+            typer.echo(f"refused: {key}: {reason}", err=True)
+    if report.refused:
+        raise typer.Exit(1)

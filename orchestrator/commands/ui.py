@@ -1,0 +1,109 @@
+"""`orchestrator ui`: the MLflow UI over a sweep's store, on loopback."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from orchestrator.commands.arguments import Storage, TrackingUri
+from shapca.errors import InputError
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+FIRST_PORT = 5000
+NUM_PORTS = 50
+START_SECONDS = 120.0
+STOP_SECONDS = 10.0
+
+
+@app.command()
+def ui(
+    storage: Storage = "storage",
+    tracking_uri: TrackingUri = None,
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Port [default: the first free from 5000].")
+    ] = None,
+) -> None:
+    """Open the MLflow UI on 127.0.0.1 until Ctrl-C."""
+    from orchestrator.stores import absolute_uri
+    from orchestrator.tracking_uri import check_uri, default_tracking_uri, redact, server_command
+
+    uri = check_uri(tracking_uri or default_tracking_uri(absolute_uri(storage)))
+    if uri.startswith(("http://", "https://")):
+        typer.echo(f"{redact(uri)} is an MLflow server: open it in a browser")
+        return
+    if uri.startswith("sqlite:") and not Path(uri.removeprefix("sqlite:///")).is_file():
+        raise InputError(
+            f"{uri}: no such database; nothing was tracked there yet (orchestrator sweep FILE), or "
+            "another --storage has it"
+        )
+    command, environment = server_command(uri, chosen := _free_port(port))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the server must not outlive us
+    with tempfile.TemporaryFile() as log:
+        server = subprocess.Popen(
+            command,
+            env={**os.environ, **environment},
+            stdout=subprocess.DEVNULL,
+            stderr=log,
+            start_new_session=True,  # Ctrl-C reaches us alone, and we end it with all its workers
+        )
+        try:
+            if _is_up(server, chosen):
+                typer.echo(
+                    f"MLflow UI: http://127.0.0.1:{chosen} over {redact(uri)} (Ctrl-C stops it)"
+                )
+                server.wait()
+        except KeyboardInterrupt:
+            typer.echo("stopped")
+            return
+        finally:
+            _stop(server)
+        log.seek(0)
+        said = log.read().decode(errors="replace").strip().splitlines()[-5:]
+    typer.echo(redact("\n".join(["error: the MLflow server has ended", *said])), err=True)
+    raise typer.Exit(1)
+
+
+def _free_port(asked: int | None) -> int:
+    ports = range(FIRST_PORT, FIRST_PORT + NUM_PORTS) if asked is None else [asked]
+    for port in ports:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    shown = f"{FIRST_PORT} to {FIRST_PORT + NUM_PORTS - 1}" if asked is None else str(asked)
+    raise InputError(f"--port {shown}: taken; give another one")
+
+
+def _is_up(server: subprocess.Popen[bytes], port: int) -> bool:
+    """Wait until the server answers; false where it ended instead, or took too long."""
+    deadline = time.monotonic() + START_SECONDS
+    while server.poll() is None and time.monotonic() < deadline:
+        with contextlib.suppress(urllib.error.URLError, OSError):
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2):
+                return True
+        time.sleep(0.2)
+    return False
+
+
+def _stop(server: subprocess.Popen[bytes]) -> None:
+    """End the server and its workers."""
+    for number, patience in ((signal.SIGTERM, STOP_SECONDS), (signal.SIGKILL, None)):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(server.pid, number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            server.wait(patience)

@@ -1,0 +1,268 @@
+"""The driver's brain: which cell next, what a report means, when to stop. It knows nothing of Ray.
+
+An executor (`runner`) asks `next()` for work, hands over what trials report, and says when a trial
+is gone. Cells found finished in the store are settled here, without a trial.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from orchestrator.budget import Budget
+from orchestrator.cell_run import Report
+from orchestrator.cells import CellStore
+from orchestrator.documents import Documents
+from orchestrator.events import Ended, Proposed
+from orchestrator.history import History
+from orchestrator.lease import holder_of
+from orchestrator.protocol import Signal
+from orchestrator.retention import Retention
+from orchestrator.reuse import Reuse, StalePolicy
+from orchestrator.space import SweepConfig
+from orchestrator.standings import Verdict
+
+CLAIM_POLL_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """Work for a trial.
+
+    Attributes:
+        number: The proposal.
+        cell: Key of its cell.
+        test: Whether its test score is wanted.
+    """
+
+    number: int
+    cell: str
+    test: bool
+
+
+@dataclass
+class Running:
+    """A trial at work.
+
+    Attributes:
+        event: Its proposal.
+        epochs: Epochs that it trains at most.
+        report: What it said last.
+        pruned: It was told to stop as too weak.
+        began: When it was given to a trial, on the monotonic clock.
+    """
+
+    event: Proposed
+    epochs: int
+    report: Report | None = None
+    pruned: bool = False
+    began: float = field(default_factory=time.monotonic)
+
+
+class Conductor:
+    """Conducts one sweep.
+
+    Args:
+        history: The sweep's record.
+        cells: The store.
+        code: Fingerprint of the present training code.
+        stale: What to do with cells of other code.
+        on_change: Told the keys of run documents that are new or have new epochs.
+        clock: Gives the Unix time.
+
+    Attributes:
+        running: Trials at work, by number.
+        halted: Why the sweep stops before its end, if it does.
+        message: What it waits for, if anything.
+    """
+
+    def __init__(
+        self,
+        history: History,
+        cells: CellStore,
+        *,
+        code: str,
+        stale: StalePolicy = "refuse",
+        on_change: Callable[[str], None] = lambda key: None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.history = history
+        self.running: dict[int, Running] = {}
+        self.halted: str | None = None
+        self.message: str | None = None
+        self._sweep: SweepConfig = history.sweep
+        self._cells = cells
+        self._reuse = Reuse(history, cells, code=code, stale=stale, clock=clock)
+        self._budget = Budget(history, clock)
+        self._clock = clock
+        self._on_change = on_change
+        self.documents = Documents(cells, self._sweep, history.protocol, history.keys, on_change)
+        self._retention = Retention(cells, self._sweep, history.protocol, history.keys)
+        self._waiting = [p.number for p in history.protocol.unfinished()]
+        self._claim_checked = 0.0
+
+    # What next ------------------------------------------------------------------------------
+
+    def next(self) -> Assignment | Signal:
+        """Work for a trial, or whether to wait or to stop.
+
+        Raises:
+            StaleCellsError: a cell of other code would be mixed in.
+        """
+        while True:
+            if self._over_budget():
+                return Signal.WAIT if self.running else Signal.DONE
+            event = self._waiting_event() or self.history.propose()
+            if isinstance(event, Signal):
+                return event
+            if event.number not in self._waiting:
+                self._waiting.insert(0, event.number)
+            if self._is_held_up(event):
+                return Signal.WAIT
+            self._waiting.remove(event.number)
+            if (end := self._reuse.known_end(event)) is not None:
+                self._begin(event)
+                self._end(event, end)
+            else:
+                return self._assign(event)
+
+    def _waiting_event(self) -> Proposed | None:
+        return self.history.proposed[self._waiting[0]] if self._waiting else None
+
+    def _is_held_up(self, event: Proposed) -> bool:
+        """Whether somebody works on the very cell: a trial of ours, or another sweep."""
+        if any(running.event.cell == event.cell for running in self.running.values()):
+            return True
+        if self._cells.status(event.cell) in ("finished", "diverged"):
+            return False
+        now = time.monotonic()
+        if now - self._claim_checked < CLAIM_POLL_SECONDS and self.message is not None:
+            return True
+        self._cells.register(self.history.cell(event.values, event.seed))
+        other = self._cells.claim(event.cell, self._sweep.name)
+        if other == self._sweep.name:
+            self.message = None
+            return False
+        if holder_of(self._cells.store, other) is None:  # its driver is gone
+            self._cells.release(event.cell)
+            self._cells.claim(event.cell, self._sweep.name)
+            self.message = None
+            return False
+        self._claim_checked = now
+        self.message = f"waiting for cell {event.cell}, which sweep {other} trains"
+        return True
+
+    def _assign(self, event: Proposed) -> Assignment:
+        self._cells.reopen(event.cell)
+        self._reuse.refuses(event.cell, self._cells.codes(event.cell))
+        self._cells.clear_orphans(event.cell)
+        config = self._sweep.resolve(event.values)
+        self.running[event.number] = Running(event, config.optimisation.epochs)
+        self._begin(event)
+        return Assignment(event.number, event.cell, event.test)
+
+    def _begin(self, event: Proposed) -> None:
+        self.documents.cell_started(event, self.history.cell(event.values, event.seed))
+
+    # What trials say ------------------------------------------------------------------------
+
+    def report(self, number: int, report: Report) -> bool:
+        """Take note of what a trial says; whether to stop it."""
+        running = self.running[number]
+        running.report = report
+        self._on_change(self.documents.key_of(running.event))
+        if running.event.phase == "search" and report.value is not None:
+            is_weak = self._reuse.pruner.observe(number, report.epoch, report.value)
+            running.pruned = is_weak and not report.complete
+        return running.pruned or self._over_time()
+
+    def complete(self, number: int, report: Report | None = None, error: bool = False) -> None:
+        """Take note that a trial is gone.
+
+        Args:
+            number: Its proposal.
+            report: What it said last, if that was not told before.
+            error: Its process was lost again and again.
+        """
+        running = self.running.pop(number)
+        last = report or running.report
+        if running.pruned:
+            end = self._ended(running, "pruned", last)
+        elif last is not None and last.state != "running":
+            end = self._ended(running, last.state, last, last.reason)
+        elif error:
+            end = self._ended(running, "failed", last, self._loss(running.event.cell))
+        else:
+            self._cells.release(running.event.cell)
+            self._waiting.append(number)
+            reason = self.halted or "stopped"
+            self.documents.cell_interrupted(running.event, self._clock(), reason)
+            return
+        self._end(running.event, end)
+
+    def lost_for_memory(self, number: int) -> None:
+        """Take note that the machine ran out of memory: trying again would only repeat it."""
+        self._cells.settle(
+            self.running[number].event.cell,
+            "failed",
+            {
+                "reason": "the machine ran out of memory and its process was killed; lower "
+                "optimisation.batch_size, resources.max_concurrent or runtime.num_workers",
+                "sweep": self._sweep.name,
+            },
+        )
+
+    def interrupt(self, reason: str) -> None:
+        """Give every running trial's document a final status; they go on another time."""
+        for number in sorted(self.running):
+            running = self.running.pop(number)
+            self._cells.release(running.event.cell)
+            self.documents.cell_interrupted(running.event, self._clock(), reason)
+
+    def _loss(self, key: str) -> str:
+        summary = self._cells.summary(key)
+        if summary is not None and summary["status"] == "failed":
+            return str(summary["reason"])
+        reason = "its process was lost four times"
+        self._cells.settle(key, "failed", {"reason": reason, "sweep": self._sweep.name})
+        return reason
+
+    def _ended(
+        self, running: Running, status: Verdict, last: Report | None, reason: str | None = None
+    ) -> Ended:
+        end = Ended(running.event.number, status, self._clock(), reason=reason)
+        codes = sorted(self._cells.codes(running.event.cell))
+        if last is None:
+            return replace(end, codes=codes)
+        return replace(
+            end,
+            epoch=last.epoch,
+            value=last.value,
+            best_epoch=last.best_epoch,
+            trained=last.trained,
+            seconds=last.seconds,
+            codes=codes,
+        )
+
+    def _end(self, event: Proposed, end: Ended) -> None:
+        if event.phase == "search":
+            self._reuse.pruner.end(event.number)
+        self.history.end(end, lambda: self._settle(event, end))
+
+    def _settle(self, event: Proposed, end: Ended) -> None:
+        self.documents.cell_ended(event, end)
+        self._retention.apply()
+        self._cells.release(event.cell)
+
+    def _over_budget(self) -> bool:
+        """Whether no further cell may start; `halted` says why."""
+        self.halted = self.halted or self._budget.cells_are_up(len(self.running))
+        return self._over_time() or self.halted is not None
+
+    def _over_time(self) -> bool:
+        """Whether running trials must stop, too."""
+        reports = [running.report for running in self.running.values()]
+        reason = self._budget.time_is_up(report.seconds for report in reports if report)
+        self.halted = self.halted or reason
+        return reason is not None

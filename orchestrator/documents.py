@@ -1,0 +1,248 @@
+"""What a sweep says of its runs: one document per cell, per averaged configuration, and its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from statistics import fmean, stdev
+from typing import Any
+
+from orchestrator.cell_run import SELECTION
+from orchestrator.cells import Cell, CellStore
+from orchestrator.events import Ended, Proposed
+from orchestrator.naming import describe
+from orchestrator.protocol import Protocol
+from orchestrator.records import RunDocument, RunStatus, write_run
+from orchestrator.space import SweepConfig
+from orchestrator.standings import Phase, Standing
+from shapca.provenance import git_commit
+
+PARENT = "sweep"
+STATUS: dict[str, RunStatus] = {
+    "finished": "finished",
+    "pruned": "killed",
+    "diverged": "failed",
+    "failed": "failed",
+}
+
+
+class Documents:
+    """Writes the run documents of one sweep.
+
+    Args:
+        cells: The storage.
+        sweep: The sweep's file.
+        protocol: What has happened.
+        keys: Cell of each proposal, by its number.
+        on_change: Told the key of every document written.
+    """
+
+    def __init__(
+        self,
+        cells: CellStore,
+        sweep: SweepConfig,
+        protocol: Protocol,
+        keys: Mapping[int, str],
+        on_change: Callable[[str], None],
+    ) -> None:
+        self._cells = cells
+        self._sweep = sweep
+        self._protocol = protocol
+        self._keys = keys
+        self._on_change = on_change
+        self._written: dict[str, RunDocument] = {}
+        self._common = {"sweep": sweep.name}
+        if (commit := git_commit()) is not None:
+            self._common["git_commit"] = commit
+
+    def sweep_started(self, at: float) -> None:
+        """The sweep's own run, above all others."""
+        self._write(
+            RunDocument(
+                key=PARENT,
+                kind="sweep",
+                name=self._sweep.name,
+                status="running",
+                started_at=at,
+                tags=self._common,
+                params=flatten(self._sweep.model_dump(mode="json", exclude={"runtime"})),
+            )
+        )
+
+    def sweep_ended(self, status: RunStatus, at: float, note: str) -> None:
+        """How the sweep's own run ended, with the figures of its winner."""
+        winner = self._protocol.confirmation() or self._protocol.winner()
+        metrics = {} if winner is None else self._averages(winner)
+        self._write(
+            replace(self._written[PARENT], status=status, ended_at=at, metrics=metrics, note=note)
+        )
+
+    def cell_started(self, event: Proposed, cell: Cell) -> None:
+        """A cell is at work, or is about to be."""
+        config = cell.config
+        phase = self._shown_phase(event.phase)
+        self._write(
+            RunDocument(
+                key=self.key_of(event),
+                kind="cell",
+                name=f"{describe(event.values)} · seed {event.seed}",
+                status="running",
+                started_at=event.at,
+                parent=self._parent_of(event),
+                cell=event.cell,
+                tags={
+                    **self._common,
+                    "phase": phase,
+                    "cell": event.cell,
+                    "configuration": event.configuration,
+                    "dataset": config.data.dataset,
+                    "seed": str(event.seed),
+                },
+                params={**flatten(config.model_dump(mode="json")), "seed": str(event.seed)},
+            )
+        )
+
+    def cell_ended(self, event: Proposed, end: Ended) -> None:
+        """A cell's run has its final status; averages that it enters are brought up to date."""
+        document = self._written[self.key_of(event)]
+        tags = dict(document.tags)
+        if end.status == "pruned":
+            tags["pruned_at"] = str(end.epoch)
+        elif end.status != "finished":
+            tags |= {"error": end.reason or end.status, "verdict": end.status}
+        trained_by = (self._cells.summary(event.cell) or {}).get("sweep")
+        if trained_by not in (None, self._sweep.name):
+            tags["reused_from"] = str(trained_by)
+        self._write(
+            replace(
+                document,
+                status=STATUS[end.status],
+                ended_at=end.at,
+                last_epoch=end.epoch if end.status == "pruned" else None,
+                tags=tags,
+                metrics=self._final_metrics(event, end),
+                artifacts=self._artifacts(event) if end.status == "finished" else {},
+            )
+        )
+        if event.phase != "search":
+            self._write_average(event, end.at)
+
+    def cell_interrupted(self, event: Proposed, at: float, reason: str) -> None:
+        """A cell's run stops for now; it goes on when the sweep is taken up again."""
+        document = self._written[self.key_of(event)]
+        tags = {**document.tags, "interrupted": reason}
+        self._write(replace(document, status="killed", ended_at=at, tags=tags))
+
+    def _write_average(self, event: Proposed, at: float) -> None:
+        phase = self._shown_phase(event.phase)
+        phases: tuple[Phase, ...]
+        if phase == "shortlist":
+            phases, wanted = ("search", "shortlist"), len(self._sweep.protocol.shortlist_seeds) + 1
+        elif phase == "replicate":
+            phases, wanted = ("replicate",), len(self._sweep.protocol.seeds)
+        else:
+            phases, wanted = ("confirm",), len(self._sweep.protocol.confirm_seeds)
+        for standing in self._protocol.standings(*phases):
+            if standing.configuration == event.configuration:
+                break
+        else:
+            return
+        is_complete = len(standing.numbers) >= wanted
+        missing = ", ".join(f"{seed}: {why}" for seed, why in sorted(standing.missing.items()))
+        self._write(
+            RunDocument(
+                key=f"{'shortlist' if phase == 'shortlist' else 'configuration'}-"
+                f"{event.configuration}",
+                kind="configuration",
+                name=f"{describe(event.values)} · mean of {len(standing.scores)} seeds",
+                status=("failed" if missing else "finished") if is_complete else "running",
+                started_at=event.at,
+                parent=PARENT,
+                tags={
+                    **self._common,
+                    "phase": phase,
+                    "configuration": event.configuration,
+                    "seeds": " ".join(map(str, sorted(standing.scores))),
+                    **({"missing_seeds": missing} if missing else {}),
+                },
+                params=flatten(self._sweep.resolve(event.values).model_dump(mode="json")),
+                metrics=self._averages(standing),
+                ended_at=at if is_complete else None,
+            )
+        )
+
+    def _averages(self, standing: Standing) -> dict[str, float]:
+        """Mean and sample standard deviation over the seeds that finished."""
+        metrics = {"num_seeds": float(len(standing.scores))}
+        if standing.mean is not None:
+            metrics["val/f1_mean"] = standing.mean
+        if standing.std is not None:
+            metrics["val/f1_std"] = standing.std
+        keys = [self._keys[standing.numbers[seed]] for seed in sorted(standing.scores)]
+        return metrics | test_averages(self._cells, keys)
+
+    def _final_metrics(self, event: Proposed, end: Ended) -> dict[str, float]:
+        if end.status == "pruned":
+            return {} if end.value is None else {SELECTION: end.value}
+        best: dict[str, float] = (self._cells.result(event.cell) or {}).get("best_metrics", {})
+        metrics = {name: value for name, value in best.items() if name.startswith("val/")}
+        if end.best_epoch is not None:
+            metrics["best_epoch"] = float(end.best_epoch)
+        return metrics | test_metrics(self._cells, event.cell)
+
+    def _artifacts(self, event: Proposed) -> dict[str, str]:
+        names = [f"cells/{event.cell}/evaluations/{part}.json" for part in ("valid", "test")]
+        return {
+            "/".join(name.split("/")[2:]): name
+            for name in names
+            if self._cells.store.get(name) is not None
+        }
+
+    def _shown_phase(self, phase: Phase) -> Phase:
+        """Replicated cells that are tested at the end stay the runs that they were."""
+        return "replicate" if self._sweep.protocol.kind == "replicate" else phase
+
+    def key_of(self, event: Proposed) -> str:
+        """Key of the document of a cell's run."""
+        return f"{self._shown_phase(event.phase)}-{event.cell}"
+
+    def _parent_of(self, event: Proposed) -> str:
+        if self._shown_phase(event.phase) in ("confirm", "replicate"):
+            return f"configuration-{event.configuration}"
+        return PARENT
+
+    def _write(self, document: RunDocument) -> None:
+        self._written[document.key] = document
+        write_run(self._cells.store, self._sweep.name, document)
+        self._on_change(document.key)
+
+
+def test_metrics(cells: CellStore, key: str) -> dict[str, float]:
+    """Test scores of a cell, `test/f1` …; empty where it was not tested."""
+    evaluation = cells.evaluation(key, "test") or {"metrics": {}}
+    return {f"test/{name}": value for name, value in evaluation["metrics"].items()}
+
+
+def test_averages(cells: CellStore, keys: Sequence[str]) -> dict[str, float]:
+    """`test/…_mean` and `test/…_std` (n - 1) over the cells; empty unless all were tested."""
+    scores = [test_metrics(cells, key) for key in keys]
+    if not scores or not all(scores):
+        return {}
+    averages = {}
+    for name in scores[0]:
+        values = [score[name] for score in scores if name in score]
+        averages[f"{name}_mean"] = fmean(values)
+        if len(values) > 1:
+            averages[f"{name}_std"] = stdev(values)
+    return averages
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """A tree's leaves by dotted key, as text."""
+    flat: dict[str, str] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = str(value)
+    return flat

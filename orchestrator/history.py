@@ -1,0 +1,174 @@
+"""A sweep's record and what follows from it: protocol, cells, budgets used, staleness.
+
+Every change goes through here: it enters the protocol and the record together, so that both can be
+made again from the record alone.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from orchestrator.cells import Cell, CellStore
+from orchestrator.events import Ended, EventLog, Opened, Proposed, Reopened, Restarted
+from orchestrator.identity import CellFactory
+from orchestrator.protocol import Protocol, Signal
+from orchestrator.search import build_sampler
+from orchestrator.space import SweepConfig, Values
+from orchestrator.standings import Proposal
+
+
+class History:
+    """What has happened in a sweep.
+
+    Args:
+        sweep: The sweep's file.
+        log: Its record.
+        factory: Makes cells of settings.
+        clock: Gives the Unix time.
+
+    Attributes:
+        protocol: What comes next and what follows.
+        proposed: Proposals with their cells, by number.
+        ended: How they ended, by number.
+        keys: Cell of each proposal.
+    """
+
+    def __init__(
+        self,
+        sweep: SweepConfig,
+        log: EventLog,
+        factory: CellFactory,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.sweep = sweep
+        self.log = log
+        self._factory = factory
+        self._clock = clock
+        self._replay()
+
+    def _replay(self) -> None:
+        sweep = self.sweep
+        self.protocol = Protocol(
+            sweep.protocol,
+            build_sampler(sweep).ask,
+            lambda values: self.cell(values, 0).configuration,
+            limit=len(sweep.grid()) if sweep.protocol.sampler == "grid" else None,
+            target=sweep.budget.target,
+        )
+        self.proposed: dict[int, Proposed] = {}
+        self.ended: dict[int, Ended] = {}
+        self.keys: dict[int, str] = {}
+        for event in self.log.current():
+            if isinstance(event, Proposed):
+                self._take_proposed(event)
+            elif isinstance(event, Ended):
+                self._take_ended(event)
+            elif isinstance(event, Reopened):
+                self.protocol.reopened(event.number)
+                self.ended.pop(event.number)
+
+    def _take_proposed(self, event: Proposed) -> None:
+        # A record is sorted by key; settings are shown in the order of the space.
+        values = {key: event.values[key] for key in self.sweep.space}
+        event = replace(event, values=values)
+        self.protocol.proposed(event.proposal)
+        self.proposed[event.number] = event
+        self.keys[event.number] = event.cell
+
+    def _take_ended(self, event: Ended) -> None:
+        self.protocol.ended(event.number, event.outcome)
+        self.ended[event.number] = event
+
+    def cell(self, values: Values, seed: int) -> Cell:
+        """The cell of a setting and a seed."""
+        return self._factory.cell(self.sweep.resolve(values), seed)
+
+    def propose(self) -> Proposed | Signal:
+        """Ask the protocol for the next cell and record it."""
+        following = self.protocol.propose()
+        if isinstance(following, Signal):
+            return following
+        event = self._event(following)
+        self.log.append(event)
+        self._take_proposed(event)
+        return self.proposed[event.number]
+
+    def _event(self, proposal: Proposal) -> Proposed:
+        return Proposed(
+            number=proposal.number,
+            phase=proposal.phase,
+            entry=proposal.entry,
+            values=dict(proposal.values),
+            seed=proposal.seed,
+            configuration=proposal.configuration,
+            cell=self.cell(proposal.values, proposal.seed).key,
+            test=proposal.test,
+            at=self._clock(),
+        )
+
+    def end(self, event: Ended, before_recording: Callable[[], None]) -> None:
+        """Record how a proposal ended.
+
+        Args:
+            event: How.
+            before_recording: What must be in the store by then. A driver that dies in between
+                does it again, since the record does not have the end yet.
+        """
+        self._take_ended(event)
+        before_recording()
+        self.log.append(event)
+
+    def open(self, driver: str, code: str) -> None:
+        """Record that a driver took the sweep up."""
+        self.log.append(Opened(self._clock(), driver, code))
+
+    def retry_failed(self, cells: CellStore) -> int:
+        """Record that failed cells are tried again; how many."""
+        failed = [number for number, end in self.ended.items() if end.status == "failed"]
+        for number in failed:
+            cells.reopen(self.keys[number])
+            self.log.append(Reopened(number, self._clock()))
+            self.protocol.reopened(number)
+            del self.ended[number]
+        return len(failed)
+
+    def stale(self, code: str) -> list[str]:
+        """Cells whose recorded results come from other code than the present one."""
+        return sorted(
+            {
+                self.keys[number]
+                for number, end in self.ended.items()
+                if any(used != code for used in end.codes)
+            }
+        )
+
+    def restart(self, cells: CellStore, stale: list[str]) -> None:
+        """Begin the record anew, without the stale cells' results."""
+        for key in stale:
+            cells.reset(key)
+        self.log.append(Restarted(self._clock(), f"{len(stale)} cells of older code"))
+        self._replay()
+
+    def wall_seconds(self) -> float:
+        """Time that drivers have spent on the sweep before the present one took it up."""
+        total, began, last = 0.0, None, 0.0
+        for event in self.log.events:
+            if isinstance(event, Opened):
+                total += 0.0 if began is None else last - began
+                began = event.at
+            last = event.at
+        return total + (0.0 if began is None else last - began)
+
+    def cells_trained(self) -> int:
+        """Cells of which this sweep trained at least an epoch."""
+        return len({self.keys[n] for n, end in self.ended.items() if end.trained > 0})
+
+    def trial_seconds(self) -> float:
+        """Time that ended trials occupied their resources."""
+        return sum(end.seconds for end in self.ended.values())
+
+    def is_complete(self) -> bool:
+        """Whether nothing is left to do."""
+        return not self.protocol.unfinished() and self.protocol.propose() is Signal.DONE

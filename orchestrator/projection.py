@@ -1,0 +1,362 @@
+"""MLflow as a projection of the store: run documents and epoch records become runs and metrics.
+
+Every step may be repeated: a run is found again by its tags, a metric is identified by its time,
+step and value, and a journal beside the documents says what MLflow already has. So a publisher
+that is killed anywhere, or two at once, leave nothing double and nothing behind.
+
+Layout: sweeps/<sweep>/published/storage.json              who we are in MLflow
+        sweeps/<sweep>/published/<hash of URI>/<run>.json  journal of one run
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from orchestrator.cells import CellStore
+from orchestrator.journal import Entry, Journal, Plan, digest, document_digest
+from orchestrator.records import RunDocument, RunStatus, read_runs
+from orchestrator.tracking import (
+    NAME,
+    NOTE,
+    PARENT,
+    RUN_KEY,
+    STORAGE,
+    MetricPoint,
+    RunState,
+    TrackedRun,
+    Tracking,
+    TrackingRefusedError,
+    cut_param,
+)
+from orchestrator.tracking_uri import check_uri, default_artifacts, redact
+from shapca.storage import FolderStore, ObjectStore, read_json, to_json
+
+STATES: dict[RunStatus, RunState] = {
+    "running": "RUNNING",
+    "finished": "FINISHED",
+    "killed": "KILLED",
+    "failed": "FAILED",
+}
+_ORDER = {"sweep": 0, "configuration": 1, "cell": 2}
+
+
+class Projection:
+    """Brings the runs of one sweep into one MLflow experiment.
+
+    Args:
+        store: the storage.
+        sweep: name of the sweep.
+        experiment: name of the MLflow experiment.
+        uri: where MLflow keeps its runs.
+        artifacts: where a new experiment keeps its artifacts; none: beside a SQLite database, in
+            the storage folder, or where the tracking server wants them.
+
+    Raises:
+        InputError: the URI is of no use.
+    """
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        sweep: str,
+        experiment: str,
+        uri: str,
+        *,
+        artifacts: str | None = None,
+    ) -> None:
+        self.uri = check_uri(uri)
+        folder = store.root if isinstance(store, FolderStore) else None
+        self._artifacts = artifacts or default_artifacts(self.uri, folder)
+        self._store = store
+        self._cells = CellStore(store)
+        self._sweep = sweep
+        self._experiment = experiment
+        self._folder = f"sweeps/{sweep}/published"
+        self._journal = Journal(store, f"{self._folder}/{digest(redact(self.uri))[:12]}")
+        self._tracking: Tracking | None = None
+        self._experiment_id = ""
+        self._storage = ""
+        self._index: dict[str, TrackedRun] | None = None
+
+    @property
+    def metric_calls(self) -> int:
+        """Calls so far that carried metrics."""
+        return 0 if self._tracking is None else self._tracking.metric_calls
+
+    @property
+    def num_cut(self) -> int:
+        """Values so far that were longer than MLflow keeps, and were cut."""
+        return 0 if self._tracking is None else self._tracking.num_cut
+
+    def identity(self) -> str:
+        """What tells this storage's runs from another's in the same experiment, drawn once."""
+        name = f"{self._folder}/storage.json"
+        self._store.put_new(name, to_json({"id": uuid.uuid4().hex}))
+        return str((read_json(self._store, name) or {})["id"])
+
+    def documents(self) -> list[RunDocument]:
+        """All run documents, parents before their children."""
+        return sorted(
+            read_runs(self._store, self._sweep).values(),
+            key=lambda document: (_ORDER[document.kind], document.started_at, document.key),
+        )
+
+    def document(self, key: str) -> RunDocument | None:
+        """One run document."""
+        record = read_json(self._store, f"sweeps/{self._sweep}/runs/{key}.json")
+        return None if record is None else RunDocument(**record)
+
+    def plan(self, document: RunDocument) -> Plan:
+        """What MLflow lacks of a run; MLflow is not asked."""
+        entry = self._journal.entry(document.key)
+        above = None if document.parent is None else self._journal.entry(document.parent)
+        parent = None if above is None else above.run_id
+        is_changed = (
+            entry is None or entry.document != document_digest(document) or entry.parent != parent
+        )
+        records: list[dict[str, Any]] = []
+        outdated = None
+        if document.cell is not None and (is_changed or document.status == "running"):
+            if entry is None or not entry.epochs:
+                records = self._cells.epochs(document.cell)
+            else:
+                found = self._cells.epochs(document.cell, entry.epochs)
+                last, records = (found[0] if found else None), found[1:]
+                is_beyond = entry.epochs > (document.last_epoch or entry.epochs)
+                if is_beyond or last is None or last["finished_at"] != entry.last_epoch_at:
+                    # Begun anew since, or pruned earlier than shown: values cannot be taken back.
+                    outdated, entry = entry.run_id, None
+                    records = self._cells.epochs(document.cell)
+            if document.last_epoch is not None:
+                records = [r for r in records if r["epoch"] <= document.last_epoch]
+        return Plan(
+            document,
+            entry,
+            outdated,
+            parent,
+            is_orphan=document.parent is not None and above is None,
+            records=tuple(records),
+            is_changed=is_changed or entry is None,
+            has_figures=document.status != "running"
+            and bool(document.metrics)
+            and (entry is None or entry.figures != digest(dict(document.metrics))),
+        )
+
+    def publish(self, plan: Plan, *, metrics: bool = True) -> None:
+        """Send what a plan says.
+
+        Args:
+            plan: what the run lacks.
+            metrics: send epochs and final figures too. A run that has ended needs them before its
+                state may be set.
+
+        Raises:
+            TrackingUnavailableError: MLflow does not answer; what was sent may be sent again.
+            TrackingRefusedError: MLflow refuses this run.
+        """
+        document, tracking = plan.document, self._connect()
+        if plan.is_orphan:
+            raise TrackingRefusedError(
+                f"run {document.key}: its parent {document.parent} has no document"
+            )
+        metrics = metrics or plan.is_terminal
+        entry, is_new = plan.entry, False
+        if plan.outdated is not None:
+            self._delete(document.key, plan.outdated)
+        if entry is None:
+            run_id, is_new = self._ensure_run(document, plan.parent)
+            entry = Entry(run_id)
+        points: list[MetricPoint] = []
+        if metrics:
+            points = _epoch_points(plan.records)
+            if plan.records:
+                last = plan.records[-1]
+                entry = replace(entry, epochs=last["epoch"], last_epoch_at=last["finished_at"])
+            if plan.has_figures:
+                points += self._figures(document, entry.epochs)
+                entry = replace(entry, figures=digest(dict(document.metrics)))
+        params: Mapping[str, str] = {}
+        tags: dict[str, str] = {}
+        if plan.is_changed:
+            params, changed = self._new_params(document, entry, is_new=is_new)
+            tags = changed if is_new else {**_tags(document, plan.parent), **changed}
+        tracking.log(entry.run_id, points, params, tags)
+        if plan.is_changed:
+            for key in set(entry.tags) - set(document.tags):
+                tracking.delete_tag(entry.run_id, key)
+            entry = replace(entry, artifacts=self._publish_artifacts(document, entry))
+            if document.kind == "sweep" and document.note:
+                tracking.describe_experiment(self._experiment_id, document.note)
+            if plan.is_terminal or not is_new:  # a new run is RUNNING already
+                tracking.set_status(entry.run_id, STATES[document.status], document.ended_at)
+            entry = replace(
+                entry,
+                parent=plan.parent,
+                document=document_digest(document),
+                params=digest(dict(document.params)),
+                tags=tuple(sorted(document.tags)),
+            )
+        self._journal.write(document.key, entry)
+
+    def audit(self) -> tuple[int, int]:
+        """Compare MLflow's runs with the journal, so that `plan` knows what MLflow lost.
+
+        Duplicates (a creation whose answer was lost) go to MLflow's bin, runs without a document
+        that still run are ended, and the journals of runs that are gone or in another state than
+        they should be are forgotten.
+
+        Returns:
+            Duplicates removed; runs without a document ended.
+        """
+        tracking = self._connect()
+        runs, num_duplicates = self._load_index()
+        documents = {document.key: document for document in self.documents()}
+        num_ended = 0
+        for key, run in runs.items():
+            if key not in documents and run.status == "RUNNING":
+                tracking.log(run.run_id, tags={"orphaned": "true"})
+                tracking.set_status(run.run_id, "KILLED")
+                num_ended += 1
+        for key, document in documents.items():
+            entry = self._journal.entry(key)
+            if entry is None:
+                continue
+            run_or_none = runs.get(key)
+            if run_or_none is None or run_or_none.run_id != entry.run_id:
+                self._journal.forget(key)
+            elif run_or_none.status != STATES[document.status]:
+                self._journal.write(key, replace(entry, document=None, parent=None))
+            elif run_or_none.parent != entry.parent:
+                self._journal.write(key, replace(entry, parent=None, document=None))
+        return num_duplicates, num_ended
+
+    def forget(self, key: str) -> None:
+        """Take a run's journal away: it is looked for in MLflow, or made, and sent whole."""
+        self._journal.forget(key)
+        self._index = None
+
+    def disconnect(self) -> None:
+        """Take nothing for granted after an error: a creation may or may not have happened."""
+        self._index = None
+
+    def _connect(self) -> Tracking:
+        if self._tracking is None:
+            tracking = Tracking(self.uri)
+            self._experiment_id = tracking.experiment(self._experiment, self._artifacts)
+            self._storage = self.identity()
+            self._tracking = tracking
+        return self._tracking
+
+    def _load_index(self) -> tuple[dict[str, TrackedRun], int]:
+        tracking = self._connect()
+        found: dict[str, list[TrackedRun]] = {}
+        for run in tracking.runs(self._experiment_id, self._storage):
+            found.setdefault(run.key, []).append(run)
+        self._index = {}
+        num_duplicates = 0
+        for key, runs in found.items():
+            entry = self._journal.entry(key) if len(runs) > 1 else None
+            kept = min(
+                runs,
+                key=lambda run: (
+                    entry is None or run.run_id != entry.run_id,
+                    run.started_at,
+                    run.run_id,
+                ),
+            )
+            self._index[key] = kept
+            for run in runs:
+                if run is not kept:
+                    tracking.delete_run(run.run_id)
+                    num_duplicates += 1
+            if len(runs) > 1:
+                # What the journal says was sent may have gone to the run just removed.
+                self._journal.forget(key)
+        return self._index, num_duplicates
+
+    def _ensure_run(self, document: RunDocument, parent: str | None) -> tuple[str, bool]:
+        """Id of the document's run, and whether it was just created."""
+        index = self._load_index()[0] if self._index is None else self._index
+        if (run := index.get(document.key)) is not None:
+            return run.run_id, False
+        run_id = self._connect().create_run(
+            self._experiment_id,
+            document.name,
+            {**_tags(document, parent), RUN_KEY: document.key, STORAGE: self._storage},
+            document.started_at,
+        )
+        index[document.key] = TrackedRun(run_id, document.key, "RUNNING", 0)
+        return run_id, True
+
+    def _delete(self, key: str, run_id: str) -> None:
+        with contextlib.suppress(TrackingRefusedError):  # it is gone already
+            self._connect().delete_run(run_id)
+        if self._index is not None and key in self._index and self._index[key].run_id == run_id:
+            del self._index[key]
+
+    def _new_params(
+        self, document: RunDocument, entry: Entry, *, is_new: bool
+    ) -> tuple[Mapping[str, str], dict[str, str]]:
+        """Parameters to log, and tags for those that MLflow would not let change."""
+        if entry.params == digest(dict(document.params)):
+            return {}, {}
+        logged = {} if is_new else self._connect().params(entry.run_id)
+        new = {key: value for key, value in document.params.items() if key not in logged}
+        changed = {
+            f"changed.{key}": value
+            for key, value in document.params.items()
+            if key in logged and logged[key] != cut_param(value)
+        }
+        return new, changed
+
+    def _figures(self, document: RunDocument, epochs: int) -> list[MetricPoint]:
+        """Final figures: at the last epoch, when the run ended.
+
+        MLflow's table shows the last value of a series, and the selected epoch is rarely the last:
+        a figure that is also a series goes out as `<name>_best`.
+        """
+        series: Mapping[str, float] = {}
+        if document.cell is not None and epochs:
+            series = self._cells.epochs(document.cell, epochs)[0]["metrics"]
+        ended = document.started_at if document.ended_at is None else document.ended_at
+        return [
+            MetricPoint(f"{key}_best" if key in series else key, value, round(ended * 1000), epochs)
+            for key, value in document.metrics.items()
+        ]
+
+    def _publish_artifacts(self, document: RunDocument, entry: Entry) -> dict[str, str]:
+        published = dict(entry.artifacts)
+        for path, name in document.artifacts.items():
+            content = self._store.get(name)
+            if content is None:
+                raise TrackingRefusedError(f"run {document.key}: {name} is not in the storage")
+            content_digest = hashlib.sha256(content).hexdigest()[:16]
+            if published.get(path) != content_digest:
+                self._connect().log_artifact(entry.run_id, path, content)
+                published[path] = content_digest
+        return published
+
+
+def _tags(document: RunDocument, parent: str | None) -> dict[str, str]:
+    tags = {**document.tags, NAME: document.name, "kind": document.kind}
+    tags["mlflow.source.name"] = "orchestrator"
+    if document.cell is not None:
+        tags["cell"] = document.cell
+    if parent is not None:
+        tags[PARENT] = parent
+    if document.note is not None:
+        tags[NOTE] = document.note
+    return tags
+
+
+def _epoch_points(records: Sequence[Mapping[str, Any]]) -> list[MetricPoint]:
+    return [
+        MetricPoint(key, value, round(record["finished_at"] * 1000), record["epoch"])
+        for record in records
+        for key, value in record["metrics"].items()
+    ]

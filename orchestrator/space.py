@@ -1,0 +1,259 @@
+"""Search-space files: what a sweep varies, by which protocol, on which resources.
+
+A space maps dotted keys of `ExperimentConfig` to typed dimensions; bounds are inclusive.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from shapca.config import (
+    ExperimentConfig,
+    Name,
+    Number,
+    RuntimeConfig,
+    Section,
+    apply_overrides,
+    read_yaml,
+    validate,
+    with_value,
+)
+from shapca.errors import InputError
+
+Scalar = bool | int | float | str | None
+Values = Mapping[str, Scalar]
+
+
+class FloatDimension(Section):
+    """A real number between two bounds, both included."""
+
+    type: Literal["float"]
+    low: Number
+    high: Number
+    log: bool = False
+    """Sample the logarithm uniformly."""
+    num: Annotated[int, Field(ge=2)] = 3
+    """Points that the grid sampler takes between the bounds."""
+
+    @model_validator(mode="after")
+    def _bounds(self) -> Self:
+        if self.low >= self.high:
+            raise ValueError(f"low must be below high (got {self.low} and {self.high})")
+        if self.log and self.low <= 0:
+            raise ValueError(f"a log scale needs low above 0 (got {self.low})")
+        return self
+
+    def corners(self) -> tuple[Scalar, ...]:
+        """The extreme values."""
+        return self.low, self.high
+
+    def grid(self) -> tuple[Scalar, ...]:
+        """`num` evenly spaced values, bounds included."""
+        steps = [i / (self.num - 1) for i in range(self.num)]
+        if self.log:
+            low, high = math.log(self.low), math.log(self.high)
+            inner = [math.exp(low + step * (high - low)) for step in steps[1:-1]]
+        else:
+            inner = [self.low + step * (self.high - self.low) for step in steps[1:-1]]
+        return self.low, *inner, self.high
+
+
+class IntDimension(Section):
+    """A whole number between two bounds, both included."""
+
+    type: Literal["int"]
+    low: int
+    high: int
+    log: bool = False
+    """Sample the logarithm uniformly."""
+
+    @model_validator(mode="after")
+    def _bounds(self) -> Self:
+        if self.low >= self.high:
+            raise ValueError(f"low must be below high (got {self.low} and {self.high})")
+        if self.log and self.low <= 0:
+            raise ValueError(f"a log scale needs low above 0 (got {self.low})")
+        return self
+
+    def corners(self) -> tuple[Scalar, ...]:
+        """The extreme values."""
+        return self.low, self.high
+
+    def grid(self) -> tuple[Scalar, ...]:
+        """Every value."""
+        return tuple(range(self.low, self.high + 1))
+
+
+class ChoiceDimension(Section):
+    """One of the listed values."""
+
+    type: Literal["choice"]
+    values: Annotated[tuple[Scalar, ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        if len({repr(value) for value in self.values}) < len(self.values):
+            raise ValueError("the values of a choice must differ from each other")
+        return self
+
+    def corners(self) -> tuple[Scalar, ...]:
+        """Every value: none lies between others."""
+        return self.values
+
+    def grid(self) -> tuple[Scalar, ...]:
+        """Every value."""
+        return self.values
+
+
+Dimension = Annotated[FloatDimension | IntDimension | ChoiceDimension, Field(discriminator="type")]
+Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
+
+
+class ProtocolConfig(Section):
+    """How configurations are proposed, compared and confirmed."""
+
+    kind: Literal["confirm", "replicate", "single"] = "confirm"
+    """`confirm`: search with one seed, more seeds for the best few, fresh seeds for the winner;
+    `replicate`: every configuration on every seed; `single`: one seed each, nothing confirmed."""
+    trials: Annotated[int, Field(ge=1, le=100_000)] = 20
+    """Configurations that the search proposes (grid: at most its size)."""
+    sampler: Literal["tpe", "random", "grid", "gp", "qmc"] = "tpe"
+    """Optuna's sampler."""
+    sampler_seed: Seed = 0
+    """Seed of the sampler."""
+    startup_trials: Annotated[int, Field(ge=1)] = 10
+    """Random proposals before TPE or GP models the results."""
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (1,)
+    """Training seeds of the search (`replicate`: of every configuration)."""
+    shortlist: Annotated[int, Field(ge=1)] = 3
+    """Configurations that get `shortlist_seeds` as well (`confirm`)."""
+    shortlist_seeds: tuple[Seed, ...] = (2, 3)
+    """Additional training seeds of the shortlist; the best mean over all its seeds wins."""
+    confirm_seeds: tuple[Seed, ...] = (11, 12, 13)
+    """Fresh training seeds of the winner: only these are reported, with their test scores."""
+
+    @model_validator(mode="after")
+    def _seeds_are_fresh(self) -> Self:
+        used = (*self.seeds, *(self.shortlist_seeds if self.kind == "confirm" else ()))
+        if len(set(used)) < len(used):
+            raise ValueError("seeds and shortlist_seeds must differ from each other")
+        if len(set(self.confirm_seeds)) < len(self.confirm_seeds):
+            raise ValueError("confirm_seeds must differ from each other")
+        if self.kind == "confirm":
+            if not self.confirm_seeds:
+                raise ValueError("kind: confirm needs at least one seed in confirm_seeds")
+            if reused := sorted(set(used) & set(self.confirm_seeds)):
+                raise ValueError(f"confirm_seeds must be fresh, but {reused} served the search")
+            if len(self.seeds) != 1:
+                raise ValueError("kind: confirm searches with exactly one seed")
+        if self.kind == "single" and len(self.seeds) != 1:
+            raise ValueError("kind: single trains with exactly one seed; see kind: replicate")
+        return self
+
+
+class SchedulerConfig(Section):
+    """Early stopping of weak trials in the search phase."""
+
+    kind: Literal["asha", "median", "none"] = "asha"
+    grace_period: Annotated[int, Field(ge=1)] = 2
+    """Epochs that every trial gets."""
+    reduction_factor: Annotated[int, Field(ge=2)] = 3
+    """ASHA promotes one of so many from each rung."""
+
+
+class ResourceConfig(Section):
+    """What one trial occupies."""
+
+    cpu: Annotated[Number, Field(gt=0)] = 1
+    gpu: Annotated[Number, Field(ge=0)] = 0
+    """GPUs of a trial; a fraction shares one, which is bookkeeping and limits no memory."""
+    max_concurrent: Annotated[int, Field(ge=1)] | None = None
+    """Trials at once; none: as many as the resources allow."""
+
+
+class BudgetConfig(Section):
+    """When to stop early; what was finished is reported."""
+
+    wall_hours: Annotated[Number, Field(gt=0)] | None = None
+    cells: Annotated[int, Field(ge=1)] | None = None
+    """Cells trained by this sweep; those found finished in the store do not count."""
+    gpu_hours: Annotated[Number, Field(gt=0)] | None = None
+    target: Number | None = None
+    """Validation F1 at which the search ends and confirmation begins."""
+
+
+class SweepConfig(Section):
+    """A search-space file."""
+
+    name: Name
+    experiment: dict[str, Any] = Field(default_factory=dict)
+    """A partial ExperimentConfig; the space fills in the rest."""
+    space: Annotated[dict[str, Dimension], Field(min_length=1)]
+    """Dotted keys of the experiment, each with its typed dimension."""
+    protocol: ProtocolConfig = ProtocolConfig()
+    scheduler: SchedulerConfig = SchedulerConfig()
+    resources: ResourceConfig = ResourceConfig()
+    budget: BudgetConfig = BudgetConfig()
+    runtime: RuntimeConfig = RuntimeConfig()
+    keep_models: Literal["confirmed", "leaders", "all"] = "confirmed"
+    """Whose weights stay when a sweep is done."""
+
+    @classmethod
+    def load(cls, path: str | Path, overrides: Sequence[str] = ()) -> SweepConfig:
+        """Read a search-space file; every corner of the space must be a valid experiment.
+
+        Raises:
+            InputError: with the file and the dotted key.
+        """
+        sweep = validate(cls, apply_overrides(read_yaml(path), overrides), str(path))
+        for values in sweep.corners():
+            sweep.resolve(values, source=str(path))
+        return sweep
+
+    def corners(self) -> Iterator[dict[str, Scalar]]:
+        """Settings that together show every extreme value of every dimension.
+
+        One dimension at a time moves over its corners while the others keep their first, so that
+        the number grows with the sum, not the product, of the dimensions' corners; spaces of at
+        most 256 combinations are taken whole.
+        """
+        axes = {key: dimension.corners() for key, dimension in self.space.items()}
+        if math.prod(map(len, axes.values())) <= 256:
+            for combination in itertools.product(*axes.values()):
+                yield dict(zip(axes, combination, strict=True))
+            return
+        first = {key: values[0] for key, values in axes.items()}
+        for key, values in axes.items():
+            for value in values:
+                yield {**first, key: value}
+
+    def grid(self) -> list[dict[str, Scalar]]:
+        """All combinations of the dimensions' grids, the last key changing fastest."""
+        axes = [dimension.grid() for dimension in self.space.values()]
+        return [
+            dict(zip(self.space, combination, strict=True))
+            for combination in itertools.product(*axes)
+        ]
+
+    def resolve(self, values: Values, source: str | None = None) -> ExperimentConfig:
+        """The full experiment of one setting of the space.
+
+        Raises:
+            InputError: the setting is no valid experiment; the message names the dotted key.
+        """
+        tree = dict(self.experiment)
+        for key, value in values.items():
+            tree = with_value(tree, key, value)
+        try:
+            return validate(
+                ExperimentConfig, tree, source or f"sweep {self.name}", prefix="experiment"
+            )
+        except InputError as error:
+            setting = ", ".join(f"{key}={value}" for key, value in values.items())
+            raise InputError(f"{error}\n(at {setting})") from None

@@ -1,0 +1,252 @@
+"""Honest figures from a few seeds: intervals, significance of differences, search effort.
+
+Pure functions of scores and per-example counts, in F1 points (percent).
+
+Two sources of chance stand in a mean over seeds on a test set: the seeds (few) and the examples
+(many). The examples' part is bootstrapped: examples are drawn with replacement, the same for all
+seeds and both systems. The seeds' part has n - 1 degrees of freedom, too few for a bootstrap: with
+three seeds resampling them reproduces two thirds of their variance and none of the doubt about it.
+It is therefore drawn from Student's t with the standard error over seeds as its scale. Their sum is
+the Behrens-Fisher distribution of the error, and it answers both "how wide is the interval" and
+"how likely is a difference this large where there is none".
+
+S seeds, N examples; counts are (S, N, 3): correct, predicted, gold.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+Counts = npt.NDArray[np.integer]
+Floats = npt.NDArray[np.float64]
+_CHUNK = 4_000_000  # resampled counts held at once
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A mean over seeds.
+
+    Attributes:
+        mean: mean score.
+        std: sample standard deviation (n - 1), NaN for one seed.
+        low: lower end of the confidence interval, NaN for one seed.
+        high: upper end, NaN for one seed.
+        num_seeds: how many scores.
+        level: confidence level of the interval.
+    """
+
+    mean: float
+    std: float
+    low: float
+    high: float
+    num_seeds: int
+    level: float
+
+
+@dataclass(frozen=True)
+class Difference:
+    """System A minus system B.
+
+    Attributes:
+        mean: mean difference in F1 points.
+        low: lower end of the confidence interval.
+        high: upper end.
+        p_value: two-sided; NaN where fewer than two seeds leave the seeds' part unknown.
+        seed_error: standard error that the seeds contribute.
+        example_error: standard error that the examples contribute.
+        num_seeds: pairs of seeds.
+        num_examples: examples of the test set.
+    """
+
+    mean: float
+    low: float
+    high: float
+    p_value: float
+    seed_error: float
+    example_error: float
+    num_seeds: int
+    num_examples: int
+
+
+def summarise(scores: Sequence[float], level: float = 0.95) -> Summary:
+    """Mean, sample standard deviation and Student's interval of a few seeds' scores.
+
+    The interval is that of the expected score *on this test set*: it knows of seeds alone.
+
+    Raises:
+        ValueError: no scores.
+    """
+    values = np.asarray(scores, dtype=np.float64)
+    n = len(values)
+    if n == 0:
+        raise ValueError("a mean needs at least one score")
+    mean = float(values.mean())
+    if n == 1:
+        return Summary(mean, math.nan, math.nan, math.nan, 1, level)
+    std = float(values.std(ddof=1))
+    half = float(stats.t.ppf((1 + level) / 2, n - 1)) * std / math.sqrt(n)
+    return Summary(mean, std, mean - half, mean + half, n, level)
+
+
+def micro_f1(counts: Counts) -> Floats:
+    """Micro F1 in percent over the last but one axis; 0 where nothing is gold or predicted.
+
+    Args:
+        counts: (..., N, 3).
+    """
+    totals = counts.sum(axis=-2, dtype=np.float64)
+    return _f1(totals)
+
+
+def _f1(totals: Floats) -> Floats:
+    denominator = totals[..., 1] + totals[..., 2]
+    f1: Floats = 200.0 * totals[..., 0] / np.where(denominator == 0, 1.0, denominator)
+    return f1
+
+
+def bootstrap_f1(counts: Counts, num_resamples: int, generator: np.random.Generator) -> Floats:
+    """F1 on resampled test sets; every system and seed sees the same resample.
+
+    Args:
+        counts: (M, N, 3) of M systems or seeds.
+        num_resamples: R.
+        generator: source of the resamples.
+
+    Returns:
+        (R, M)
+    """
+    num_models, num_examples, _ = counts.shape
+    flat = np.moveaxis(counts, 1, 0).reshape(num_examples, -1).astype(np.float64)
+    chunk = max(1, _CHUNK // num_examples)
+    parts = []
+    for start in range(0, num_resamples, chunk):
+        size = min(chunk, num_resamples - start)
+        uniform = np.full(num_examples, 1.0 / num_examples)
+        times = generator.multinomial(num_examples, uniform, size=size).astype(np.float64)
+        parts.append(_f1((times @ flat).reshape(size, num_models, 3)))
+    return np.concatenate(parts)
+
+
+def paired_difference(
+    a: Counts,
+    b: Counts,
+    *,
+    level: float = 0.95,
+    num_resamples: int = 2000,
+    seed: int = 0,
+) -> Difference:
+    """Paired bootstrap over examples, with Student's t over seeds, for the F1 of A minus B.
+
+    Args:
+        a: (S, N, 3) counts of system A.
+        b: (S, N, 3) counts of system B on the same examples; its seeds are paired with A's.
+        level: confidence level.
+        num_resamples: resampled test sets.
+        seed: of the resampling, so that a report is reproducible.
+
+    Raises:
+        ValueError: the shapes differ, or there is nothing to compare.
+    """
+    if a.shape != b.shape or a.ndim != 3 or a.shape[-1] != 3 or 0 in a.shape:
+        raise ValueError(f"expected two equal shapes (S, N, 3), got {a.shape} and {b.shape}")
+    num_seeds, num_examples, _ = a.shape
+    generator = np.random.default_rng(seed)
+    per_seed = micro_f1(a) - micro_f1(b)
+    mean = float(per_seed.mean())
+    resampled = bootstrap_f1(np.concatenate([a, b]), num_resamples, generator)
+    covariance = np.atleast_2d(
+        np.cov(resampled[:, :num_seeds] - resampled[:, num_seeds:], rowvar=False)
+    )
+    if num_seeds == 1:
+        example_error = math.sqrt(float(covariance[0, 0]))
+        return Difference(
+            mean, math.nan, math.nan, math.nan, math.nan, example_error, 1, num_examples
+        )
+    # Between seeds, resampled differences share what the examples do to all of them. What they do
+    # to one seed alone (the diagonal's surplus) already shows in the spread over seeds.
+    shared = (covariance.sum() - covariance.trace()) / (num_seeds * (num_seeds - 1))
+    example_error = math.sqrt(max(0.0, float(shared)))
+    seed_error = float(per_seed.std(ddof=1)) / math.sqrt(num_seeds)
+    half, p_value = behrens_fisher(mean, seed_error, num_seeds - 1, example_error, level)
+    return Difference(
+        mean, mean - half, mean + half, p_value, seed_error, example_error, num_seeds, num_examples
+    )
+
+
+def behrens_fisher(
+    mean: float, seed_error: float, seed_freedom: int, example_error: float, level: float = 0.95
+) -> tuple[float, float]:
+    """Half-width of the interval and two-sided p of `seed_error · t + example_error · z`.
+
+    t has `seed_freedom` degrees of freedom, z is standard normal. Solved by quadrature over the
+    quantiles of z, so that the answer has no sampling error of its own.
+    """
+    if seed_error == 0.0 and example_error == 0.0:
+        return 0.0, 1.0 if mean == 0.0 else 0.0
+    if seed_error == 0.0:
+        half = float(stats.norm.ppf((1 + level) / 2)) * example_error
+        return half, float(2 * stats.norm.sf(abs(mean) / example_error))
+    nodes, weights = np.polynomial.hermite_e.hermegauss(64)
+    weights = weights / weights.sum()
+
+    def tail(distance: float) -> float:
+        upper = stats.t.sf((distance - example_error * nodes) / seed_error, seed_freedom)
+        return float(2 * (weights * upper).sum())
+
+    low, high = (
+        0.0,
+        float(stats.t.ppf((1 + level) / 2, seed_freedom) * seed_error + 6 * example_error),
+    )
+    while tail(high) > 1 - level:
+        high *= 2
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if tail(middle) > 1 - level else (low, middle)
+    return high, min(1.0, tail(abs(mean)))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's step-down correction; NaN stays NaN and is not counted as a test."""
+    order = sorted((p, i) for i, p in enumerate(p_values) if not math.isnan(p))
+    adjusted = [math.nan] * len(p_values)
+    running = 0.0
+    for rank, (p, i) in enumerate(order):
+        running = max(running, min(1.0, p * (len(order) - rank)))
+        adjusted[i] = running
+    return adjusted
+
+
+def smallest_p(num_seeds: int) -> float:
+    """The smallest two-sided p that n paired seeds alone allow: all signs agree, 2 / 2ⁿ."""
+    return min(1.0, 2.0 ** (1 - num_seeds))
+
+
+def expected_maximum(scores: Sequence[float]) -> Floats:
+    """Expected best validation score after 1 … n random trials (Dodge et al., 2019, Eq. 5).
+
+    E[max of m draws] = Σ_i v_(i) · [(i/n)^m − ((i−1)/n)^m] over the sorted scores.
+
+    Args:
+        scores: validation scores of n trials, in any order.
+
+    Returns:
+        (n,) expectation after m = 1 … n trials.
+
+    Raises:
+        ValueError: no scores.
+    """
+    values = np.sort(np.asarray(scores, dtype=np.float64))
+    n = len(values)
+    if n == 0:
+        raise ValueError("expected performance needs at least one score")
+    trials = np.arange(1, n + 1)[:, None]
+    share = np.arange(n + 1) / n
+    probabilities = share[None, 1:] ** trials - share[None, :-1] ** trials
+    expectation: Floats = probabilities @ values
+    return expectation

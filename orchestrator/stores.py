@@ -1,0 +1,41 @@
+"""Where a sweep keeps what it makes, by its address: a folder, or a bucket."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from shapca.errors import InputError
+from shapca.storage import FolderStore, ObjectStore
+
+
+def is_remote(uri: str) -> bool:
+    """Whether a storage address is a URI rather than a folder."""
+    return "://" in uri
+
+
+def absolute_uri(uri: str) -> str:
+    """The address with a folder made absolute: trials run in other working directories."""
+    return uri if is_remote(uri) else str(Path(uri).expanduser().absolute())
+
+
+def open_store(uri: str) -> ObjectStore:
+    """The store at an address.
+
+    Args:
+        uri: A folder, or `s3://bucket/prefix`.
+
+    Raises:
+        InputError: an address of another kind, or a folder that cannot be.
+    """
+    if uri.startswith("s3://"):
+        from orchestrator.s3 import S3Store
+
+        return S3Store(uri)
+    if is_remote(uri):
+        raise InputError(f"storage {uri}: expected a folder or s3://bucket/prefix")
+    folder = Path(uri).expanduser().absolute()
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise InputError(f"storage {uri}: not a usable folder ({error.strerror})") from error
+    return FolderStore(folder)

@@ -1,0 +1,254 @@
+"""The driver of a sweep: everything around the trials, and the same again when it is run again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from orchestrator.cell_run import TRAINING
+from orchestrator.cells import CellStore
+from orchestrator.conductor import Conductor
+from orchestrator.declaration import declaration, declare, remember
+from orchestrator.documents import PARENT
+from orchestrator.events import EventLog, Opened
+from orchestrator.history import History
+from orchestrator.identity import CellFactory
+from orchestrator.lease import Lease, LeaseLost
+from orchestrator.outcome import SweepOutcome, SweepStatus, note, outcome_of
+from orchestrator.progress import Progress
+from orchestrator.publisher import Publisher
+from orchestrator.records import RunStatus, read_run
+from orchestrator.reuse import StaleCellsError, StalePolicy, stale_message
+from orchestrator.runner import (
+    RayOptions,
+    check_resources,
+    check_storage,
+    interruptible,
+    node_resources,
+    ray_session,
+    run_trials,
+)
+from orchestrator.snapshot import Snapshots
+from orchestrator.space import SweepConfig
+from orchestrator.stores import absolute_uri, open_store
+from orchestrator.tracking_uri import check_uri, default_tracking_uri
+from orchestrator.view import TrackingState
+from shapca.config import RuntimeConfig
+from shapca.provenance import code_fingerprint
+from shapca.storage import ObjectStore
+
+NO_TRACKING = "none"
+SECONDS_BETWEEN_VIEWS = 0.25
+LAST_PUBLISHING_SECONDS = 60.0
+INTERRUPTED_PUBLISHING_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class SweepOptions:
+    """Where and how a sweep runs; nothing here changes a result.
+
+    Attributes:
+        storage: A folder, or `s3://bucket/prefix`.
+        tracking_uri: MLflow's; none: SQLite under the storage; `none`: no tracking.
+        data_root: Folder of the prepared data sets; none: as the sweep's file says.
+        ray: How to reach Ray.
+        stale: What to do with finished cells of other code.
+        retry_failed: Try failed cells again.
+    """
+
+    storage: str = "storage"
+    tracking_uri: str | None = None
+    data_root: Path | None = None
+    ray: RayOptions = field(default_factory=RayOptions)
+    stale: StalePolicy = "refuse"
+    retry_failed: bool = False
+
+
+def run_sweep(
+    sweep: SweepConfig, options: SweepOptions, *, training: str = TRAINING
+) -> SweepOutcome:
+    """Run a sweep, or go on with it: what the storage holds is never trained again.
+
+    Args:
+        sweep: The sweep's file.
+        options: Where and how.
+        training: `module:function` that opens a cell's training.
+
+    Raises:
+        InputError: bad input, before anything is trained: data or weights missing, another sweep
+            of that name, a driver at work on it, resources that no node has, cells of other code.
+    """
+    began = time.monotonic()
+    storage = absolute_uri(options.storage)
+    store = open_store(storage)
+    data_root = (options.data_root or sweep.runtime.data_root).expanduser().absolute()
+    runtime = sweep.runtime.model_copy(update={"data_root": data_root})
+    publisher = _publisher(store, sweep, storage, options.tracking_uri)
+    factory = CellFactory(data_root)
+    declared = declaration(sweep, factory)
+    with Lease(store, sweep.name) as lease:
+        declare(store, sweep.name, declared)
+        remember(store, sweep)
+        history = History(sweep, EventLog.load(store, sweep.name), factory)
+        cells = CellStore(store)
+        _prepare(history, cells, options)
+        driver = _Driver(history, cells, publisher, lease, options, storage, runtime, began)
+        if history.is_complete():
+            return driver.conclude()
+        return driver.drive(training)
+
+
+def _prepare(history: History, cells: CellStore, options: SweepOptions) -> None:
+    """Deal with what has become stale, and with failed cells that are to be tried again."""
+    stale = [] if options.stale == "accept" else history.stale(code_fingerprint())
+    if stale and options.stale == "refuse":
+        raise StaleCellsError(stale_message(history.sweep.name, stale))
+    if stale:
+        history.restart(cells, stale)
+    if options.retry_failed:
+        history.retry_failed(cells)
+
+
+def _publisher(
+    store: ObjectStore, sweep: SweepConfig, storage: str, uri: str | None
+) -> Publisher | None:
+    if uri == NO_TRACKING:
+        return None
+    return Publisher(store, sweep.name, sweep.name, check_uri(uri or default_tracking_uri(storage)))
+
+
+class _Driver:
+    """One command's work on a sweep whose lease it holds."""
+
+    def __init__(
+        self,
+        history: History,
+        cells: CellStore,
+        publisher: Publisher | None,
+        lease: Lease,
+        options: SweepOptions,
+        storage: str,
+        runtime: RuntimeConfig,
+        began: float,
+    ) -> None:
+        self.history = history
+        self.cells = cells
+        self.publisher = publisher
+        self.lease = lease
+        self.options = options
+        self.storage = storage
+        self.runtime = runtime
+        self.began = began
+        self.conductor = Conductor(
+            history,
+            cells,
+            code=code_fingerprint(),
+            stale=options.stale,
+            on_change=self._notify,
+        )
+
+    def conclude(self) -> SweepOutcome:
+        """A sweep that is complete: nothing is started, unless MLflow lacks something of it."""
+        parent = read_run(self.cells.store, self.history.sweep.name, PARENT)
+        if parent is None or parent.status != "finished":
+            self._open_documents()
+            self._close_documents("finished", self._outcome("finished", None))
+        if self.publisher is not None:
+            if self.publisher.pending():
+                self.publisher.start()
+            self.publisher.stop(LAST_PUBLISHING_SECONDS)
+        return self._outcome("finished", None)
+
+    def drive(self, training: str) -> SweepOutcome:
+        """Work until the protocol is done, a budget is used up, or the user interrupts."""
+        self.history.open(str(self.lease.holder), code_fingerprint())
+        try:
+            with interruptible():
+                self._work(training)
+        except KeyboardInterrupt:
+            return self._end("interrupted", "interrupted", INTERRUPTED_PUBLISHING_SECONDS)
+        except LeaseLost:
+            raise  # the sweep is another driver's now, and so are its documents
+        except BaseException as error:
+            self.conductor.interrupt(f"the driver failed: {error}")
+            self._stop_publishing(INTERRUPTED_PUBLISHING_SECONDS)
+            raise
+        if self.conductor.halted is not None and not self.history.is_complete():
+            return self._end("budget", self.conductor.halted, LAST_PUBLISHING_SECONDS)
+        return self._end("finished", None, LAST_PUBLISHING_SECONDS)
+
+    def _work(self, training: str) -> None:
+        sweep = self.history.sweep
+        with ray_session(self.options.ray):
+            slots = check_resources(
+                node_resources(), sweep.resources, wait=self.options.ray.wait_for_resources
+            )
+            check_storage(self.storage, self.cells.store)
+            self._open_documents()
+            if self.publisher is not None:
+                self.publisher.start()
+            snapshots = Snapshots(self.conductor, slots)
+            with Progress() as progress:
+                run_trials(
+                    self.conductor,
+                    sweep,
+                    storage=self.storage,
+                    runtime=self.runtime,
+                    slots=slots,
+                    on_change=self._showing(progress, snapshots),
+                    check=self.lease.check,
+                    training=training,
+                )
+                progress.update(snapshots.take(self._tracking()))
+
+    def _showing(self, progress: Progress, snapshots: Snapshots) -> Callable[[], None]:
+        """What shows the sweep when it is called, but not too often."""
+        last, num_ended = 0.0, 0
+
+        def show() -> None:
+            nonlocal last, num_ended
+            now, ended = time.monotonic(), len(self.history.ended)
+            if ended > num_ended or now - last >= SECONDS_BETWEEN_VIEWS:
+                progress.update(snapshots.take(self._tracking()))
+                last, num_ended = now, ended
+
+        return show
+
+    def _end(self, status: SweepStatus, reason: str | None, patience: float) -> SweepOutcome:
+        self.conductor.interrupt(reason or "")
+        outcome = self._outcome(status, reason)
+        self._open_documents()
+        self._close_documents("finished" if status == "finished" else "killed", outcome)
+        self._stop_publishing(patience)
+        return self._outcome(status, reason)
+
+    def _open_documents(self) -> None:
+        opened = [event.at for event in self.history.log.events if isinstance(event, Opened)]
+        self.conductor.documents.sweep_started(opened[0] if opened else time.time())
+
+    def _close_documents(self, status: RunStatus, outcome: SweepOutcome) -> None:
+        self.conductor.documents.sweep_ended(status, time.time(), note(outcome))
+
+    def _stop_publishing(self, patience: float) -> None:
+        if self.publisher is not None:
+            self.publisher.stop(patience)
+
+    def _outcome(self, status: SweepStatus, reason: str | None) -> SweepOutcome:
+        return outcome_of(
+            self.history,
+            self.cells,
+            status=status,
+            reason=reason,
+            seconds=time.monotonic() - self.began,
+            storage=self.storage,
+            tracking=self._tracking(),
+        )
+
+    def _tracking(self) -> TrackingState:
+        return TrackingState("off") if self.publisher is None else self.publisher.state
+
+    def _notify(self, key: str) -> None:
+        if self.publisher is not None:
+            self.publisher.notify(key)

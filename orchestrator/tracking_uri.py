@@ -1,0 +1,107 @@
+"""Addresses of MLflow stores: which are allowed, where they are by default, and how they are shown.
+
+Nothing here imports or contacts MLflow. Credentials in an address reach MLflow alone; they may as
+well be given as MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import sys
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from shapca.errors import InputError
+
+_DATABASE_DRIVERS = {"postgresql": "psycopg2", "mysql": "pymysql", "mssql": "pymssql"}
+
+
+def redact(text: str) -> str:
+    """The text without the credentials of any URI in it."""
+    text = re.sub(r"(?<=://)[^\s/'\"]*@", "***@", text)
+    return re.sub(
+        r"(?i)([?&](?:password|passwd|user|username|token|secret|api_key)=)[^&\s'\"]+",
+        r"\1***",
+        text,
+    )
+
+
+def default_tracking_uri(storage: str) -> str:
+    """The SQLite store under a storage folder, as an absolute URI.
+
+    Raises:
+        InputError: the storage is no folder, so that a database cannot live there.
+    """
+    if "://" in storage:
+        raise InputError(
+            f"storage {redact(storage)}: MLflow's database cannot live there; give --tracking-uri, "
+            "e.g. http://127.0.0.1:5000"
+        )
+    return f"sqlite:///{Path(storage).expanduser().resolve() / 'mlflow.db'}"
+
+
+def check_uri(uri: str) -> str:
+    """A tracking URI that MLflow can serve, made absolute; nothing is contacted.
+
+    Raises:
+        InputError: of a kind that MLflow 3 does not store runs in, or its driver is not installed.
+    """
+    scheme = urlsplit(uri).scheme.partition("+")[0]
+    shown = redact(uri)
+    if scheme in ("http", "https"):
+        if not urlsplit(uri).hostname:
+            raise InputError(f"tracking URI {shown}: expected a host, e.g. http://127.0.0.1:5000")
+        return uri.rstrip("/")
+    if scheme == "sqlite":
+        path = uri.partition(":///")[2].partition("?")[0]
+        if not path or path == ":memory:":
+            raise InputError(
+                f"tracking URI {shown}: expected a database file, e.g. sqlite:///storage/mlflow.db"
+            )
+        return f"sqlite:///{Path(path).expanduser().resolve()}"
+    if scheme in _DATABASE_DRIVERS:
+        driver = uri.partition("://")[0].partition("+")[2] or _DATABASE_DRIVERS[scheme]
+        if importlib.util.find_spec(driver) is None:
+            extra = " (pip install 'shap-ca[postgres]')" if scheme == "postgresql" else ""
+            raise InputError(f"tracking URI {shown}: the Python driver {driver} is missing{extra}")
+        return uri
+    raise InputError(
+        f"tracking URI {shown}: expected http://…, https://…, sqlite:///FILE or postgresql://…; "
+        "MLflow 3 keeps runs in no plain folder (file:)"
+    )
+
+
+def default_artifacts(uri: str, storage: Path | None) -> str | None:
+    """Where a new experiment keeps its artifacts; none: the tracking server decides.
+
+    Raises:
+        InputError: a bare database over a storage that is no folder has no place for them.
+    """
+    if uri.startswith(("http://", "https://")):
+        return None
+    folder = Path(uri.removeprefix("sqlite:///")).parent if uri.startswith("sqlite:") else storage
+    if folder is None:
+        raise InputError(
+            f"tracking URI {redact(uri)}: a bare database has no place for artifacts when the "
+            "storage is no folder; run `mlflow server` over it and give its http:// address"
+        )
+    return (folder.resolve() / "mlartifacts").as_uri()
+
+
+def server_command(uri: str, port: int) -> tuple[list[str], dict[str, str]]:
+    """Command and additional environment of an MLflow server on loopback over a database.
+
+    The URI goes through the environment, since a command line shows credentials to everyone.
+    """
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1"]
+    command += ["--port", str(port), "--workers", "1"]
+    environment = {
+        "MLFLOW_BACKEND_STORE_URI": uri,
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # a second process that nothing here uses
+    }
+    if uri.startswith("sqlite:"):
+        folder = Path(uri.removeprefix("sqlite:///")).parent
+        environment["MLFLOW_ARTIFACTS_DESTINATION"] = str(folder / "mlartifacts")
+    return command, environment

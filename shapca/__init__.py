@@ -1,0 +1,3 @@
+"""Shap-CA: Shapley-value contrastive alignment for multimodal information extraction."""
+
+__version__ = "0.1.0"

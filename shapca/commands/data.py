@@ -1,0 +1,152 @@
+"""`shapca data`: prepare a benchmark, inspect what was prepared, draw a synthetic one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from shapca.commands.progress import progress_report
+from shapca.config import Task
+from shapca.data.images import STORED_SIZE
+from shapca.errors import InputError
+
+app = typer.Typer(
+    help="Prepare, inspect and synthesise data sets.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+Out = Annotated[Path, typer.Option(help="Folder to make; it appears when it is complete.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a prepared folder.")]
+
+
+@app.command()
+def prepare(
+    name: Annotated[str, typer.Argument(help="twitter2015, twitter2017, mnre or jmere.")],
+    source: Annotated[Path, typer.Option(help="Folder of the data set's public files.")],
+    out: Out,
+    images: Annotated[
+        Path | None, typer.Option(help="Folder of the pictures, any folders below it included.")
+    ] = None,
+    contexts: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Captions as FILE, NAME=FILE or NAME=FILE,FILE; may be repeated, and files under "
+            "one NAME make one context set."
+        ),
+    ] = None,
+    image_size: Annotated[
+        int, typer.Option(min=16, max=1024, help="Side of the stored squares in pixels.")
+    ] = STORED_SIZE,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Read a benchmark's public files into one prepared folder."""
+    from shapca.commands.tables import print_manifest
+    from shapca.data.prepare import prepare as prepare_data
+
+    with progress_report() as progress:
+        result = prepare_data(
+            name,
+            source,
+            out,
+            images=images,
+            contexts=context_files(contexts or []),
+            image_size=image_size,
+            overwrite=overwrite,
+            progress=progress,
+        )
+    if as_json:
+        record = {"already_there": result.already_there, **result.manifest.to_json()}
+        print(json.dumps(record, ensure_ascii=False))
+    else:
+        print_manifest(Console(), out, result.manifest, already_there=result.already_there)
+
+
+@app.command()
+def inspect(
+    folder: Annotated[Path, typer.Argument(help="A prepared folder.")],
+    encoder: Annotated[
+        str | None,
+        typer.Option(help="Count sub-words and cut texts too, for this text encoder's tokenizer."),
+    ] = None,
+    max_length: Annotated[
+        int, typer.Option(min=8, max=512, help="Sub-words of text and context together.")
+    ] = 256,
+    as_json: Json = False,
+) -> None:
+    """Count what a prepared folder holds, per split and type."""
+    from shapca.commands.tables import print_report
+    from shapca.data.inspect import inspect as inspect_data
+    from shapca.data.prepared import PreparedData
+
+    tokenizer = None
+    if encoder is not None:
+        from shapca.encoders.tokenizers import load_tokenizer
+
+        tokenizer = load_tokenizer(encoder)
+    report = inspect_data(PreparedData.load(folder), tokenizer, max_length)
+    if as_json:
+        print(json.dumps(report.to_json(), ensure_ascii=False))
+    else:
+        print_report(Console(), report)
+
+
+@app.command()
+def synthesise(
+    out: Out,
+    task: Annotated[Task, typer.Option(help="Task that the data set serves.")] = "mner",
+    domain: Annotated[str, typer.Option(help="Which of the two worlds posts speak of.")] = "street",
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same data set.")] = 0,
+    num_train: Annotated[int, typer.Option(min=1, help="Training posts.")] = 480,
+    num_valid: Annotated[int, typer.Option(min=1, help="Validation posts.")] = 160,
+    num_test: Annotated[int, typer.Option(min=1, help="Test posts.")] = 320,
+    image_size: Annotated[
+        int, typer.Option(min=16, max=512, help="Side of the pictures in pixels.")
+    ] = 64,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
+    """Draw a data set of short posts in which text alone does not suffice."""
+    from shapca.commands.tables import print_manifest
+    from shapca.data.synthetic import synthesise as synthesise_data
+
+    manifest = synthesise_data(
+        out,
+        task=task,
+        domain=domain,
+        seed=seed,
+        num_train=num_train,
+        num_valid=num_valid,
+        num_test=num_test,
+        image_size=image_size,
+        overwrite=overwrite,
+    )
+    if as_json:
+        print(json.dumps(manifest.to_json(), ensure_ascii=False))
+    else:
+        print_manifest(Console(), out, manifest)
+
+
+def context_files(arguments: Sequence[str]) -> dict[str, list[Path]]:
+    """Context sets of a command line: name to files, in the order given.
+
+    Raises:
+        InputError: a malformed argument, or one file given twice.
+    """
+    from shapca.data.contexts import parse_context_argument
+
+    sets: dict[str, list[Path]] = {}
+    for argument in arguments:
+        name, files = parse_context_argument(argument)
+        for file in files:
+            if file in sets.setdefault(name, []):
+                raise InputError(f"contexts {name}: {file} is given twice")
+            sets[name].append(file)
+    return sets

@@ -1,0 +1,69 @@
+"""`shapca evaluate`: scores of a finished run on a split of any data set of its task."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from shapca.errors import InputError
+
+app = typer.Typer()
+
+
+@app.command()
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
+    data: Annotated[Path, typer.Option(help="Prepared data set.")],
+    split: Annotated[str, typer.Option(help="train, valid or test.")] = "test",
+    contexts: Annotated[
+        str | None, typer.Option(help="Another context set than the run's.")
+    ] = None,
+    label_map: Annotated[
+        list[str] | None,
+        typer.Option(metavar="A=B", help="The model's type A is the data's type B; repeatable."),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda:N.")] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the scores as JSON.")] = False,
+) -> None:
+    """Score a run's best weights; what was scored before is read, not computed again."""
+    names = parse_label_map(label_map or [])
+
+    from shapca.config import RuntimeConfig
+    from shapca.data.prepared import PreparedData
+    from shapca.evaluation import evaluate_run
+
+    record = evaluate_run(
+        run,
+        PreparedData.load(data),
+        split=split,
+        contexts=contexts,
+        label_map=names,
+        runtime=RuntimeConfig(device=device),
+    )
+    if as_json:
+        print(json.dumps({"run": str(run), **record.to_json()}))
+        return
+
+    from rich.console import Console
+
+    from shapca.commands.score_table import score_table
+
+    Console().print(score_table({split: record.evaluation.metrics}))
+
+
+def parse_label_map(pairs: list[str]) -> dict[str, str]:
+    """`A=B` pairs as a dictionary.
+
+    Raises:
+        InputError: a pair without `=`.
+    """
+    names = {}
+    for pair in pairs:
+        of_model, equals, of_data = pair.partition("=")
+        if not (equals and of_model and of_data):
+            raise InputError(f"--label-map {pair}: expected MODEL_TYPE=DATA_TYPE, e.g. OTHER=MISC")
+        names[of_model] = of_data
+    return names

@@ -1,0 +1,66 @@
+"""`shapca parameters`: how large the model of a configuration is, without building its weights."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from shapca.build import build_on_meta
+from shapca.config import ExperimentConfig, apply_overrides, read_yaml, validate
+from shapca.data.prepared import PreparedData
+from shapca.parameters import ModelSize, default_labels, model_size
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def parameters(
+    config: Annotated[
+        Path, typer.Argument(help="A training file, or a search space: its experiment is read.")
+    ],
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", help="key=value; may be given repeatedly.")
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Prepared data set to take the labels from [default: the benchmarks']."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Count the parameters of a configuration's model, module by module."""
+    experiment = _read(config, overrides or [])
+    labels = (
+        default_labels(experiment.task)
+        if data is None
+        else PreparedData.load(data, verify=False).labels
+    )
+    size = model_size(build_on_meta(experiment, labels))
+    if as_json:
+        typer.echo(json.dumps(size.to_json(), indent=2))
+    else:
+        _print(size)
+
+
+def _read(path: Path, overrides: list[str]) -> ExperimentConfig:
+    tree = read_yaml(path)
+    tree = apply_overrides(tree.get("experiment", tree), overrides)
+    tree.pop("runtime", None)
+    return validate(ExperimentConfig, tree, str(path))
+
+
+def _print(size: ModelSize) -> None:
+    table = Table("module", "class", box=None, pad_edge=False)
+    for heading in ("parameters", "trained"):
+        table.add_column(heading, justify="right")
+    for module in size.modules:
+        table.add_row(module.name, module.kind, f"{module.parameters:,}", f"{module.trainable:,}")
+    table.add_section()
+    table.add_row(
+        f"total ({size.parameters / 1e6:.2f} M)", "", f"{size.parameters:,}", f"{size.trainable:,}"
+    )
+    Console().print(table)

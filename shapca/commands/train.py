@@ -1,0 +1,111 @@
+"""`shapca train`: one run, from a configuration to its test score."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from shapca.records import FitResult
+
+app = typer.Typer()
+
+
+@app.command()
+def train(
+    config: Annotated[Path, typer.Argument(help="Training YAML, e.g. configs/demo.yaml.")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a value; repeatable."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the run [default: runs/CONFIG-seedN]; goes on where it was."),
+    ] = None,
+    data_root: Annotated[
+        Path | None, typer.Option(help="Folder of the prepared data sets [default: data].")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of all that is random.")] = 1,
+    test: Annotated[
+        bool, typer.Option("--test/--no-test", help="Score the best weights on the test split.")
+    ] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Train one model, keep its best weights, and score them on the test split once."""
+    from shapca.config import load_training_file
+
+    experiment, runtime = load_training_file(config, overrides or [])
+    root = data_root or runtime.data_root
+    folder = out or Path("runs") / f"{config.stem}-seed{seed}"
+
+    import torch
+
+    from shapca.commands.training_display import TrainingDisplay
+    from shapca.data.prepared import PreparedData
+    from shapca.storage import FolderStore
+    from shapca.training import Training
+
+    data = PreparedData.load(root / experiment.data.dataset)
+    with TrainingDisplay(experiment.optimisation.epochs) as display:
+        training = Training(
+            experiment,
+            data,
+            seed=seed,
+            runtime=runtime,
+            store=FolderStore(folder),
+            on_step=display.on_step,
+        )
+        if training.history and not training.is_complete:
+            display.say(f"{folder}: going on after epoch {len(training.history)}")
+        try:
+            for record in training.epochs():
+                display.on_epoch(record)
+            result = training.finish(test=test)
+        except KeyboardInterrupt:
+            display.say(_hint(folder, len(training.history)))
+            raise
+        except (torch.OutOfMemoryError, MemoryError) as error:
+            display.say("\n".join((f"failed: {error}", *getattr(error, "__notes__", ()))))
+            raise typer.Exit(1) from error
+    if as_json:
+        print(json.dumps(_as_json(result, folder)))
+    else:
+        _print_summary(result, folder)
+    if result.status == "diverged":
+        print(f"diverged: {result.reason}", file=sys.stderr)
+        raise typer.Exit(1)
+
+
+def _hint(folder: Path, num_epochs: int) -> str:
+    kept = f"{num_epochs} epochs are kept" if num_epochs else "no epoch was complete yet"
+    return f"interrupted; {kept} in {folder}: the same command goes on from there"
+
+
+def _as_json(result: FitResult, folder: Path) -> dict[str, Any]:
+    test = None if result.test is None else result.test.metrics
+    return {**result.to_json(), "test_metrics": test, "run": str(folder)}
+
+
+def _print_summary(result: FitResult, folder: Path) -> None:
+    from rich.console import Console
+
+    from shapca.commands.score_table import score_table
+
+    print(f"{result.status}: {result.reason}")
+    scores = {}
+    if result.best_epoch is not None:
+        valid = {
+            name.removeprefix("val/"): value
+            for name, value in result.best_metrics.items()
+            if name.startswith("val/") and name != "val/seconds"
+        }
+        scores[f"valid (epoch {result.best_epoch})"] = valid
+    if result.test is not None:
+        scores["test"] = result.test.metrics
+    if scores:
+        Console().print(score_table(scores))
+    print(f"run: {folder}")

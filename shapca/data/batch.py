@@ -1,0 +1,80 @@
+"""Batches as a frozen dataclass of tensors.
+
+B batch, T sub-words of the joint input, W words, C sub-words of the context, S image side.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Input and gold of B posts, padded to the longest of the batch.
+
+    Attributes:
+        rows: (B,) index of each post in its split.
+        input_ids: (B, T) sub-words `[CLS] text [SEP] context [SEP]`; without the context part
+            where there is none or where texts are encoded separately.
+        attention_mask: (B, T) true on real sub-words.
+        token_type_ids: (B, T) 0 on the text's part, 1 on the context's.
+        text_mask: (B, T) true on sub-words of the text, not on [CLS] and [SEP].
+        word_starts: (B, W) place in T of each word's first sub-word; 0 where `word_mask` is false.
+        word_mask: (B, W) true on words that the encoder sees; false on padding and on cut words.
+        context_positions: (B, C) place in T (joint) or in T_c (separate) of each sub-word of the
+            context.
+        context_mask: (B, C) true on real context sub-words; all false for an empty context.
+        pos: (B, W) part-of-speech ids, 0 on padding.
+        image_mask: (B,) true where the post has an image.
+        image_ids: (B,) equal numbers for posts that share an image, -1 where there is none.
+        images: (B, 3, S, S) uint8, zeros where missing; none for a model without image encoder.
+        context_input_ids: (B, T_c) `[CLS] context [SEP]`, only where encoded separately.
+        context_attention_mask: (B, T_c) true on real sub-words, only where encoded separately.
+        tags: (B, W) gold tag ids of the CRF, 0 on padding (MNER).
+        pair_labels: (B, W, W) gold labels of word pairs (MRE, MJERE).
+        pair_mask: (B, W, W) true on the cells that loss and decoding read.
+        heads: (B, 2) start and end of the given head entity (MRE).
+        tails: (B, 2) start and end of the given tail entity (MRE).
+    """
+
+    rows: Tensor
+    input_ids: Tensor
+    attention_mask: Tensor
+    token_type_ids: Tensor
+    text_mask: Tensor
+    word_starts: Tensor
+    word_mask: Tensor
+    context_positions: Tensor
+    context_mask: Tensor
+    pos: Tensor
+    image_mask: Tensor
+    image_ids: Tensor
+    images: Tensor | None = None
+    context_input_ids: Tensor | None = None
+    context_attention_mask: Tensor | None = None
+    tags: Tensor | None = None
+    pair_labels: Tensor | None = None
+    pair_mask: Tensor | None = None
+    heads: Tensor | None = None
+    tails: Tensor | None = None
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The same batch on a device; copies overlap with compute where memory is pinned."""
+        return self._map(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pin_memory(self) -> Batch:
+        """The same batch in page-locked memory (called by torch's DataLoader)."""
+        return self._map(lambda tensor: tensor.pin_memory())
+
+    def _map(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        present = {name: change(value) for name, value in fields.items() if value is not None}
+        return dataclasses.replace(self, **present)
+
+    def __len__(self) -> int:
+        return len(self.rows)

@@ -1,0 +1,243 @@
+"""Pictures: found in a folder by id, squared once, kept in one memory-mapped array.
+
+S side of the stored square in pixels.
+
+An **image id** is a picture's file name without folder and without image suffix: `IMGID:123`,
+`123.jpg` and the file `pictures/123.png` all mean the id `123`. `Example.image`, context sets and
+the stored images share these ids.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from shapca.errors import InputError
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp")
+STORED_SIZE = 256
+
+Pixels = NDArray[np.uint8]
+ImageSource = Mapping[str, Path | Pixels]
+Progress = Callable[[str, int, int], None]
+"""Told of long work: what is done, how many are done, of how many."""
+
+_BROKEN = (
+    OSError, SyntaxError, ValueError, IndexError, EOFError, struct.error, zlib.error,
+    Image.DecompressionBombError,
+)  # fmt: skip
+"""What Pillow raises on damaged files of the formats above."""
+
+
+def image_id(name: str) -> str:
+    """The id that a picture's file name or a bare id stands for.
+
+    Raises:
+        ValueError: the name is empty, absolute, has a folder or `..` in it, or control characters.
+    """
+    stem, dot, suffix = name.rpartition(".")
+    identifier = stem if dot and f".{suffix.lower()}" in IMAGE_SUFFIXES else name
+    if not identifier.strip():
+        raise ValueError(f"image id {name!r} is empty")
+    if "/" in name or "\\" in name or ".." in name or not name.isprintable():
+        raise ValueError(
+            f"image id {name!r} is not allowed: expected a plain file name, "
+            "without '/', '\\', '..' or control characters"
+        )
+    return identifier
+
+
+def find_images(folder: Path, wanted: Iterable[str]) -> dict[str, Path]:
+    """Look for pictures by id in a folder and in the folders below it.
+
+    Args:
+        folder: where pictures lie, e.g. one folder, or one a split.
+        wanted: image ids to look for; other pictures are passed over.
+
+    Returns:
+        Image id to file, for the ids that are there.
+
+    Raises:
+        InputError: the folder does not exist, or two different pictures claim one id.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; expected a folder of pictures")
+    wanted = set(wanted)
+    found: dict[str, Path] = {}
+    for parent, folders, files in os.walk(folder):
+        folders.sort()
+        for name in sorted(files):
+            stem, suffix = os.path.splitext(name)
+            if suffix.lower() not in IMAGE_SUFFIXES or stem not in wanted:
+                continue
+            file = Path(parent) / name
+            other = found.setdefault(stem, file)
+            if other != file and other.read_bytes() != file.read_bytes():
+                raise InputError(
+                    f"{file}: another picture than {other}, yet both have the image id {stem!r}; "
+                    "remove one of them"
+                )
+    return found
+
+
+def load_square(source: Path | Pixels | Image.Image, size: int = STORED_SIZE) -> Pixels:
+    """Read a picture, scale its shorter side to `size` and crop the centre.
+
+    Args:
+        source: a file, an (H, W, 3) uint8 array or a Pillow image.
+        size: side S of the result in pixels.
+
+    Returns:
+        (S, S, 3) uint8, RGB, upright.
+
+    Raises:
+        OSError, ValueError, …: the file is missing, damaged or no picture.
+    """
+    if isinstance(source, np.ndarray):
+        source = Image.fromarray(source)
+    image = source if isinstance(source, Image.Image) else Image.open(source)
+    with image:
+        image.draft("RGB", (size, size))  # JPEG: decode at 1/2, 1/4 or 1/8 where that suffices
+        upright = ImageOps.exif_transpose(image).convert("RGB")
+    side = min(upright.size)
+    left, top = (upright.width - side) / 2, (upright.height - side) / 2
+    square = upright.resize(
+        (size, size), Image.Resampling.BICUBIC, box=(left, top, left + side, top + side)
+    )
+    return np.asarray(square, dtype=np.uint8)
+
+
+@dataclass(frozen=True)
+class WrittenImages:
+    """What became of the pictures of a data set.
+
+    Attributes:
+        ids: image ids in the order of the array's rows.
+        broken: image id to the reason for which its file could not be read.
+    """
+
+    ids: tuple[str, ...]
+    broken: Mapping[str, str]
+
+
+def write_images(
+    array_file: Path,
+    index_file: Path,
+    images: ImageSource,
+    size: int,
+    progress: Progress | None = None,
+) -> WrittenImages:
+    """Decode pictures on all cores and write them row by row; memory does not grow with them.
+
+    Args:
+        array_file: the `.npy` file to write, (N, S, S, 3) uint8.
+        index_file: the JSON file to write: ids of the rows, and the broken ids with reasons.
+        images: image id to file or (H, W, 3) array.
+        size: side S in pixels.
+        progress: told after each picture.
+    """
+    names = sorted(images)
+    ids: list[str] = []
+    broken: dict[str, str] = {}
+    with array_file.open("wb") as handle:
+        _write_header(handle, 0, size)
+        squares = _in_parallel(lambda name: _load_or_reason(images[name], size), names)
+        for done, (name, square) in enumerate(zip(names, squares, strict=True), start=1):
+            if isinstance(square, str):
+                broken[name] = square
+            else:
+                handle.write(square.tobytes())
+                ids.append(name)
+            if progress is not None:
+                progress("images", done, len(names))
+        handle.seek(0)
+        _write_header(handle, len(ids), size)  # numpy pads the header so that N may grow in place
+    index_file.write_text(
+        json.dumps({"ids": ids, "broken": broken}, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
+    return WrittenImages(tuple(ids), broken)
+
+
+def _write_header(handle: Any, num_images: int, size: int) -> None:
+    header = {"descr": "|u1", "fortran_order": False, "shape": (num_images, size, size, 3)}
+    np.lib.format.write_array_header_1_0(handle, header)
+
+
+def _load_or_reason(source: Path | Pixels, size: int) -> Pixels | str:
+    try:
+        return load_square(source, size)
+    except _BROKEN as error:
+        return f"{type(error).__name__}: {error}"
+
+
+def _in_parallel(work: Callable[[str], Any], names: list[str]) -> Iterator[Any]:
+    """Results in order, with a few ahead of the reader only (Pillow decodes without the GIL)."""
+    num_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 4
+    with ThreadPoolExecutor(num_threads) as pool:
+        ahead: deque[Future[Any]] = deque()
+        try:
+            for name in names:
+                ahead.append(pool.submit(work, name))
+                if len(ahead) > 4 * num_threads:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
+        finally:
+            for future in ahead:
+                future.cancel()
+
+
+@dataclass(frozen=True)
+class ImageStore:
+    """The stored pictures of a data set, opened without being read.
+
+    Attributes:
+        array_file: the `.npy` file.
+        index: image id to row.
+        broken: image id to the reason for which there is no row.
+    """
+
+    array_file: Path
+    index: Mapping[str, int]
+    broken: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def open(cls, array_file: Path, index_file: Path) -> ImageStore:
+        """Open what `write_images` wrote."""
+        record = json.loads(index_file.read_text(encoding="utf-8"))
+        index = {name: row for row, name in enumerate(record["ids"])}
+        return cls(array_file, index, record["broken"])
+
+    @cached_property
+    def array(self) -> Pixels:
+        """(N, S, S, 3) uint8, memory-mapped and read-only."""
+        array: Pixels = np.load(self.array_file, mmap_mode="r", allow_pickle=False)
+        return array
+
+    @property
+    def size(self) -> int:
+        """Side S in pixels."""
+        return int(self.array.shape[1])
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Another process maps the file again instead of receiving its content.
+        return {"array_file": self.array_file, "index": self.index, "broken": self.broken}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)

@@ -1,0 +1,63 @@
+"""Batches of an epoch, collated here or by worker processes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from shapca.data.batch import Batch
+from shapca.data.dataset import EncodedSplit
+from shapca.data.pictures import Augmentation
+
+
+class _Batches(Dataset[Batch]):
+    """A split seen as its batches; worker processes map its pictures instead of copying them."""
+
+    def __init__(
+        self,
+        split: EncodedSplit,
+        batches: Sequence[Sequence[int]],
+        augmentation: Augmentation | None,
+    ) -> None:
+        self.split, self.batches, self.augmentation = split, batches, augmentation
+
+    def __getitem__(self, index: int) -> Batch:
+        return self.split.collate(self.batches[index], self.augmentation)
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+
+def load_batches(
+    split: EncodedSplit,
+    batches: Sequence[Sequence[int]],
+    *,
+    augmentation: Augmentation | None = None,
+    num_workers: int = 0,
+    pin_memory: bool = False,
+) -> Iterator[Batch]:
+    """Collate batches in the given order; the result does not depend on the number of workers.
+
+    Args:
+        split: the encoded split.
+        batches: row numbers of each batch (`epoch_batches`).
+        augmentation: crops and flips of the epoch (`EncodedSplit.augmentation`).
+        num_workers: worker processes; 0 collates here, which suffices on a CPU.
+        pin_memory: page-locked memory, for copies to a CUDA device that overlap with compute.
+    """
+    dataset = _Batches(split, batches, augmentation)
+    if num_workers == 0:
+        for index in range(len(dataset)):
+            batch = dataset[index]
+            yield batch.pin_memory() if pin_memory else batch
+    else:
+        yield from DataLoader(
+            dataset,
+            batch_size=None,
+            shuffle=False,
+            num_workers=min(num_workers, len(dataset)),
+            pin_memory=pin_memory,
+            generator=torch.Generator(),  # its own, so that torch's global one is left alone
+        )

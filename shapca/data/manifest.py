@@ -1,0 +1,122 @@
+"""What a prepared folder says of itself: task, labels, counts, and the hash of every part."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from shapca.data.schema import SPLITS, Labels
+from shapca.errors import InputError
+from shapca.storage import to_json
+
+MANIFEST = "manifest.json"
+IMAGES = "images.npy"
+IMAGE_INDEX = "images.json"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The contents of `manifest.json`.
+
+    Attributes:
+        name: the data set's name, e.g. `twitter2017`.
+        labels: task and label sets.
+        counts: per split: examples, words, entities, relations, images (distinct ids) and
+            missing_images (ids without a readable picture).
+        image_size: side of the stored squares in pixels; none where no images are stored.
+        contexts: per context set, the counts of its import (`ContextReport`).
+        source_notes: counts of what the reader met, e.g. orphan `I-` tags.
+        inputs: hashes of what the folder was prepared from, so that the same command knows it.
+        parts: relative file name to SHA-256 (hexadecimal).
+        format: version of the folder's layout.
+    """
+
+    name: str
+    labels: Labels
+    counts: Mapping[str, Mapping[str, int]]
+    image_size: int | None = None
+    contexts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    source_notes: Mapping[str, int] = field(default_factory=dict)
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    parts: Mapping[str, str] = field(default_factory=dict)
+    format: int = FORMAT
+
+    def text_hash(self) -> str:
+        """Hash of the three splits and the labels, whatever contexts and images stand beside."""
+        splits = {split_part(split): self.parts[split_part(split)] for split in SPLITS}
+        return hash_of({"labels": self.labels.to_json(), "splits": splits})
+
+    def context_hash(self, name: str) -> str:
+        """Hash of one context set."""
+        return self.parts[context_part(name)]
+
+    def image_hash(self) -> str | None:
+        """Hash of the stored images and their index; none where no images are stored."""
+        if IMAGES not in self.parts:
+            return None
+        return hash_of({part: self.parts[part] for part in (IMAGES, IMAGE_INDEX)})
+
+    def to_json(self) -> dict[str, Any]:
+        """As `manifest.json` keeps it."""
+        record = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
+        return {**record, "labels": self.labels.to_json()}
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Manifest:
+        """The inverse of `to_json`."""
+        return cls(**{**record, "labels": Labels.from_json(record["labels"])})
+
+    @classmethod
+    def load(cls, folder: Path) -> Manifest:
+        """Read `manifest.json` of a prepared folder.
+
+        Raises:
+            InputError: the folder or its manifest is missing, damaged or of another version.
+        """
+        file = folder / MANIFEST
+        if not folder.is_dir():
+            raise InputError(f"{folder}: no such folder; expected a prepared data set")
+        if not file.is_file():
+            raise InputError(
+                f"{folder}: not a prepared data set (it has no {MANIFEST}); "
+                "make one with `shapca data prepare` or `shapca data synthesise`"
+            )
+        try:
+            record = json.loads(file.read_bytes())
+            if record.get("format") != FORMAT:
+                raise InputError(
+                    f"{file}: layout version {record.get('format')!r}, expected {FORMAT}; "
+                    "prepare the data set again"
+                )
+            return cls.from_json(record)
+        except InputError:
+            raise
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise InputError(f"{file}: damaged ({error}); prepare the data set again") from error
+
+
+def split_part(split: str) -> str:
+    """File name of a split inside a prepared folder."""
+    return f"{split}.jsonl"
+
+
+def context_part(name: str) -> str:
+    """File name of a context set inside a prepared folder."""
+    return f"contexts/{name}.jsonl"
+
+
+def hash_of(value: Any) -> str:
+    """SHA-256 of a JSON value, independent of the order of its keys."""
+    return hashlib.sha256(to_json(value)).hexdigest()
+
+
+def hash_file(file: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    with file.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()

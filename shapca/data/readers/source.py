@@ -1,0 +1,158 @@
+"""What every reader gives, and the steps that they share: files, image ids, unique example ids."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from shapca.config import Task
+from shapca.data.images import image_id
+from shapca.data.schema import SPLITS, Entity, Example, Labels, Span
+from shapca.errors import InputError
+
+
+@dataclass(frozen=True)
+class SourceData:
+    """A benchmark as read, before parts of speech, contexts and images.
+
+    Attributes:
+        labels: task and label sets.
+        splits: train, valid and test examples, `pos` still empty.
+        files: the files that were read, in order.
+        notes: counts of what was met on the way, e.g. orphan `I-` tags.
+    """
+
+    labels: Labels
+    splits: Mapping[str, Sequence[Example]]
+    files: tuple[Path, ...]
+    notes: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def task(self) -> Task:
+        """Which task the benchmark serves."""
+        return self.labels.task
+
+
+Reader = Callable[[Path], SourceData]
+"""Reads a benchmark's public files from a folder."""
+
+
+def split_files(source: Path, candidates: Mapping[str, Sequence[str]]) -> dict[str, Path]:
+    """Find the file of each split.
+
+    Args:
+        source: the folder of the public files.
+        candidates: for each split, the names under which its file goes round.
+
+    Raises:
+        InputError: the folder or a split is missing, or two files claim one split.
+    """
+    if not source.is_dir():
+        raise InputError(f"{source}: no such folder; expected the data set's public files")
+    files = {}
+    for split in SPLITS:
+        names = candidates[split]
+        present = [source / name for name in names if (source / name).is_file()]
+        if not present:
+            quoted = " or ".join(repr(name) for name in names)
+            raise InputError(f"{source}: the {split} split is missing; expected {quoted}")
+        if len(present) > 1:
+            both = " and ".join(repr(file.name) for file in present)
+            raise InputError(f"{source}: {both} both claim the {split} split; remove one")
+        files[split] = present[0]
+    return files
+
+
+def read_text(file: Path) -> str:
+    """A file's text, any byte-order mark removed.
+
+    Raises:
+        InputError: it cannot be read or is not UTF-8.
+    """
+    try:
+        return file.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read ({error.strerror or error})") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{file}: not UTF-8 text (byte {error.start})") from error
+
+
+def numbered_lines(file: Path) -> Iterator[tuple[int, str]]:
+    """Lines from number 1, ended by LF or CRLF alone: U+2028 and its kin may be part of a word."""
+    for number, line in enumerate(read_text(file).split("\n"), start=1):
+        yield number, line.removesuffix("\r")
+
+
+def checked_image(name: Any, place: str) -> str:
+    """The image id of a source.
+
+    Raises:
+        InputError: no plain file name; the message begins with `place` (file:line).
+    """
+    if not isinstance(name, str):
+        raise InputError(f"{place}: expected an image id as text, found {name!r}")
+    try:
+        return image_id(name)
+    except ValueError as error:
+        raise InputError(f"{place}: {error}") from error
+
+
+def checked_words(words: Any, place: str) -> tuple[str, ...]:
+    """The words of a record.
+
+    Raises:
+        InputError: no list of non-empty strings.
+    """
+    valid = isinstance(words, list) and words and all(isinstance(w, str) and w for w in words)
+    if not valid:
+        raise InputError(f"{place}: 'token' is {words!r}, expected a list of non-empty words")
+    return tuple(words)
+
+
+def checked_span(record: Any, key: str, num_words: int, place: str) -> Span:
+    """The span under `pos` of one of a record's entities.
+
+    Raises:
+        InputError: the entity or its span is missing or out of range.
+    """
+    entity = record.get(key)
+    if not isinstance(entity, dict) or "pos" not in entity:
+        raise InputError(f"{place}: a relation without its entities: expected {key!r} with 'pos'")
+    span = entity["pos"]
+    numbers = isinstance(span, list | tuple) and len(span) == 2
+    if not numbers or not all(type(number) is int for number in span):
+        raise InputError(f"{place}: {key!r} has the span {span!r}, expected [start, end]")
+    start, end = span
+    if not 0 <= start < end <= num_words:
+        raise InputError(
+            f"{place}: {key!r} has the span [{start}, {end}], out of range: "
+            f"expected 0 <= start < end <= {num_words} (words; the end is exclusive)"
+        )
+    return Span(start, end)
+
+
+def distinct(entities: Sequence[Entity]) -> tuple[Entity, ...]:
+    """Entities in order of annotation, each once."""
+    return tuple(dict.fromkeys(entities))
+
+
+def with_unique_ids(splits: Mapping[str, Sequence[Example]]) -> dict[str, tuple[Example, ...]]:
+    """Number repeated ids in reading order: `a`, `a#2`, `a#3`, over train, valid and test.
+
+    Several examples may share a post (one relation each), hence its image id.
+    """
+    seen: Counter[str] = Counter()
+    unique: dict[str, tuple[Example, ...]] = {}
+    for split in SPLITS:
+        numbered = []
+        for example in splits[split]:
+            seen[example.id] += 1
+            count = seen[example.id]
+            new_id = example.id if count == 1 else f"{example.id}#{count}"
+            numbered.append(dataclasses.replace(example, id=new_id))
+        unique[split] = tuple(numbered)
+    return unique

@@ -1,0 +1,55 @@
+"""Where a run computes, and how much memory it took there."""
+
+from __future__ import annotations
+
+import resource
+import sys
+
+import torch
+
+from shapca.config import RuntimeConfig
+from shapca.errors import InputError
+
+
+def set_up(runtime: RuntimeConfig) -> torch.device:
+    """Set torch's CPU threads where the run-time settings fix them, and choose the device.
+
+    Raises:
+        InputError: no such device.
+    """
+    if runtime.num_threads is not None:
+        torch.set_num_threads(runtime.num_threads)
+    return choose_device(runtime.device)
+
+
+def choose_device(name: str) -> torch.device:
+    """The device that a name means; `auto` is CUDA where present.
+
+    Raises:
+        InputError: no such device.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise InputError(
+            f"runtime.device: {name!r} is no device, expected auto, cpu or cuda:0"
+        ) from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        count = torch.cuda.device_count()
+        raise InputError(f"runtime.device: {name!r}, but this machine has {count} CUDA devices")
+    return device
+
+
+def device_name(device: torch.device) -> str:
+    """A device as a record names it."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def peak_memory_mb(device: torch.device) -> float:
+    """Highest memory use so far in MiB: of the device for CUDA, else of the process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)

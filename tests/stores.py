@@ -1,0 +1,71 @@
+"""Object stores for tests: one in memory, one that dies at a chosen write."""
+
+from __future__ import annotations
+
+from shapca.storage import ObjectStore
+
+
+class MemoryStore:
+    """Objects in a dictionary."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, bytes] = {}
+
+    def put_new(self, name: str, content: bytes) -> bool:
+        if name in self.objects:
+            return False
+        self.objects[name] = content
+        return True
+
+    def put(self, name: str, content: bytes) -> None:
+        self.objects[name] = content
+
+    def get(self, name: str) -> bytes | None:
+        return self.objects.get(name)
+
+    def list(self, prefix: str = "") -> list[str]:
+        return sorted(name for name in self.objects if name.startswith(prefix))
+
+    def delete(self, name: str) -> None:
+        self.objects.pop(name, None)
+
+
+class Killed(BaseException):
+    """Stands for a SIGKILL: no `except Exception` may hold it up."""
+
+
+class DyingStore:
+    """Another store whose n-th change (write or deletion) never happens: the process is killed.
+
+    Args:
+        parent: Where changes go until then.
+        dies_at: Number of the fatal change, from 1; none: never.
+    """
+
+    def __init__(self, parent: ObjectStore, dies_at: int | None = None) -> None:
+        self.parent = parent
+        self.dies_at = dies_at
+        self.num_changes = 0
+
+    def _change(self) -> None:
+        self.num_changes += 1
+        if self.num_changes == self.dies_at:
+            raise Killed(f"change {self.num_changes}")
+
+    def put_new(self, name: str, content: bytes) -> bool:
+        self._change()
+        return self.parent.put_new(name, content)
+
+    def put(self, name: str, content: bytes) -> None:
+        self._change()
+        self.parent.put(name, content)
+
+    def get(self, name: str) -> bytes | None:
+        return self.parent.get(name)
+
+    def list(self, prefix: str = "") -> list[str]:
+        return self.parent.list(prefix)
+
+    def delete(self, name: str) -> None:
+        self._change()
+        self.parent.delete(name)
