@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import importlib
+import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -210,7 +211,7 @@ class CellRun:
             self._training.close()
         self._training = None
         self._steps = iter(())
-        gc.collect()
+        _free_gpu_memory()
 
 
 def describe_failure(error: BaseException) -> str:
@@ -244,6 +245,14 @@ def _open_data(folder: Path, changed: int) -> Any:
 def _prepared(folder: Path) -> Any:
     manifest = folder / "manifest.json"
     return _open_data(folder, manifest.stat().st_mtime_ns if manifest.is_file() else 0)
+
+
+def _free_gpu_memory() -> None:
+    """Return what the last cell held on a GPU; on a CPU counting references has done it already."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        gc.collect()
+        torch.cuda.empty_cache()
 
 
 def _resolve(place: str) -> OpenTraining:

@@ -18,6 +18,7 @@ from orchestrator.events import Ended, Proposed
 from orchestrator.history import History
 from orchestrator.lease import holder_of
 from orchestrator.protocol import Signal
+from orchestrator.records import RunStatus
 from orchestrator.retention import Retention
 from orchestrator.reuse import Reuse, StalePolicy
 from orchestrator.space import SweepConfig
@@ -51,6 +52,7 @@ class Running:
         report: What it said last.
         pruned: It was told to stop as too weak.
         began: When it was given to a trial, on the monotonic clock.
+        curve: Best validation F1 so far after each epoch.
     """
 
     event: Proposed
@@ -58,6 +60,7 @@ class Running:
     report: Report | None = None
     pruned: bool = False
     began: float = field(default_factory=time.monotonic)
+    curve: list[float] = field(default_factory=list)
 
 
 class Conductor:
@@ -171,6 +174,8 @@ class Conductor:
         """Take note of what a trial says; whether to stop it."""
         running = self.running[number]
         running.report = report
+        if report.value is not None and report.epoch == len(running.curve) + 1:
+            running.curve.append(report.value)
         self._on_change(self.documents.key_of(running.event))
         if running.event.phase == "search" and report.value is not None:
             is_weak = self._reuse.pruner.observe(number, report.epoch, report.value)
@@ -213,12 +218,17 @@ class Conductor:
             },
         )
 
-    def interrupt(self, reason: str) -> None:
-        """Give every running trial's document a final status; they go on another time."""
-        for number in sorted(self.running):
-            running = self.running.pop(number)
+    def interrupt(self, reason: str, status: RunStatus = "killed") -> None:
+        """Let go of every running trial and give its document a final status.
+
+        Args:
+            reason: Why; what was running goes on when the sweep is taken up again.
+            status: The final status of the sweep's own document.
+        """
+        for running in self.running.values():
             self._cells.release(running.event.cell)
-            self.documents.cell_interrupted(running.event, self._clock(), reason)
+        self.running.clear()
+        self.documents.close_open(status, self._clock(), reason)
 
     def _loss(self, key: str) -> str:
         summary = self._cells.summary(key)
@@ -243,6 +253,7 @@ class Conductor:
             trained=last.trained,
             seconds=last.seconds,
             codes=codes,
+            curve=running.curve,
         )
 
     def _end(self, event: Proposed, end: Ended) -> None:

@@ -12,7 +12,7 @@ from orchestrator.cells import Cell, CellStore
 from orchestrator.events import Ended, Proposed
 from orchestrator.naming import describe
 from orchestrator.protocol import Protocol
-from orchestrator.records import RunDocument, RunStatus, write_run
+from orchestrator.records import RunDocument, RunStatus, read_runs, write_run
 from orchestrator.space import SweepConfig
 from orchestrator.standings import Phase, Standing
 from shapca.provenance import git_commit
@@ -78,7 +78,9 @@ class Documents:
         )
 
     def cell_started(self, event: Proposed, cell: Cell) -> None:
-        """A cell is at work, or is about to be."""
+        """A cell is at work, or is about to be; the average that it enters comes first."""
+        if event.phase != "search":
+            self._write_average(event, event.at)
         config = cell.config
         phase = self._shown_phase(event.phase)
         self._write(
@@ -133,6 +135,20 @@ class Documents:
         tags = {**document.tags, "interrupted": reason}
         self._write(replace(document, status="killed", ended_at=at, tags=tags))
 
+    def close_open(self, status: RunStatus, at: float, reason: str) -> None:
+        """Give every document that still says `running` a final status, also a dead driver's.
+
+        Args:
+            status: The sweep's own; its cells and averages are `killed`, and may go on later.
+            at: Unix time in seconds.
+            reason: Why.
+        """
+        for key, document in read_runs(self._cells.store, self._sweep.name).items():
+            if document.status == "running":
+                final: RunStatus = status if key == PARENT else "killed"
+                tags = {**document.tags, "interrupted": reason}
+                self._write(replace(document, status=final, ended_at=at, tags=tags))
+
     def _write_average(self, event: Proposed, at: float) -> None:
         phase = self._shown_phase(event.phase)
         phases: tuple[Phase, ...]
@@ -142,19 +158,20 @@ class Documents:
             phases, wanted = ("replicate",), len(self._sweep.protocol.seeds)
         else:
             phases, wanted = ("confirm",), len(self._sweep.protocol.confirm_seeds)
-        for standing in self._protocol.standings(*phases):
-            if standing.configuration == event.configuration:
-                break
-        else:
-            return
-        is_complete = len(standing.numbers) >= wanted
-        missing = ", ".join(f"{seed}: {why}" for seed, why in sorted(standing.missing.items()))
+        standings = self._protocol.standings(*phases)
+        standing = next((s for s in standings if s.configuration == event.configuration), None)
+        tried = 0 if standing is None else len(standing.numbers)
+        scores = {} if standing is None else standing.scores
+        failures = {} if standing is None else standing.missing
+        missing = ", ".join(f"{seed}: {why}" for seed, why in sorted(failures.items()))
+        is_complete = tried >= wanted
+        prefix = "shortlist" if phase == "shortlist" else "configuration"
         self._write(
             RunDocument(
-                key=f"{'shortlist' if phase == 'shortlist' else 'configuration'}-"
-                f"{event.configuration}",
+                key=f"{prefix}-{event.configuration}",
                 kind="configuration",
-                name=f"{describe(event.values)} · mean of {len(standing.scores)} seeds",
+                name=f"{describe(event.values)} · mean of {len(scores) if is_complete else wanted} "
+                "seeds",
                 status=("failed" if missing else "finished") if is_complete else "running",
                 started_at=event.at,
                 parent=PARENT,
@@ -162,11 +179,11 @@ class Documents:
                     **self._common,
                     "phase": phase,
                     "configuration": event.configuration,
-                    "seeds": " ".join(map(str, sorted(standing.scores))),
+                    "seeds": " ".join(map(str, sorted(scores))),
                     **({"missing_seeds": missing} if missing else {}),
                 },
                 params=flatten(self._sweep.resolve(event.values).model_dump(mode="json")),
-                metrics=self._averages(standing),
+                metrics={} if standing is None else self._averages(standing),
                 ended_at=at if is_complete else None,
             )
         )

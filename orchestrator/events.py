@@ -1,9 +1,9 @@
 """A sweep's record: what was proposed and how it ended, in the order in which it happened.
 
 Only the driver that holds the sweep's lease writes it, one immutable object per event. Every
-thousand events are also kept together in one object, so that a long sweep is read fast.
+hundred events are also kept together in one object, so that a long sweep is read fast.
 
-Layout: sweeps/<sweep>/events/000001.json …, sweeps/<sweep>/events.json (the first n thousand)
+Layout: sweeps/<sweep>/events/000001.json …, sweeps/<sweep>/events.json (the first n hundred)
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from orchestrator.standings import Outcome, Phase, Proposal, Verdict
 from shapca.errors import InputError
 from shapca.storage import ObjectStore, read_json, to_json
 
-PACK = 1000
+PACK = 100
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,7 @@ class Ended:
         seconds: Time that it occupied its resources, in this sweep.
         codes: Fingerprints of the code that worked on the cell.
         found: The cell had ended before: no trial was needed.
+        curve: Best validation F1 so far after each epoch: what early stopping has seen.
         at: Unix time in seconds.
     """
 
@@ -99,8 +100,9 @@ class Ended:
     reason: str | None = None
     trained: int = 0
     seconds: float = 0.0
-    codes: Sequence[str] = ()
+    codes: Sequence[str] = field(default_factory=list)
     found: bool = False
+    curve: Sequence[float] = field(default_factory=list)
 
     @property
     def outcome(self) -> Outcome:

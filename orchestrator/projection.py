@@ -10,7 +10,6 @@ Layout: sweeps/<sweep>/published/storage.json              who we are in MLflow
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import uuid
 from collections.abc import Mapping, Sequence
@@ -19,16 +18,14 @@ from typing import Any
 
 from orchestrator.cells import CellStore
 from orchestrator.journal import Entry, Journal, Plan, digest, document_digest
-from orchestrator.records import RunDocument, RunStatus, read_runs
+from orchestrator.records import RunDocument, RunStatus, read_run, read_runs
+from orchestrator.run_index import RunIndex
 from orchestrator.tracking import (
     NAME,
     NOTE,
     PARENT,
-    RUN_KEY,
-    STORAGE,
     MetricPoint,
     RunState,
-    TrackedRun,
     Tracking,
     TrackingRefusedError,
     cut_param,
@@ -79,9 +76,7 @@ class Projection:
         self._folder = f"sweeps/{sweep}/published"
         self._journal = Journal(store, f"{self._folder}/{digest(redact(self.uri))[:12]}")
         self._tracking: Tracking | None = None
-        self._experiment_id = ""
-        self._storage = ""
-        self._index: dict[str, TrackedRun] | None = None
+        self._runs: RunIndex | None = None
 
     @property
     def metric_calls(self) -> int:
@@ -108,8 +103,7 @@ class Projection:
 
     def document(self, key: str) -> RunDocument | None:
         """One run document."""
-        record = read_json(self._store, f"sweeps/{self._sweep}/runs/{key}.json")
-        return None if record is None else RunDocument(**record)
+        return read_run(self._store, self._sweep, key)
 
     def plan(self, document: RunDocument) -> Plan:
         """What MLflow lacks of a run; MLflow is not asked."""
@@ -159,7 +153,8 @@ class Projection:
             TrackingUnavailableError: MLflow does not answer; what was sent may be sent again.
             TrackingRefusedError: MLflow refuses this run.
         """
-        document, tracking = plan.document, self._connect()
+        document = plan.document
+        tracking, runs = self._connect()
         if plan.is_orphan:
             raise TrackingRefusedError(
                 f"run {document.key}: its parent {document.parent} has no document"
@@ -167,9 +162,11 @@ class Projection:
         metrics = metrics or plan.is_terminal
         entry, is_new = plan.entry, False
         if plan.outdated is not None:
-            self._delete(document.key, plan.outdated)
+            runs.delete(document.key, plan.outdated)
         if entry is None:
-            run_id, is_new = self._ensure_run(document, plan.parent)
+            run_id, is_new = runs.ensure(
+                document.key, document.name, _tags(document, plan.parent), document.started_at
+            )
             entry = Entry(run_id)
         points: list[MetricPoint] = []
         if metrics:
@@ -191,7 +188,7 @@ class Projection:
                 tracking.delete_tag(entry.run_id, key)
             entry = replace(entry, artifacts=self._publish_artifacts(document, entry))
             if document.kind == "sweep" and document.note:
-                tracking.describe_experiment(self._experiment_id, document.note)
+                tracking.describe_experiment(runs.experiment, document.note)
             if plan.is_terminal or not is_new:  # a new run is RUNNING already
                 tracking.set_status(entry.run_id, STATES[document.status], document.ended_at)
             entry = replace(
@@ -213,8 +210,8 @@ class Projection:
         Returns:
             Duplicates removed; runs without a document ended.
         """
-        tracking = self._connect()
-        runs, num_duplicates = self._load_index()
+        tracking, index = self._connect()
+        runs, num_duplicates = index.load()
         documents = {document.key: document for document in self.documents()}
         num_ended = 0
         for key, run in runs.items():
@@ -226,78 +223,30 @@ class Projection:
             entry = self._journal.entry(key)
             if entry is None:
                 continue
-            run_or_none = runs.get(key)
-            if run_or_none is None or run_or_none.run_id != entry.run_id:
+            tracked = runs.get(key)
+            if tracked is None or tracked.run_id != entry.run_id:
                 self._journal.forget(key)
-            elif run_or_none.status != STATES[document.status]:
-                self._journal.write(key, replace(entry, document=None, parent=None))
-            elif run_or_none.parent != entry.parent:
-                self._journal.write(key, replace(entry, parent=None, document=None))
+            elif (tracked.status, tracked.parent) != (STATES[document.status], entry.parent):
+                self._journal.write(key, replace(entry, document=None))
         return num_duplicates, num_ended
 
     def forget(self, key: str) -> None:
         """Take a run's journal away: it is looked for in MLflow, or made, and sent whole."""
         self._journal.forget(key)
-        self._index = None
+        self.disconnect()
 
     def disconnect(self) -> None:
         """Take nothing for granted after an error: a creation may or may not have happened."""
-        self._index = None
+        if self._runs is not None:
+            self._runs.reset()
 
-    def _connect(self) -> Tracking:
+    def _connect(self) -> tuple[Tracking, RunIndex]:
         if self._tracking is None:
-            tracking = Tracking(self.uri)
-            self._experiment_id = tracking.experiment(self._experiment, self._artifacts)
-            self._storage = self.identity()
-            self._tracking = tracking
-        return self._tracking
-
-    def _load_index(self) -> tuple[dict[str, TrackedRun], int]:
-        tracking = self._connect()
-        found: dict[str, list[TrackedRun]] = {}
-        for run in tracking.runs(self._experiment_id, self._storage):
-            found.setdefault(run.key, []).append(run)
-        self._index = {}
-        num_duplicates = 0
-        for key, runs in found.items():
-            entry = self._journal.entry(key) if len(runs) > 1 else None
-            kept = min(
-                runs,
-                key=lambda run: (
-                    entry is None or run.run_id != entry.run_id,
-                    run.started_at,
-                    run.run_id,
-                ),
-            )
-            self._index[key] = kept
-            for run in runs:
-                if run is not kept:
-                    tracking.delete_run(run.run_id)
-                    num_duplicates += 1
-            if len(runs) > 1:
-                # What the journal says was sent may have gone to the run just removed.
-                self._journal.forget(key)
-        return self._index, num_duplicates
-
-    def _ensure_run(self, document: RunDocument, parent: str | None) -> tuple[str, bool]:
-        """Id of the document's run, and whether it was just created."""
-        index = self._load_index()[0] if self._index is None else self._index
-        if (run := index.get(document.key)) is not None:
-            return run.run_id, False
-        run_id = self._connect().create_run(
-            self._experiment_id,
-            document.name,
-            {**_tags(document, parent), RUN_KEY: document.key, STORAGE: self._storage},
-            document.started_at,
-        )
-        index[document.key] = TrackedRun(run_id, document.key, "RUNNING", 0)
-        return run_id, True
-
-    def _delete(self, key: str, run_id: str) -> None:
-        with contextlib.suppress(TrackingRefusedError):  # it is gone already
-            self._connect().delete_run(run_id)
-        if self._index is not None and key in self._index and self._index[key].run_id == run_id:
-            del self._index[key]
+            self._tracking = Tracking(self.uri)
+        if self._runs is None:
+            experiment = self._tracking.experiment(self._experiment, self._artifacts)
+            self._runs = RunIndex(self._tracking, experiment, self.identity(), self._journal)
+        return self._tracking, self._runs
 
     def _new_params(
         self, document: RunDocument, entry: Entry, *, is_new: bool
@@ -305,7 +254,7 @@ class Projection:
         """Parameters to log, and tags for those that MLflow would not let change."""
         if entry.params == digest(dict(document.params)):
             return {}, {}
-        logged = {} if is_new else self._connect().params(entry.run_id)
+        logged = {} if is_new else self._connect()[0].params(entry.run_id)
         new = {key: value for key, value in document.params.items() if key not in logged}
         changed = {
             f"changed.{key}": value
@@ -337,7 +286,7 @@ class Projection:
                 raise TrackingRefusedError(f"run {document.key}: {name} is not in the storage")
             content_digest = hashlib.sha256(content).hexdigest()[:16]
             if published.get(path) != content_digest:
-                self._connect().log_artifact(entry.run_id, path, content)
+                self._connect()[0].log_artifact(entry.run_id, path, content)
                 published[path] = content_digest
         return published
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from functools import cached_property
+from itertools import accumulate
 from typing import Any, Literal
 
 from orchestrator.cell_run import SELECTION
@@ -50,7 +51,7 @@ class Reuse:
 
     @cached_property
     def pruner(self) -> Pruner:
-        """Early stopping as it stood: it has seen all that ended trials reported, in their order."""
+        """Early stopping as it stood: it has seen what ended trials reported."""
         sweep = self._history.sweep
         configs = [sweep.resolve(values) for values in sweep.corners()]
         pruner = build_pruner(
@@ -58,7 +59,7 @@ class Reuse:
         )
         for number, end in self._history.ended.items():
             if self._history.proposed[number].phase == "search":
-                for epoch, value, _ in self._recorded_epochs(number, end.epoch):
+                for epoch, value in enumerate(end.curve, start=1):
                     pruner.observe(number, epoch, value)
                 pruner.end(number)
         return pruner
@@ -103,6 +104,7 @@ class Reuse:
         sweep = self._history.sweep
         is_ours = summary["sweep"] == sweep.name and event.phase != "confirm"
         seconds = [record["seconds"] for record in self._cells.epochs(event.cell)]
+        curve = self._curve(event.cell, summary["epochs"])
         end = Ended(
             number=event.number,
             status=summary["status"],
@@ -115,26 +117,26 @@ class Reuse:
             seconds=sum(seconds) if is_ours else 0.0,
             codes=summary["codes"],
             found=True,
+            curve=curve,
         )
         if event.phase != "search":
             return end
-        for epoch, value, best_epoch in self._recorded_epochs(event.number, summary["epochs"]):
+        for epoch, value in enumerate(curve, start=1):
             if self.pruner.observe(event.number, epoch, value) and epoch < summary["epochs"]:
                 return replace(
-                    end, status="pruned", epoch=epoch, value=value, best_epoch=best_epoch
+                    end,
+                    status="pruned",
+                    epoch=epoch,
+                    value=value,
+                    best_epoch=curve.index(value) + 1,
+                    curve=curve[:epoch],
                 )
         return end
 
-    def _recorded_epochs(self, number: int, last: int) -> list[tuple[int, float, int]]:
-        """Epoch, best validation F1 so far and its epoch, from the cell's records."""
-        best, best_epoch, epochs = float("-inf"), 0, []
-        for record in self._cells.epochs(self._history.keys[number]):
-            if record["epoch"] > last:
-                break
-            if record["metrics"][SELECTION] > best:
-                best, best_epoch = record["metrics"][SELECTION], record["epoch"]
-            epochs.append((record["epoch"], best, best_epoch))
-        return epochs
+    def _curve(self, key: str, last: int) -> list[float]:
+        """Best validation F1 so far after each epoch, from the cell's records."""
+        records = [record for record in self._cells.epochs(key) if record["epoch"] <= last]
+        return list(accumulate((record["metrics"][SELECTION] for record in records), max))
 
 
 def stale_message(sweep: str, keys: list[str]) -> str:
@@ -142,7 +144,6 @@ def stale_message(sweep: str, keys: list[str]) -> str:
     shown = ", ".join(keys[:3]) + (" …" if len(keys) > 3 else "")
     cells = "1 cell" if len(keys) == 1 else f"{len(keys)} cells"
     return (
-        f"sweep {sweep}: {cells} ({shown}) trained by other code than the present one, and "
-        "results of both would be mixed. --accept-stale uses them as they are; --rerun-stale "
-        "trains them again"
+        f"sweep {sweep}: {cells} ({shown}) of other code than the present one, and results of "
+        "both would be mixed. --accept-stale uses them as they are; --rerun-stale trains them again"
     )

@@ -172,7 +172,7 @@ class _Driver:
         except LeaseLost:
             raise  # the sweep is another driver's now, and so are its documents
         except BaseException as error:
-            self.conductor.interrupt(f"the driver failed: {error}")
+            self.conductor.interrupt(f"the driver failed: {error}", "failed")
             self._stop_publishing(INTERRUPTED_PUBLISHING_SECONDS)
             raise
         if self.conductor.halted is not None and not self.history.is_complete():
@@ -217,10 +217,12 @@ class _Driver:
         return show
 
     def _end(self, status: SweepStatus, reason: str | None, patience: float) -> SweepOutcome:
-        self.conductor.interrupt(reason or "")
-        outcome = self._outcome(status, reason)
         self._open_documents()
-        self._close_documents("finished" if status == "finished" else "killed", outcome)
+        if status == "finished":
+            self._close_documents("finished", self._outcome(status, reason))
+        else:
+            self._close_documents("killed", self._outcome(status, reason))
+            self.conductor.interrupt(reason or status)
         self._stop_publishing(patience)
         return self._outcome(status, reason)
 

@@ -61,11 +61,13 @@ def check_uri(uri: str) -> str:
             )
         return f"sqlite:///{Path(path).expanduser().resolve()}"
     if scheme in _DATABASE_DRIVERS:
-        driver = uri.partition("://")[0].partition("+")[2] or _DATABASE_DRIVERS[scheme]
+        dialect, _, rest = uri.partition("://")
+        driver = dialect.partition("+")[2] or _DATABASE_DRIVERS[scheme]
         if importlib.util.find_spec(driver) is None:
             extra = " (pip install 'shap-ca[postgres]')" if scheme == "postgresql" else ""
             raise InputError(f"tracking URI {shown}: the Python driver {driver} is missing{extra}")
-        return uri
+        # The driver is named, since SQLAlchemy's own choice differs between its versions.
+        return f"{scheme}+{driver}://{rest}"
     raise InputError(
         f"tracking URI {shown}: expected http://…, https://…, sqlite:///FILE or postgresql://…; "
         "MLflow 3 keeps runs in no plain folder (file:)"

@@ -8,6 +8,7 @@ from typing import Any
 
 from shapca.config import ExperimentConfig
 from shapca.encoders import ImageEncoder, TextEncoder, load_tokenizer
+from shapca.encoders.image import CLIPVision
 from shapca.errors import InputError
 from shapca.storage import ObjectStore
 
@@ -28,7 +29,7 @@ def save_encoder_files(
     if config.text.encoder != "tiny":
         tokenizer = load_tokenizer(config.text.encoder)
         _save(store, TEXT, tokenizer, text.bert.config)
-    if image is not None and _is_clip_with_weights(config):
+    if image is not None and isinstance(image.backbone, CLIPVision):
         _save(store, IMAGE, image.backbone.clip.config)
 
 
@@ -48,14 +49,10 @@ def with_encoder_files(
     if text.encoder != "tiny":
         _restore(store, TEXT, folder)
         text = text.model_copy(update={"encoder": str(folder / TEXT)})
-    if _is_clip_with_weights(config):
+    if image.encoder == "clip-vit-b-32" and image.weights != "random":
         _restore(store, IMAGE, folder)
         image = image.model_copy(update={"weights": str(folder / IMAGE)})
     return config.model_copy(update={"text": text, "image": image})
-
-
-def _is_clip_with_weights(config: ExperimentConfig) -> bool:
-    return config.image.encoder == "clip-vit-b-32" and config.image.weights != "random"
 
 
 def _save(store: ObjectStore, prefix: str, *parts: Any) -> None:

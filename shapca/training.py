@@ -12,20 +12,18 @@ from shapca.build import build_model
 from shapca.checkpoint import (
     Progress,
     best_evaluation,
-    best_weights_name,
     load_history,
     load_progress,
     load_tensors,
     remove_checkpoints,
     save_checkpoint,
-    unpack,
 )
 from shapca.config import ExperimentConfig, RuntimeConfig
 from shapca.data.prepared import PreparedData
 from shapca.device import peak_memory_mb, set_up
 from shapca.encoder_files import save_encoder_files
 from shapca.encoders import weights_fingerprints
-from shapca.evaluation import TEST, VALID, EvaluationRecord, predict_split, score
+from shapca.evaluation import VALID, EvaluationRecord, evaluate_run, predict_split, score
 from shapca.inputs import encode_split, selected_examples
 from shapca.learning import Diverged, Learner, StepProgress
 from shapca.metrics import Evaluation
@@ -126,19 +124,21 @@ class Training:
             test: Evaluate the best weights on the test split, once: asked again, the stored scores
                 are read. A run that is stopped or diverged is not tested.
         """
-        if self._result is None:
+        result = self._result
+        if result is None:
             reason = self._end()
             if reason is None:
                 self.close()
                 stopped = f"stopped after {len(self.history)} epochs"
                 return self._fit_result("stopped", stopped, None)
-            evaluation = self._test() if test else None
-            self._close_run("finished", reason)
-        else:
-            test = test and self._result["status"] == "finished"
-            evaluation = self._test() if test else None
+            result = self._close_run("finished", reason)
         self.close()
-        return self._fit_result(self._result["status"], self._result["reason"], evaluation)
+        evaluation = None
+        if test and result["status"] == "finished":
+            evaluation = evaluate_run(
+                self._store, self.data, split="test", runtime=self.runtime
+            ).evaluation
+        return self._fit_result(result["status"], result["reason"], evaluation)
 
     def close(self) -> None:
         """Free the model's memory; what is committed stays."""
@@ -198,7 +198,7 @@ class Training:
         with learner.random.active():
             metrics = learner.train_epoch(epoch, self._on_step)
             validated = time.perf_counter()
-            validation = self._evaluate(learner.model, "valid")
+            validation = self._validate(learner.model)
         scores = validation.evaluation.metrics
         metrics |= {f"val/{name}": value for name, value in scores.items()}
         metrics["val/seconds"] = time.perf_counter() - validated
@@ -227,36 +227,19 @@ class Training:
         self.history.append(record)
         return record
 
-    def _evaluate(self, model: ShapCA, split: str) -> EvaluationRecord:
-        encoded = encode_split(self.config, self.data, split)
+    def _validate(self, model: ShapCA) -> EvaluationRecord:
         labels, settings = self.data.labels, self.config.optimisation
         predictions = predict_split(
             model,
-            encoded,
+            encode_split(self.config, self.data, "valid"),
             labels,
             batch_size=settings.batch_size,
             precision=settings.precision,
             device=self.device,
             num_workers=self.runtime.num_workers,
         )
-        evaluation = score(self._record.reading, labels, self.data.splits[split], predictions)
-        return EvaluationRecord(self._record.data, split, evaluation)
-
-    def _test(self) -> Evaluation:
-        """The stored test scores, or the best weights' where the run was never tested."""
-        stored = read_json(self._store, TEST)
-        if stored is not None:
-            return EvaluationRecord.from_json(stored).evaluation
-        best = best_of(self.history)
-        weights = unpack(self._store, best_weights_name(best.epoch))
-        if self._learner is None:
-            model = build_model(self.config, self.data.labels, device=self.device, pretrained=False)
-        else:
-            model = self._learner.model
-        model.load_state_dict(weights)
-        record = self._evaluate(model, "test")
-        self._store.put_new(TEST, to_json(record.to_json()))
-        return record.evaluation
+        evaluation = score(self._record.reading, labels, self.data.splits["valid"], predictions)
+        return EvaluationRecord(self._record.data, "valid", evaluation)
 
     def _end(self) -> str | None:
         """Why no epoch is left, or none."""
@@ -270,7 +253,7 @@ class Training:
             return f"all {settings.epochs} epochs trained"
         return None
 
-    def _close_run(self, status: Status, reason: str) -> None:
+    def _close_run(self, status: Status, reason: str) -> dict[str, Any]:
         """Write the run's result and remove what only going on would need."""
         best = self.best
         if best is not None:
@@ -281,6 +264,7 @@ class Training:
         remove_checkpoints(self._store)
         self._result = result
         self.close()
+        return result
 
     def _fit_result(self, status: Status, reason: str, test: Evaluation | None) -> FitResult:
         best = self.best

@@ -56,6 +56,7 @@ def sweep(
     ] = False,
 ) -> None:
     """Run a sweep. The same command again goes on where it stopped and repeats nothing."""
+    from orchestrator.lease import LeaseLost
     from orchestrator.results import print_outcome
     from orchestrator.runner import RayOptions
     from orchestrator.space import SweepConfig
@@ -63,17 +64,19 @@ def sweep(
 
     if accept_stale and rerun_stale:
         raise InputError("--accept-stale and --rerun-stale: expected one of them at most")
-    outcome = run_sweep(
-        SweepConfig.load(space, set_ or ()),
-        SweepOptions(
-            storage=storage,
-            tracking_uri=tracking_uri,
-            data_root=data_root,
-            ray=RayOptions(address, wait_for_resources),
-            stale="accept" if accept_stale else "rerun" if rerun_stale else "refuse",
-            retry_failed=retry_failed,
-        ),
+    options = SweepOptions(
+        storage=storage,
+        tracking_uri=tracking_uri,
+        data_root=data_root,
+        ray=RayOptions(address, wait_for_resources),
+        stale="accept" if accept_stale else "rerun" if rerun_stale else "refuse",
+        retry_failed=retry_failed,
     )
+    try:
+        outcome = run_sweep(SweepConfig.load(space, set_ or ()), options)
+    except LeaseLost as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from None
     print_outcome(outcome)
     if outcome.status == "interrupted":
         raise typer.Exit(130)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -96,7 +97,7 @@ def _print_summary(result: FitResult, folder: Path) -> None:
     from shapca.commands.score_table import score_table
 
     print(f"{result.status}: {result.reason}")
-    scores = {}
+    scores: dict[str, Mapping[str, float]] = {}
     if result.best_epoch is not None:
         valid = {
             name.removeprefix("val/"): value

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,8 @@ def mlflow_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A fresh MLflow database: making one takes some ten seconds, copying it none."""
     database = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
     Tracking(f"sqlite:///{database}").experiment("template")
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     return database
 
 

@@ -118,7 +118,7 @@ def tracked_states(uri: str) -> dict[str, str]:
 def test_control_c_ends_within_seconds_and_says_how_to_go_on(
     undisturbed: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:
-    process = start(tmp_path, FAKE_SECONDS="0.3")
+    process = start(tmp_path, FAKE_SECONDS="0.2")
     wait_for_epochs(process, tmp_path, 3)
     began = time.monotonic()
     process.send_signal(signal.SIGINT)
@@ -136,7 +136,7 @@ def test_control_c_ends_within_seconds_and_says_how_to_go_on(
 
 
 def test_a_second_driver_is_told_who_is_at_work(tmp_path: Path) -> None:
-    first = start(tmp_path, FAKE_SECONDS="0.2")
+    first = start(tmp_path, FAKE_SECONDS="0.1")
     wait_for_epochs(first, tmp_path, 1)
     second = start(tmp_path)
     _, error = second.communicate(timeout=60)

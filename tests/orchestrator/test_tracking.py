@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
+from orchestrator.journal import Journal
+from orchestrator.run_index import RunIndex
 from orchestrator.tracking import (
     MetricPoint,
     Tracking,
@@ -21,6 +23,7 @@ from orchestrator.tracking_uri import (
     server_command,
 )
 from shapca.errors import InputError
+from shapca.storage import FolderStore
 
 
 @pytest.mark.parametrize(
@@ -44,6 +47,8 @@ def test_check_uri_makes_a_database_file_absolute(
     monkeypatch.chdir(tmp_path)
     assert check_uri("sqlite:///some/m.db") == f"sqlite:///{tmp_path}/some/m.db"
     assert check_uri("http://host:5000/") == "http://host:5000"
+    pytest.importorskip("psycopg2")
+    assert check_uri("postgresql://me:s3@h/db") == "postgresql+psycopg2://me:s3@h/db"
     assert default_tracking_uri("store") == f"sqlite:///{tmp_path}/store/mlflow.db"
 
 
@@ -100,10 +105,14 @@ def test_a_run_is_created_once_and_keeps_what_it_is_told(mlflow_uri: str, tmp_pa
     tracking = Tracking(mlflow_uri)
     experiment = tracking.experiment("one", (tmp_path / "artifacts").as_uri())
     assert tracking.experiment("one") == experiment
-    first = tracking.ensure_run(experiment, "me", "k", name="a run", tags={"a": "b"}, started_at=5)
-    again = tracking.ensure_run(experiment, "me", "k", name="a run", tags={"a": "b"}, started_at=5)
-    other = tracking.ensure_run(experiment, "you", "k", name="a run", tags={}, started_at=5)
-    assert first == again != other
+    journal = Journal(FolderStore(tmp_path), "journal")
+    mine, yours = (RunIndex(tracking, experiment, name, journal) for name in ("me", "you"))
+    first, is_new = mine.ensure("k", "a run", {"a": "b"}, 5)
+    assert is_new
+    assert mine.ensure("k", "a run", {}, 5) == (first, False)
+    mine.reset()
+    assert mine.ensure("k", "a run", {}, 5) == (first, False)
+    assert yours.ensure("k", "a run", {}, 5)[0] != first
 
     points = [MetricPoint("val/f1", 50.0, 1000, 1), MetricPoint("val/f1", 60.0, 2000, 2)]
     for _ in range(2):  # the second time changes nothing
@@ -118,6 +127,20 @@ def test_a_run_is_created_once_and_keeps_what_it_is_told(mlflow_uri: str, tmp_pa
     assert (run.info.status, run.info.start_time, run.info.end_time) == ("KILLED", 5000, 7500)
     assert [a.path for a in client.list_artifacts(first, "reports")] == ["reports/a.txt"]
     assert run.data.tags["phase"] == "search"
+
+
+def test_the_database_is_its_owners_alone(tmp_path: Path) -> None:
+    database = tmp_path / "storage" / "mlflow.db"
+    Tracking(f"sqlite:///{database}")
+    assert database.stat().st_mode & 0o077 == 0
+    assert database.parent.stat().st_mode & 0o077 == 0
+
+
+def test_a_file_that_is_no_database_is_said_to_be_none(tmp_path: Path) -> None:
+    database = tmp_path / "mlflow.db"
+    database.write_bytes(b"x" * 5000)
+    with pytest.raises(TrackingUnavailableError, match="not a database"):
+        Tracking(f"sqlite:///{database}")
 
 
 def test_batches_stay_within_mlflows_limits_and_long_values_are_cut(mlflow_uri: str) -> None:

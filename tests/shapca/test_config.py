@@ -75,9 +75,7 @@ def test_canonical_form_omits_defaults_names_and_paths(tmp_path: Path) -> None:
 
 
 def test_canonical_form_normalises_numbers() -> None:
-    one = validate(
-        ExperimentConfig, {"data": {"dataset": "a"}, "alignment": {"alpha": 1}}, "test"
-    )
+    one = validate(ExperimentConfig, {"data": {"dataset": "a"}, "alignment": {"alpha": 1}}, "test")
     same = validate(
         ExperimentConfig, {"data": {"dataset": "a"}, "alignment": {"alpha": "1e0"}}, "test"
     )

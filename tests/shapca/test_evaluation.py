@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import Any, get_args
 
@@ -16,7 +17,7 @@ from shapca.data.schema import NONE, Example, Labels
 from shapca.errors import InputError
 from shapca.evaluation import EvaluationRecord, evaluate_run, predict_split
 from shapca.inputs import encode_split, without_gold
-from shapca.storage import FolderStore, read_json
+from shapca.storage import FolderStore, read_json, to_json
 from shapca.trained import TrainedModel
 from shapca.training import fit
 from tests.factories import tiny_config, tiny_data
@@ -75,11 +76,12 @@ def test_the_own_test_split_is_scored_once(
     store = copy(stores["mner"])
     first = evaluate_run(store, tiny_mner, split="test", runtime=RUNTIME)
     second = evaluate_run(store, tiny_mner, split="test", runtime=RUNTIME)
-    assert first == second
+    assert first.to_json() == second.to_json()
     assert len(num_predictions) == 1
     assert read_json(store, "evaluations/test.json") == first.to_json()
     result = fit(tiny_config(), tiny_mner, seed=1, runtime=RUNTIME, store=store, test=True)
-    assert result.test == first.evaluation
+    assert result.test is not None
+    assert result.test.to_json() == first.evaluation.to_json()
     assert len(num_predictions) == 1
 
 
@@ -93,18 +95,21 @@ def test_another_data_set_gets_a_record_of_its_own(
     other = tiny_data(tmp_path, seed=7)
     first = evaluate_run(store, other, split="test", runtime=RUNTIME)
     assert store.get("evaluations/test.json") is None
-    assert evaluate_run(store, other, split="test", runtime=RUNTIME) == first
+    again = evaluate_run(store, other, split="test", runtime=RUNTIME)
+    assert again.to_json() == first.to_json()
     assert len(num_predictions) == 1
     assert first.data == other.part_hashes(tiny_config())
     own = evaluate_run(store, tiny_mner, split="test", runtime=RUNTIME)
-    assert own.evaluation.per_example != first.evaluation.per_example
+    assert own.to_json()["per_example"] != first.to_json()["per_example"]
     assert len(store.list("evaluations/")) == 3
 
 
 def test_a_record_survives_json(stores: dict[Task, MemoryStore], tiny_mner: PreparedData) -> None:
     record = evaluate_run(copy(stores["mner"]), tiny_mner, split="valid", runtime=RUNTIME)
     mapped = dataclasses.replace(record, label_map={"A": "B"})
-    assert EvaluationRecord.from_json(mapped.to_json()) == mapped
+    read = EvaluationRecord.from_json(json.loads(to_json(mapped.to_json())))
+    assert read.to_json() == mapped.to_json()
+    assert read.label_map == {"A": "B"}
 
 
 def with_renamed_type(data: PreparedData, out: Path, old: str, new: str) -> PreparedData:
@@ -147,7 +152,7 @@ def test_labels_by_other_names_need_a_map(
     own = evaluate_run(store, tiny_mner, split="test", runtime=RUNTIME)
     mapped = evaluate_run(store, renamed, split="test", label_map={old: "ZZZ"}, runtime=RUNTIME)
     assert mapped.evaluation.metrics["f1"] == own.evaluation.metrics["f1"]
-    assert mapped.evaluation.per_example == own.evaluation.per_example
+    assert mapped.to_json()["per_example"] == own.to_json()["per_example"]
     assert mapped.label_map == {old: "ZZZ"}
 
 

@@ -1,0 +1,121 @@
+"""Exact Shapley values: the quadrature against enumeration, and the rules behind it."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+import shapca.shapley.exact as exact_module
+from shapca import shapley
+from shapca.shapley.quadrature import inclusion_rule, reciprocal_rule
+
+
+def cosines(*shape: int, seed: int = 0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.rand(shape, generator=generator, dtype=torch.float64) * 2 - 1
+
+
+@pytest.mark.parametrize("num_players", range(1, 13))
+@pytest.mark.parametrize("temperature", [0.05, 0.1, 0.5, 1.0])
+def test_exact_agrees_with_enumeration(num_players: int, temperature: float) -> None:
+    similarity = cosines(6, num_players, seed=num_players)
+    similarity[0] = similarity[0].sign()
+    similarity[1, : num_players // 2] = -1.0
+    found = shapley.exact(similarity, temperature)
+    expected = shapley.enumerate_coalitions(similarity, temperature)
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("tolerance", [1e-3, 1e-8, 1e-12])
+@pytest.mark.parametrize("temperature", [0.005, 0.1, 100.0])
+def test_the_tolerance_is_kept(tolerance: float, temperature: float) -> None:
+    similarity = cosines(6, 11)
+    found = shapley.exact(similarity, temperature, tolerance=tolerance)
+    expected = shapley.enumerate_coalitions(similarity, temperature)
+    torch.testing.assert_close(found, expected, atol=2 * tolerance, rtol=0)
+
+
+@pytest.mark.parametrize("tolerance", [1e-14, 0.2, float("nan")])
+def test_a_tolerance_out_of_range_is_refused(tolerance: float) -> None:
+    with pytest.raises(ValueError, match="tolerance: expected between"):
+        shapley.exact(torch.zeros(2, 2), 0.1, tolerance=tolerance)
+
+
+@pytest.mark.parametrize("temperature", [0.05, 0.1, 0.5, 1.0])
+def test_gradients_agree_with_enumeration(temperature: float) -> None:
+    similarity = cosines(4, 9).requires_grad_()
+    weights = cosines(4, 9, seed=1)
+    found, expected = (
+        torch.autograd.grad((estimate(similarity, temperature) * weights).sum(), similarity)[0]
+        for estimate in (shapley.exact, shapley.enumerate_coalitions)
+    )
+    torch.testing.assert_close(found, expected, atol=1e-5 / temperature, rtol=0)
+
+
+@pytest.mark.parametrize("temperature", [0.05, 0.1, 0.5, 1.0])
+def test_float32_similarities_at_28_players(temperature: float) -> None:
+    similarity = cosines(28, 28)
+    found = shapley.exact(similarity.float(), temperature)
+    assert found.dtype == torch.float32
+    expected = shapley.exact(similarity, temperature, tolerance=1e-12)
+    torch.testing.assert_close(found.double(), expected, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("num_players", [28, 64, 256])
+def test_fewer_nodes_than_exact_ones_keep_the_tolerance(num_players: int) -> None:
+    similarity = cosines(2, num_players)
+    expected = shapley.exact(similarity, 0.1, tolerance=1e-11)
+    torch.testing.assert_close(shapley.exact(similarity, 0.1), expected, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("size", [1, 3000, 2**24])
+def test_blocks_of_any_size_give_the_same(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    similarity = cosines(2, 5, 5).requires_grad_()
+
+    def results() -> list[Tensor]:
+        values, own = (shapley.exact(similarity, 0.1, diagonal=d) for d in (False, True))
+        return [
+            values, own,
+            *torch.autograd.grad(values.square().sum(), similarity),
+            *torch.autograd.grad(own.square().sum(), similarity),
+        ]  # fmt: skip
+
+    expected = results()
+    monkeypatch.setattr(exact_module, "_BLOCK", {"cpu": size})
+    for found, wanted in zip(results(), expected, strict=True):
+        torch.testing.assert_close(found, wanted, atol=1e-13, rtol=0)
+
+
+@pytest.mark.parametrize(("num_players", "most"), [(1, 1), (2, 1), (3, 2), (28, 10), (256, 33)])
+def test_number_of_inclusion_nodes(num_players: int, most: int) -> None:
+    nodes, weights = inclusion_rule(num_players, 1e-6)
+    assert len(nodes) <= most
+    assert weights.sum() == pytest.approx(1.0)
+    assert ((nodes > 0) & (nodes < 1)).all()
+
+
+@pytest.mark.parametrize("num_players", [1, 2, 7, 28])
+def test_half_as_many_nodes_as_players_integrate_the_polynomials(num_players: int) -> None:
+    nodes, weights = inclusion_rule(num_players, 1e-13)
+    assert len(nodes) <= math.ceil(num_players / 2)
+    for size in range(num_players):
+        found = (weights * nodes**size * (1 - nodes) ** (num_players - 1 - size)).sum()
+        expected = 1 / (num_players * math.comb(num_players - 1, size))
+        assert found == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("tolerance", [1e-4, 1e-6, 1e-9, 1e-12])
+@pytest.mark.parametrize("span", [0.0, 3.0, 20.0, 400.0])
+def test_reciprocals_of_coalition_weights(tolerance: float, span: float) -> None:
+    log_weights = torch.linspace(-span, 0.0, 28, dtype=torch.float64)[None]
+    log_t, steps = reciprocal_rule(log_weights, tolerance)
+    totals = np.linspace(-span, float(log_weights.logsumexp(-1)), 500)
+    weighted = torch.exp(log_t + torch.from_numpy(totals)[:, None])  # t X
+    found = (steps * weighted * torch.exp(-weighted)).sum(-1)  # X times the integral: 1
+    assert (found - 1).abs().max() <= tolerance
+    expected_nodes = (math.log(1 / tolerance) + 4.5) / math.pi**2 * (span + 12) + 12
+    assert log_t.shape[-1] <= expected_nodes
