@@ -14,9 +14,12 @@ from typing import Any
 import torch
 
 from shapca.config import ExperimentConfig, validate
+from shapca.data.prepared import PreparedData
 from shapca.data.schema import Labels
 from shapca.device import device_name
+from shapca.encoders import weights_fingerprints
 from shapca.errors import InputError
+from shapca.inputs import selected_examples
 from shapca.provenance import code_fingerprint, git_commit, library_versions
 from shapca.reading import Reading
 from shapca.storage import ObjectStore, read_json, to_json
@@ -122,6 +125,29 @@ class RunRecord:
             reading=Reading.from_json(record["reading"]),
             environments=tuple(Environment(**item) for item in record["environments"]),
         )
+
+
+def describe_run(
+    config: ExperimentConfig, data: PreparedData, seed: int, device: torch.device
+) -> RunRecord:
+    """The record of a run that begins in this process.
+
+    Raises:
+        InputError: config and data do not fit, or pretrained weights cannot be found.
+    """
+    hashes = data.part_hashes(config)
+    images = data.image_store() if config.image.encoder != "none" else None
+    train = selected_examples(config, data, "train")
+    return RunRecord(
+        config=config,
+        seed=seed,
+        data=hashes,
+        weights=weights_fingerprints(config),
+        labels=data.labels,
+        dataset=data.name,
+        reading=Reading.learn(config.task, train, None if images is None else images.size),
+        environments=(Environment.current(1, device),),
+    )
 
 
 def load_run(store: ObjectStore, place: str = "the store") -> RunRecord:

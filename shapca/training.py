@@ -22,16 +22,14 @@ from shapca.config import ExperimentConfig, RuntimeConfig
 from shapca.data.prepared import PreparedData
 from shapca.device import peak_memory_mb, set_up
 from shapca.encoder_files import save_encoder_files
-from shapca.encoders import weights_fingerprints
 from shapca.evaluation import VALID, EvaluationRecord, evaluate_run, predict_split, score
-from shapca.inputs import encode_split, selected_examples
+from shapca.inputs import encode_split
 from shapca.learning import Diverged, Learner, StepProgress
 from shapca.metrics import Evaluation
 from shapca.model import ShapCA
 from shapca.random_state import RandomState
-from shapca.reading import Reading
 from shapca.records import RESULT, SELECTION, EpochRecord, FitResult, Status, best_of
-from shapca.run_record import Environment, RunRecord, claim_run, record_environment
+from shapca.run_record import Environment, claim_run, describe_run, record_environment
 from shapca.storage import ObjectStore, read_json, to_json
 
 __all__ = ["EpochRecord", "FitResult", "StepProgress", "Training", "fit"]
@@ -76,7 +74,7 @@ class Training:
         self._store = store
         self._on_step = on_step
         self._learner: Learner | None = None
-        self._record = claim_run(store, self._describe())
+        self._record = claim_run(store, describe_run(config, data, seed, self.device))
         self._result: dict[str, Any] | None = read_json(store, RESULT)
         self.history: list[EpochRecord] = []
         if self._result is not None:
@@ -145,22 +143,6 @@ class Training:
         self._learner = None
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
-
-    def _describe(self) -> RunRecord:
-        config, data = self.config, self.data
-        hashes = data.part_hashes(config)
-        train = selected_examples(config, data, "train")
-        images = data.image_store() if config.image.encoder != "none" else None
-        return RunRecord(
-            config=config,
-            seed=self.seed,
-            data=hashes,
-            weights=weights_fingerprints(config),
-            labels=data.labels,
-            dataset=data.name,
-            reading=Reading.learn(config.task, train, None if images is None else images.size),
-            environments=(Environment.current(1, self.device),),
-        )
 
     def _prepare(self) -> Learner:
         """Model, optimizer and encoded posts, as the last committed epoch left them."""

@@ -14,8 +14,8 @@ from functools import partial
 from types import MappingProxyType
 
 from shapca.shapley.enumeration import enumerate_coalitions
-from shapca.shapley.exact import exact
 from shapca.shapley.game import LOWEST_TEMPERATURE, Estimator, utility_of_all
+from shapca.shapley.integral import exact
 from shapca.shapley.sampled import cyclic, monte_carlo
 
 __all__ = [

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from shapca.shapley.game import open_game, reciprocal_or_zero
+from shapca.shapley.game import open_game, ratio_or_zero
 
 MOST_PLAYERS = 12
 
@@ -54,7 +54,10 @@ def enumerate_coalitions(
         torch.from_numpy(x).to(game.similarity) for x in (member.T.copy(), factor)
     )
     weights_NJk = game.log_weights.exp()
-    total_NJS = weights_NJk @ member_kS
-    utility_NJS = (weights_NJk * game.similarity) @ member_kS * reciprocal_or_zero(total_NJS)
+    utility_NJS = ratio_or_zero(
+        (weights_NJk * game.similarity) @ member_kS, weights_NJk @ member_kS
+    )
     values_NJk = utility_NJS @ factor_Sk
+    if game.player_mask is not None:
+        values_NJk = values_NJk.masked_fill(~game.player_mask[:, None], 0.0)  # no rounding errors
     return game.restore(values_NJk.diagonal(dim1=1, dim2=2) if diagonal else values_NJk)

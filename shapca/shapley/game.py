@@ -144,15 +144,16 @@ def utility_of_all(
     """
     game = open_game(similarity, temperature, player_mask)
     weights_NJk = game.log_weights.exp()
-    total_NJ = weights_NJk.sum(-1)
-    value_NJ = (weights_NJk * game.similarity).sum(-1) * reciprocal_or_zero(total_NJ)
-    return game.restore(value_NJ)
+    return game.restore(ratio_or_zero((weights_NJk * game.similarity).sum(-1), weights_NJk.sum(-1)))
 
 
-def reciprocal_or_zero(total: Tensor) -> Tensor:
-    """`1 / total`, and 0 with a gradient of 0 for the empty coalition, where the total is 0."""
-    empty = total == 0
-    return total.masked_fill(empty, 1.0).reciprocal().masked_fill(empty, 0.0)
+def ratio_or_zero(numerator: Tensor, total: Tensor) -> Tensor:
+    """`numerator / total`, and 0 for the empty coalition, where both are 0.
+
+    A division, since the gradient of a reciprocal squares it, which overflows where a product of
+    the division's own gradient does not.
+    """
+    return numerator / total.masked_fill(total == 0, 1.0)
 
 
 class WithGradient(torch.autograd.Function):

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from shapca.shapley.game import Game, WithGradient, open_game, reciprocal_or_zero
+from shapca.shapley.game import Game, WithGradient, open_game, ratio_or_zero
 
 
 def cyclic(
@@ -180,7 +180,7 @@ def _all_marginals(game: Game, positions_NSk: Tensor, weights_NS: Tensor) -> Ten
         x[:, None].expand(shape).gather(-1, order_NSJk).cumsum(-1)
         for x in (weights_NJk, weights_NJk * game.similarity)
     )
-    utility_NSJk = ws_NSJk * reciprocal_or_zero(w_NSJk)
+    utility_NSJk = ratio_or_zero(ws_NSJk, w_NSJk)
     before_NSJk = torch.nn.functional.pad(utility_NSJk[..., :-1], (1, 0))  # u of nobody is 0
     marginal_NSJk = (utility_NSJk - before_NSJk).gather(-1, positions_NSk[:, :, None].expand(shape))
     return torch.einsum("ns,nsjk->njk", weights_NS, marginal_NSJk)
@@ -200,18 +200,17 @@ def _own_marginals(game: Game, positions_NSk: Tensor, weights_NS: Tensor) -> Ten
 
     sums_NjS2 = before_NjSk @ torch.stack((w_Njk, w_Njk * s_Njk), dim=-1)
     own_w_Nj1, own_s_Nj1 = (x.diagonal(dim1=1, dim2=2)[..., None] for x in (w_Njk, s_Njk))
-    inverse_NjS2 = reciprocal_or_zero(
-        torch.stack((sums_NjS2[..., 0], sums_NjS2[..., 0] + own_w_Nj1), dim=-1)
-    )
+    weight_NjS2 = torch.stack((sums_NjS2[..., 0], sums_NjS2[..., 0] + own_w_Nj1), dim=-1)
     numerator_NjS2 = torch.stack(
         (sums_NjS2[..., 1], sums_NjS2[..., 1] + own_w_Nj1 * own_s_Nj1), dim=-1
     )
-    utility_NjS2 = numerator_NjS2 * inverse_NjS2  # without, with player j
+    utility_NjS2 = ratio_or_zero(numerator_NjS2, weight_NjS2)  # without, with player j
     scan_weights_N1S = weights_NS[:, None]
     value_Nj = ((utility_NjS2[..., 1] - utility_NjS2[..., 0]) * scan_weights_N1S).sum(-1)
     if not (game.similarity.requires_grad and torch.is_grad_enabled()):
         return value_Nj
 
+    inverse_NjS2 = ratio_or_zero((weight_NjS2 > 0).to(weight_NjS2), weight_NjS2)
     slope_NjS22 = torch.stack((inverse_NjS2, inverse_NjS2 * utility_NjS2 / tau), dim=-2)
     change_NjS2 = (slope_NjS22[..., 1] - slope_NjS22[..., 0]) * weights_NS[:, None, :, None]
     others_Nj2k = change_NjS2.mT @ before_NjSk

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
@@ -15,7 +16,7 @@ def test_the_schedule_rises_then_falls_to_zero() -> None:
     factors = [warmup_cosine(step, 100, 0.05) for step in range(101)]
     assert factors[:5] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
     assert factors[5] == 1.0
-    assert all(a > b for a, b in zip(factors[5:], factors[6:], strict=False))
+    assert all(a > b for a, b in itertools.pairwise(factors[5:]))
     assert factors[5 + 19] == pytest.approx(0.5 * (1 + math.cos(math.pi * 19 / 95)))
     assert factors[100] == pytest.approx(0.0)
     assert warmup_cosine(500, 100, 0.05) == pytest.approx(0.0)

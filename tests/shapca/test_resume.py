@@ -45,7 +45,7 @@ def train(
 
 
 def outcome(store: ObjectStore) -> dict[str, Any]:
-    """All that a run leaves, without what measures time and memory."""
+    """All that a run leaves, without what tells time, memory and place."""
     found: dict[str, Any] = {}
     for name in store.list():
         content = store.get(name)
@@ -55,7 +55,7 @@ def outcome(store: ObjectStore) -> dict[str, Any]:
 
 
 def without_measures(tree: Any) -> Any:
-    measures = ("seconds", "finished_at", "peak_memory_mb", "samples_per_second")
+    measures = ("seconds", "finished_at", "peak_memory_mb", "samples_per_second", "environments")
     if isinstance(tree, dict):
         return {k: without_measures(v) for k, v in tree.items() if not k.endswith(measures)}
     return [without_measures(item) for item in tree] if isinstance(tree, list) else tree

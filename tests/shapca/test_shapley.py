@@ -323,7 +323,7 @@ def test_cyclic_takes_a_permutation_for_each_game() -> None:
 
 @pytest.mark.parametrize("permutation", [[0, 1, 1], [0, 1], [1, 2, 3], [0, 1, 2, 3]])
 def test_cyclic_refuses_what_is_no_permutation(permutation: list[int]) -> None:
-    with pytest.raises(ValueError, match="permutation: expected each of 0..2 once"):
+    with pytest.raises(ValueError, match=r"permutation: expected each of 0\.\.2 once"):
         shapley.cyclic(torch.zeros(2, 3), 0.1, permutation=torch.tensor(permutation))
 
 
@@ -369,7 +369,7 @@ def test_targets_share_permutations_and_games_do_not(estimate: Estimate) -> None
 
 
 def test_more_permutations_give_a_lower_error() -> None:
-    similarity = cosines(20, 8)
+    similarity = cosines(20, 8, 8)
     exact = PRECISE(similarity, 0.1)
     errors = [
         (shapley.monte_carlo(similarity, 0.1, num_permutations=n, generator=seeded()) - exact)
@@ -412,7 +412,7 @@ def test_estimators_are_found_by_name() -> None:
             found(similarity, 0.1, generator=seeded()),
             estimate(similarity, 0.1, generator=seeded()),
         )
-    with pytest.raises(ValueError, match="expected one of cyclic, .*, got 'shapley'"):
+    with pytest.raises(ValueError, match=r"expected one of cyclic, .*, got 'shapley'"):
         shapley.find_estimator("shapley")
 
 

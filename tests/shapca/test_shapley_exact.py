@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-import shapca.shapley.exact as exact_module
 from shapca import shapley
+from shapca.shapley import integral
 from shapca.shapley.quadrature import inclusion_rule, reciprocal_rule
 
 
@@ -85,7 +85,7 @@ def test_blocks_of_any_size_give_the_same(size: int, monkeypatch: pytest.MonkeyP
         ]  # fmt: skip
 
     expected = results()
-    monkeypatch.setattr(exact_module, "_BLOCK", {"cpu": size})
+    monkeypatch.setattr(integral, "_BLOCK", {"cpu": size})
     for found, wanted in zip(results(), expected, strict=True):
         torch.testing.assert_close(found, wanted, atol=1e-13, rtol=0)
 
