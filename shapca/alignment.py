@@ -55,7 +55,7 @@ def shapley_contrastive_loss(
     """
     if negatives not in ("sum", "mean"):
         raise ValueError(f"negatives: expected sum or mean, got {negatives!r}")
-    mask = _check_square(similarity, mask, duplicates)
+    mask, duplicates = _check_square(similarity, mask, duplicates)
     estimate = find_estimator(estimator) if isinstance(estimator, str) else estimator
     values = estimate(
         similarity,
@@ -106,11 +106,11 @@ def infonce_loss(
     """
     if not temperature > 0:
         raise ValueError(f"temperature: expected above 0, got {temperature}")
-    mask = _check_square(similarity, mask, duplicates)
+    mask, duplicates = _check_square(similarity, mask, duplicates)
     logits = similarity / temperature
     if mask is not None:
-        diagonal = torch.eye(similarity.shape[-1], dtype=torch.bool, device=similarity.device)
-        logits = logits.masked_fill(~(mask[..., None, :] | diagonal), -torch.inf)
+        kept = mask[..., None, :] | _positive_pairs(similarity)
+        logits = logits.masked_fill(~kept, -torch.inf)
     if duplicates is not None:
         logits = logits.masked_fill(duplicates, -torch.inf)
     losses = logits.logsumexp(-1) - logits.diagonal(dim1=-2, dim2=-1)
@@ -119,26 +119,35 @@ def infonce_loss(
 
 def _check_square(
     similarity: Tensor, mask: Tensor | None, duplicates: Tensor | None
-) -> Tensor | None:
-    """Refuse what is no batch of square matrices; the mask in the matrices' leading dimensions."""
+) -> tuple[Tensor | None, Tensor | None]:
+    """Refuse what is no batch of square matrices.
+
+    Returns:
+        The mask in the matrices' leading dimensions, and duplicates without the diagonal.
+    """
     shape = similarity.shape
     if similarity.ndim < 2 or shape[-1] != shape[-2]:
         raise ValueError(f"similarity: expected (..., k, k), got shape {tuple(shape)}")
-    if duplicates is not None and (
-        duplicates.dtype != torch.bool or duplicates.shape[-2:] != shape[-2:]
-    ):
-        raise ValueError(
-            f"duplicates: expected booleans (..., {shape[-1]}, {shape[-1]}), "
-            f"got {duplicates.dtype} of shape {tuple(duplicates.shape)}"
-        )
-    if mask is None:
-        return None
-    if mask.dtype != torch.bool or mask.shape[-1:] != shape[-1:]:
-        raise ValueError(
-            f"mask: expected booleans (..., {shape[-1]}), "
-            f"got {mask.dtype} of shape {tuple(mask.shape)}"
-        )
-    return mask.expand(shape[:-1])
+    if duplicates is not None:
+        if duplicates.dtype != torch.bool or duplicates.shape[-2:] != shape[-2:]:
+            raise ValueError(
+                f"duplicates: expected booleans (..., {shape[-1]}, {shape[-1]}), "
+                f"got {duplicates.dtype} of shape {tuple(duplicates.shape)}"
+            )
+        duplicates = duplicates & ~_positive_pairs(similarity)
+    if mask is not None:
+        if mask.dtype != torch.bool or mask.shape[-1:] != shape[-1:]:
+            raise ValueError(
+                f"mask: expected booleans (..., {shape[-1]}), "
+                f"got {mask.dtype} of shape {tuple(mask.shape)}"
+            )
+        mask = mask.expand(shape[:-1])
+    return mask, duplicates
+
+
+def _positive_pairs(similarity: Tensor) -> Tensor:
+    """(k, k) true on the diagonal."""
+    return torch.eye(similarity.shape[-1], dtype=torch.bool, device=similarity.device)
 
 
 def _mean_over_targets(losses: Tensor, mask: Tensor | None) -> Tensor:
@@ -302,15 +311,14 @@ def _drop_absent(features: Tensor, present: Tensor) -> Tensor:
 
 
 def _share_image(image_ids: Tensor) -> Tensor:
-    """(B, B) true on pairs of different posts with the same image."""
-    same = (image_ids[:, None] == image_ids) & (image_ids[:, None] >= 0)
-    return same & ~torch.eye(len(image_ids), dtype=torch.bool, device=image_ids.device)
+    """(B, B) true on pairs of posts with the same image."""
+    return (image_ids[:, None] == image_ids) & (image_ids[:, None] >= 0)
 
 
 def _mean_similarities(similarity: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     """Mean cosine of positive and of negative pairs among present posts; 0 where there are none."""
     valid = mask[:, :, None] & mask[:, None, :]
-    positive = torch.eye(similarity.shape[-1], dtype=torch.bool, device=similarity.device) & valid
+    positive = valid & _positive_pairs(similarity)
     negative = valid & ~positive
     return tuple(  # type: ignore[return-value]
         (similarity * pairs).sum() / pairs.sum().clamp(min=1) for pairs in (positive, negative)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from shapca.build import build_on_meta
 from shapca.config import ExperimentConfig, apply_overrides, read_yaml, validate
-from shapca.data.prepared import PreparedData
-from shapca.parameters import ModelSize, default_labels, model_size
+
+if TYPE_CHECKING:
+    from shapca.parameters import ModelSize
 
 app = typer.Typer(add_completion=False)
 
@@ -34,6 +34,11 @@ def parameters(
 ) -> None:
     """Count the parameters of a configuration's model, module by module."""
     experiment = _read(config, overrides or [])
+
+    from shapca.build import build_on_meta
+    from shapca.data.prepared import PreparedData
+    from shapca.parameters import default_labels, model_size
+
     labels = (
         default_labels(experiment.task)
         if data is None

@@ -18,9 +18,8 @@ def score_table(scores: Mapping[str, Mapping[str, float]]) -> Table:
     table = Table("metric", box=None, pad_edge=False)
     for heading in scores:
         table.add_column(heading, justify="right")
-    names = list(dict.fromkeys(name for metrics in scores.values() for name in metrics))
-    names.sort(key=lambda name: FIRST.index(name) if name in FIRST else len(FIRST))
-    for name in names:
+    names = {name for metrics in scores.values() for name in metrics} - set(FIRST)
+    for name in (*FIRST, *sorted(names)):
         values = (metrics.get(name) for metrics in scores.values())
         table.add_row(name, *("" if value is None else f"{value:.2f}" for value in values))
     return table

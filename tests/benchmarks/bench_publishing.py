@@ -71,8 +71,8 @@ def test_a_thousand_cells_reach_sqlite_in_time(tmp_path: Path) -> None:
     num_epochs = NUM_CELLS * NUM_EPOCHS
     print(
         f"\npublishing {NUM_CELLS:,} cells x {NUM_EPOCHS} epochs to SQLite: {seconds:.0f} s "
-        f"({NUM_CELLS / seconds:.1f} runs/s, {num_epochs / seconds:.0f} epoch reports/s; {busy:.0f} s of "
-        f"CPU); "
+        f"({NUM_CELLS / seconds:.1f} runs/s, {num_epochs / seconds:.0f} epoch reports/s; "
+        f"{busy:.0f} s of CPU); "
         f"{calls / num_epochs:.3f} metric calls per epoch report; once more: {again:.1f} s; peak "
         f"memory {peaks[0]:.0f} MB after a tenth, {peaks[1]:.0f} MB at the end"
     )

@@ -219,9 +219,18 @@ def execute(
     return steps
 
 
+def trained_epochs(folder: Path) -> list[tuple[str, int]]:
+    """Cell and number of every epoch that was trained, repeated ones each time.
+
+    A trial killed right after it committed an epoch leaves no note of it.
+    """
+    notes = folder.glob("cells/*/trained/*")
+    return sorted((note.parts[-3], int(note.name.partition("-")[0])) for note in notes)
+
+
 def epochs_trained(folder: Path) -> int:
     """Epochs that were trained in all, repeated ones counted each time."""
-    return len(list(folder.glob("cells/*/trained/*")))
+    return len(trained_epochs(folder))
 
 
 def results(conductor: Conductor) -> list[tuple[Any, ...]]:

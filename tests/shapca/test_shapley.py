@@ -5,7 +5,7 @@ J targets, k players.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -32,6 +32,15 @@ deterministic = pytest.mark.parametrize(
     "estimate", [shapley.exact, shapley.enumerate_coalitions], ids=["exact", "enumerate"]
 )
 PRECISE = partial(shapley.exact, tolerance=1e-12)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Tensors this small only wait for threads."""
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(num_threads)
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -77,8 +86,6 @@ def test_values_and_gradients_are_finite(
         "random": cosines(k, k, dtype=torch.float32),
         "one_best": 2 * torch.eye(k) - 1,
     }[kind]
-    if kind == "random" and k > 12 and temperature < 0.02:
-        similarity = similarity[:4, :4]  # the exact estimator's grid grows with 1 / tau
     similarity = similarity.clone().requires_grad_()
     values = estimate(similarity, temperature, diagonal=diagonal, generator=seeded())
     (gradient,) = torch.autograd.grad(values.square().sum() + values.sum(), similarity)
@@ -135,8 +142,9 @@ def test_targets_do_not_see_each_other(estimate: Estimate, most: int) -> None:
 @all_estimators
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("num_players", [1, 2, 7, 12])
+@pytest.mark.parametrize("temperature", [0.005, 0.1])
 def test_the_diagonal_alone_equals_the_diagonal_of_all(
-    estimate: Estimate, most: int, masked: bool, num_players: int
+    estimate: Estimate, most: int, masked: bool, num_players: int, temperature: float
 ) -> None:
     similarity = cosines(3, num_players, num_players).requires_grad_()
     player_mask = None
@@ -146,13 +154,13 @@ def test_the_diagonal_alone_equals_the_diagonal_of_all(
 
     def value_and_gradient(diagonal: bool) -> tuple[Tensor, Tensor]:
         values = estimate(
-            similarity, 0.1, diagonal=diagonal, player_mask=player_mask, generator=seeded()
+            similarity, temperature, diagonal=diagonal, player_mask=player_mask, generator=seeded()
         )
         own = values if diagonal else values.diagonal(dim1=1, dim2=2)
         return own, torch.autograd.grad((own * weights).sum(), similarity)[0]
 
     for found, expected in zip(value_and_gradient(True), value_and_gradient(False), strict=True):
-        torch.testing.assert_close(found, expected, atol=1e-9, rtol=1e-9)
+        torch.testing.assert_close(found, expected, atol=1e-8, rtol=1e-8)
 
 
 @all_estimators

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -12,6 +13,15 @@ from torch import Tensor
 from shapca import shapley
 from shapca.shapley import integral
 from shapca.shapley.quadrature import inclusion_rule, reciprocal_rule
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Tensors this small only wait for threads."""
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(num_threads)
 
 
 def cosines(*shape: int, seed: int = 0) -> Tensor:
