@@ -21,7 +21,7 @@ from typing import Any, Literal, get_args
 
 from shapca.config import ExperimentConfig
 from shapca.errors import InputError
-from shapca.storage import ObjectStore, SubStore, read_json, to_json
+from shapca.storage import FolderStore, ObjectStore, SubStore, read_json, to_json
 
 Status = Literal["finished", "diverged", "failed"]
 STATUSES: tuple[Status, ...] = get_args(Status)
@@ -187,10 +187,12 @@ class CellStore:
                 self.store.delete(name)
 
     def clear_orphans(self, key: str) -> None:
-        """Remove epoch records that no checkpoint and no result belongs to.
+        """Remove epoch records that no checkpoint and no result belongs to, and half-written files.
 
-        They stay when weights are dropped; a cell that is trained anew writes its own.
+        Records stay when weights are dropped; a cell that is trained anew writes its own.
         """
+        if isinstance(self.store, FolderStore):
+            self.store.remove_leftovers(f"cells/{key}")
         names = self.store.list(f"cells/{key}/")
         if not any(name.endswith(("/state.json", "/result.json")) for name in names):
             for name in names:

@@ -100,6 +100,11 @@ class FolderStore:
         """Remove an object; one that does not exist is no error."""
         self._path(name).unlink(missing_ok=True)
 
+    def remove_leftovers(self, prefix: str) -> None:
+        """Remove what a killed process left half-written below a prefix that nobody writes to."""
+        for path in self._path(prefix).rglob(".tmp-*"):
+            path.unlink(missing_ok=True)
+
 
 class SubStore:
     """The objects of another store under a prefix, as a store of their own."""

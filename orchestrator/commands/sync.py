@@ -47,7 +47,11 @@ def sync(
     if as_json:
         typer.echo(json.dumps(asdict(report), sort_keys=True))
     else:
-        parts = [f"{report.num_published} of {report.num_runs} runs brought up to date"]
+        parts = [
+            f"{report.num_published} of {report.num_runs} runs brought up to date"
+            if report.num_published or report.refused
+            else f"all {report.num_runs} runs are up to date"
+        ]
         for number, what in (
             (report.num_epochs, "epochs sent"),
             (report.num_duplicates, "duplicates removed"),
@@ -55,7 +59,7 @@ def sync(
             (report.num_cut, "values cut to MLflow's limits"),
         ):
             parts += [f"{number} {what}"] if number else []
-        typer.echo(f"{name}: {', '.join(parts)} in MLflow at {redact(uri)}")
+        typer.echo(f"{name}: {', '.join(parts)} (MLflow at {redact(uri)})")
         for key, reason in report.refused.items():
             typer.echo(f"refused: {key}: {reason}", err=True)
     if report.refused:

@@ -224,7 +224,7 @@ def trained_epochs(folder: Path) -> list[tuple[str, int]]:
 
     A trial killed right after it committed an epoch leaves no note of it.
     """
-    notes = folder.glob("cells/*/trained/*")
+    notes = folder.glob("cells/*/trained/[0-9]*")
     return sorted((note.parts[-3], int(note.name.partition("-")[0])) for note in notes)
 
 

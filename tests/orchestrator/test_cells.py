@@ -98,6 +98,17 @@ def test_epochs_of_a_committed_checkpoint_are_no_orphans(cells: CellStore) -> No
     assert len(cells.store.list("cells/k/")) == 2
 
 
+def test_half_written_files_of_a_killed_process_are_removed(
+    cells: CellStore, tmp_path: Path
+) -> None:
+    fill(cells, "k", "checkpoint/0001/state.json")
+    leftover = tmp_path / "cells/k/checkpoint/0001/.tmp-abc"
+    leftover.write_bytes(b"half a file")
+    cells.clear_orphans("k")
+    assert not leftover.exists()
+    assert cells.store.list("cells/k/") == ["cells/k/checkpoint/0001/state.json"]
+
+
 def test_a_cell_belongs_to_the_sweep_that_claims_it_first(cells: CellStore) -> None:
     assert cells.claim("k", "one") == "one"
     assert cells.claim("k", "two") == "one"
