@@ -13,6 +13,8 @@ sweep: $(READY)  ## demo sweep on synthetic data: local Ray, SQLite MLflow, 3-se
 	$(BIN)/orchestrator sweep search_spaces/demo.yaml
 
 test test-all bench: export HF_HUB_OFFLINE = 1
+# Many small tensors: more threads than cores only wait for each other.
+test test-all: export OMP_NUM_THREADS ?= 1
 
 test: $(READY) check  ## checks and tests, no network, no GPU
 	$(BIN)/pytest -m "not slow and not bench and not real_data"

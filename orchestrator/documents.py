@@ -202,7 +202,11 @@ class Documents:
         if end.status == "pruned":
             return {} if end.value is None else {SELECTION: end.value}
         best: dict[str, float] = (self._cells.result(event.cell) or {}).get("best_metrics", {})
-        metrics = {name: value for name, value in best.items() if name.startswith("val/")}
+        metrics = {
+            name: value
+            for name, value in best.items()
+            if name.startswith("val/") and name != "val/seconds"
+        }
         if end.best_epoch is not None:
             metrics["best_epoch"] = float(end.best_epoch)
         return metrics | test_metrics(self._cells, event.cell)

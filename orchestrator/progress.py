@@ -6,7 +6,7 @@ import time
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, Group, JustifyMethod, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -18,6 +18,7 @@ from orchestrator.view import SweepView, TrackingState, TrialView
 _SECONDS_BETWEEN_SIGNS_OF_LIFE = 60.0
 _MOST_LINES_OF_REUSED = 5
 _NUM_ENDED_SHOWN = 5
+_NUM_RUNNING_SHOWN = 12
 _STYLES = {"finished": "green", "pruned": "yellow", "failed": "red", "diverged": "red"}
 
 
@@ -153,7 +154,7 @@ def _phase_counts(view: SweepView) -> dict[str, tuple[int, int]]:
 
 
 def _headline(view: SweepView) -> Text:
-    text = Text(view.sweep, style="bold")
+    text = Text.assemble((view.sweep, "bold"))
     for phase, (done, planned) in _phase_counts(view).items():
         style = "bold cyan" if phase == view.phase else "dim"
         text.append("  ·  ", style="dim").append(f"{phase} {done}/{planned}", style=style)
@@ -192,8 +193,8 @@ def _facts(view: SweepView) -> Table:
 def _running_table(view: SweepView) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     for column in ("#", "running", "epoch", "val F1", "time"):
-        table.add_column(column, justify="left" if column == "running" else "right")
-    for trial in view.running:
+        table.add_column(column, justify="left" if column == "running" else "right", no_wrap=True)
+    for trial in view.running[:_NUM_RUNNING_SHOWN]:
         table.add_row(
             str(trial.number),
             Text(trial.name),
@@ -201,27 +202,38 @@ def _running_table(view: SweepView) -> Table:
             _score(trial),
             duration(trial.seconds),
         )
+    if (hidden := len(view.running) - _NUM_RUNNING_SHOWN) > 0:
+        table.add_row("", Text(f"and {hidden} more", style="dim"))
     return table
 
 
 def _ended_table(view: SweepView) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     for column in ("#", "ended", "", "epochs", "val F1"):
-        table.add_column(column, justify="left" if column in ("ended", "") else "right")
+        justify: JustifyMethod = "left" if column in ("ended", "") else "right"
+        table.add_column(column, justify=justify, no_wrap=True)
     for trial in view.ended[-_NUM_ENDED_SHOWN:]:
         table.add_row(
             str(trial.number),
             Text(trial.name),
-            Text(trial.status, style=_STYLES[trial.status]),
+            Text(_verdict(trial), style=_STYLES[trial.status]),
             str(trial.epoch),
             _score(trial),
         )
     return table
 
 
+def _verdict(trial: TrialView) -> str:
+    """How a trial ended, with the beginning of the reason if it failed."""
+    if trial.reason is None:
+        return trial.status
+    reason = trial.reason if len(trial.reason) <= 60 else trial.reason[:59] + "…"
+    return f"{trial.status}: {reason}"
+
+
 def _ended_words(trial: TrialView) -> str:
     words = f"{trial.phase} #{trial.number} {trial.name} {trial.status}"
-    if trial.reason:
+    if trial.reason is not None:
         words += f": {trial.reason}"
     if trial.value is not None:
         words += f", val F1 {trial.value:.2f}"

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor, nn
 
-from shapca.alignment import AlignmentLosses, ContrastiveAlignment
+from shapca.alignment import AlignmentLosses, ContrastiveAlignment, Similarities
 from shapca.data.batch import Batch
 from shapca.encoders.image import ImageEncoder, ImageFeatures
 from shapca.encoders.text import TextEncoder, TextFeatures
@@ -105,6 +105,18 @@ class ShapCA(nn.Module):
         """What the head decodes; `shapca.heads.predictions` turns it into predictions."""
         return self.head.decode(self._channels(batch, *self._encode(batch)), batch)
 
+    @torch.no_grad()
+    def compare(self, batch: Batch) -> Similarities:
+        """The cosines that the alignment of a batch is made of.
+
+        Raises:
+            ValueError: the model has no alignment.
+        """
+        if self.alignment is None:
+            raise ValueError("the model has no alignment")
+        text, image = self._encode(batch)
+        return self.alignment.compare(*_aligned_features(batch, text, image))
+
     def parameter_groups(
         self, weight_decay: float, lr: float, encoder_lr: float
     ) -> list[dict[str, Any]]:
@@ -164,12 +176,14 @@ class ShapCA(nn.Module):
     ) -> AlignmentLosses:
         assert self.alignment is not None
         losses: AlignmentLosses = self.alignment(
-            text.x_t,
-            text.x_c,
-            None if image is None else image.pooled,
-            batch.context_mask.any(1),
-            batch.image_mask,
-            batch.image_ids,
-            generator,
+            *_aligned_features(batch, text, image), batch.image_ids, generator
         )
         return losses
+
+
+def _aligned_features(
+    batch: Batch, text: TextFeatures, image: ImageFeatures | None
+) -> tuple[Tensor, Tensor, Tensor | None, Tensor, Tensor]:
+    """Texts, contexts and images of the posts, and which posts have a context and an image."""
+    pooled = None if image is None else image.pooled
+    return text.x_t, text.x_c, pooled, batch.context_mask.any(1), batch.image_mask

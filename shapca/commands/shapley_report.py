@@ -1,0 +1,77 @@
+"""`shapca shapley-report`: how far Algorithm 1 is from exact Shapley values on a trained model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from shapca.shapley_report import ShapleyReport
+
+app = typer.Typer()
+
+
+@app.command()
+def shapley_report(
+    run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
+    data: Annotated[Path, typer.Option(help="Prepared data set to compare posts of.")],
+    split: Annotated[str, typer.Option(help="train, valid or test.")] = "valid",
+    batches: Annotated[int, typer.Option(min=1, help="Batches to look at, at most.")] = 8,
+    draws: Annotated[int, typer.Option(min=1, help="Permutations drawn for each batch.")] = 20,
+    seed: Annotated[int, typer.Option(min=0, help="Of batches and permutations.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda:N.")] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """Measure the error of `cyclic` against exact Shapley values, in value and gradient."""
+    from shapca.config import RuntimeConfig
+    from shapca.data.prepared import PreparedData
+    from shapca.shapley_report import report_on_run
+
+    report = report_on_run(
+        run,
+        PreparedData.load(data),
+        split=split,
+        num_batches=batches,
+        num_draws=draws,
+        seed=seed,
+        runtime=RuntimeConfig(device=device),
+    )
+    if as_json:
+        print(json.dumps({"run": str(run), "split": split, **report.to_json()}))
+    else:
+        _print(report)
+
+
+ROWS = {
+    "games": ("num_batches", "d"),
+    "players (mean)": ("mean_players", ".1f"),
+    "cosine of positive pairs": ("positive_similarity", ".3f"),
+    "cosine of negative pairs": ("negative_similarity", ".3f"),
+    "value, RMS": ("value_size", ".4f"),
+    "  error, RMS": ("value_error", ".4f"),
+    "value of positive pairs, RMS": ("own_value_size", ".4f"),
+    "  error, RMS ": ("own_value_error", ".4f"),
+    "loss": ("loss", ".4f"),
+    "  error, RMS  ": ("loss_error", ".4f"),
+    "gradient: error / length": ("gradient_error", ".3f"),
+    "gradient: cosine": ("gradient_cosine", ".3f"),
+}
+
+
+def _print(report: ShapleyReport) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    title = (
+        f"cyclic against exact: tau {report.temperature:g}, negatives {report.negatives}, "
+        f"{report.num_batches} batches of {report.batch_size}, {report.num_draws} draws"
+    )
+    table = Table("", title=title, title_justify="left")
+    for direction in report.directions:
+        table.add_column(direction.direction, justify="right")
+    for heading, (name, form) in ROWS.items():
+        table.add_row(heading, *(format(getattr(d, name), form) for d in report.directions))
+    Console().print(table)
