@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 export PYTHONHASHSEED ?= 0
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: sweep test test-all check format bench soak ui clean
+.PHONY: sweep test test-all check format bench ui clean
 
 sweep: $(READY)  ## demo sweep on synthetic data: local Ray, SQLite MLflow, 3-seed result
 	$(BIN)/orchestrator sweep search_spaces/demo.yaml

@@ -18,7 +18,7 @@ from shapca.errors import InputError
 
 Task = Literal["mner", "mre", "mjere"]
 Model = TypeVar("Model", bound=BaseModel)
-TEXT_ENCODERS_WITHOUT_HUB = ("tiny", "minilm")
+NAMES_OF_WEIGHTS = ("tiny", "minilm", "pretrained", "random")
 
 
 def _number(value: Any) -> Any:
@@ -265,6 +265,8 @@ class RuntimeConfig(Section):
 
 def is_local_path(value: str) -> bool:
     """Whether a weights' name means a place on this disk rather than a name."""
+    if value in NAMES_OF_WEIGHTS:  # a folder of such a name must not change what it means
+        return False
     return value.startswith((".", "/", "~")) or Path(value).expanduser().exists()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from shapca.checkpoint import (
     load_optimizer_tensors,
     optimizer_tensors,
 )
-from shapca.config import ExperimentConfig
+from shapca.config import AlignmentConfig, ExperimentConfig
 from shapca.data.batch import Batch
 from shapca.data.dataset import EncodedSplit
 from shapca.data.loader import load_batches
@@ -28,6 +29,12 @@ from shapca.random_state import RandomState
 # Reading a number off a GPU waits for it, so losses are looked at once in so many steps there.
 STEPS_BETWEEN_CHECKS = {"cpu": 1, "cuda": 32}
 ALIGNMENT_TERMS = ("semantic", "modality", "positive_similarity", "negative_similarity")
+
+
+# With summed negatives, all cosines at -1 cost less than perfect alignment above this temperature.
+COLLAPSE_TEMPERATURE = 0.35
+
+logger = logging.getLogger(__name__)
 
 
 class Diverged(Exception):
@@ -77,6 +84,7 @@ class Learner:
         device: torch.device,
         num_workers: int,
     ) -> None:
+        _warn_of_collapse(config.alignment)
         settings = config.optimisation
         self.model = model
         self.random = random
@@ -210,6 +218,18 @@ class Learner:
                 f"epoch {epoch}, batch {batch + 1} of {self.num_batches}: "
                 f"{_metric_name(self._terms[term])} is {losses[batch, term].item()}"
             )
+
+
+def _warn_of_collapse(alignment: AlignmentConfig) -> None:
+    summed = alignment.objective == "shapley" and alignment.negatives == "sum"
+    if summed and alignment.temperature > COLLAPSE_TEMPERATURE:
+        logger.warning(
+            "alignment.temperature %g with alignment.negatives sum: above about %g the loss is "
+            "lowest where all similarities fall to -1; watch train/positive_similarity, or set "
+            "alignment.negatives to mean",
+            alignment.temperature,
+            COLLAPSE_TEMPERATURE,
+        )
 
 
 def _compile(model: ShapCA, backend: str) -> None:

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from shapca.commands.progress import progress_report
 from shapca.config import Task
-from shapca.data.images import STORED_SIZE
+from shapca.data.schema import STORED_SIZE
 from shapca.errors import InputError
 
 app = typer.Typer(

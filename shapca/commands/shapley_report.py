@@ -45,20 +45,20 @@ def shapley_report(
         _print(report)
 
 
-ROWS = {
-    "games": ("num_batches", "d"),
-    "players (mean)": ("mean_players", ".1f"),
-    "cosine of positive pairs": ("positive_similarity", ".3f"),
-    "cosine of negative pairs": ("negative_similarity", ".3f"),
-    "value, RMS": ("value_size", ".4f"),
-    "  error, RMS": ("value_error", ".4f"),
-    "value of positive pairs, RMS": ("own_value_size", ".4f"),
-    "  error, RMS ": ("own_value_error", ".4f"),
-    "loss": ("loss", ".4f"),
-    "  error, RMS  ": ("loss_error", ".4f"),
-    "gradient: error / length": ("gradient_error", ".3f"),
-    "gradient: cosine": ("gradient_cosine", ".3f"),
-}
+ROWS = (
+    ("games", "num_batches", "d"),
+    ("players (mean)", "mean_players", ".1f"),
+    ("cosine of positive pairs", "positive_similarity", ".3f"),
+    ("cosine of other pairs", "negative_similarity", ".3f"),
+    ("values, RMS", "value_size", ".4f"),
+    ("  error, RMS", "value_error", ".4f"),
+    ("positive pairs, RMS", "own_value_size", ".4f"),
+    ("  error, RMS", "own_value_error", ".4f"),
+    ("loss", "loss", ".4f"),
+    ("  error, RMS", "loss_error", ".4f"),
+    ("gradient, error / length", "gradient_error", ".3f"),
+    ("gradient, cosine", "gradient_cosine", ".3f"),
+)
 
 
 def _print(report: ShapleyReport) -> None:
@@ -69,9 +69,10 @@ def _print(report: ShapleyReport) -> None:
         f"cyclic against exact: tau {report.temperature:g}, negatives {report.negatives}, "
         f"{report.num_batches} batches of {report.batch_size}, {report.num_draws} draws"
     )
-    table = Table("", title=title, title_justify="left")
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    table.add_column("", no_wrap=True)
     for direction in report.directions:
         table.add_column(direction.direction, justify="right")
-    for heading, (name, form) in ROWS.items():
+    for heading, name, form in ROWS:
         table.add_row(heading, *(format(getattr(d, name), form) for d in report.directions))
     Console().print(table)

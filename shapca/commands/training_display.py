@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -12,6 +13,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 if TYPE_CHECKING:
     from shapca.learning import StepProgress
     from shapca.records import EpochRecord
+
+logger = logging.getLogger("shapca")
 
 SECONDS_BETWEEN_LINES = 20.0
 
@@ -43,6 +46,9 @@ class TrainingDisplay:
 
     def __enter__(self) -> Self:
         self._progress.start()
+        self._handler = _SayHandler(self)
+        logger.addHandler(self._handler)
+        logger.setLevel(logging.INFO)
         return self
 
     def __exit__(
@@ -51,6 +57,7 @@ class TrainingDisplay:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        logger.removeHandler(self._handler)
         self._progress.stop()
 
     def say(self, line: str) -> None:
@@ -89,6 +96,19 @@ class TrainingDisplay:
             f"{metrics['train/samples_per_second']:,.1f} posts/s, {record.seconds:.1f} s, "
             f"at most {duration(left)} left"
         )
+
+
+class _SayHandler(logging.Handler):
+    """Lets the library's messages (missing images, cut texts, warnings) appear above the bar."""
+
+    def __init__(self, display: TrainingDisplay) -> None:
+        super().__init__(logging.INFO)
+        self._display = display
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one message."""
+        prefix = "warning: " if record.levelno >= logging.WARNING else ""
+        self._display.say(prefix + record.getMessage())
 
 
 def duration(seconds: float) -> str:

@@ -25,10 +25,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from shapca.data.schema import STORED_SIZE
 from shapca.errors import InputError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp")
-STORED_SIZE = 256
 
 Pixels = NDArray[np.uint8]
 ImageSource = Mapping[str, Path | Pixels]

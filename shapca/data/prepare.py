@@ -10,11 +10,11 @@ from typing import Any
 
 from shapca.data import pos
 from shapca.data.contexts import NAME, ContextReport, import_contexts
-from shapca.data.images import STORED_SIZE, Progress, find_images
+from shapca.data.images import Progress, find_images
 from shapca.data.manifest import MANIFEST, Manifest, context_part, hash_file, hash_of
 from shapca.data.prepared import PreparedData
 from shapca.data.readers import READERS
-from shapca.data.schema import SPLITS, Example
+from shapca.data.schema import SPLITS, STORED_SIZE, Example
 from shapca.data.writer import (
     check_destination,
     write_context_set,

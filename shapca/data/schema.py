@@ -12,6 +12,7 @@ from shapca.config import Task
 
 NONE = "None"
 SPLITS = ("train", "valid", "test")
+STORED_SIZE = 256  # side of the stored pictures in pixels
 
 # Universal part-of-speech tags, spaCy's SPACE, padding and unknown: 20 embeddings.
 POS_TAGS = (

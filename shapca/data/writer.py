@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from shapca.data.images import STORED_SIZE, ImageSource, Progress, write_images
+from shapca.data.images import ImageSource, Progress, write_images
 from shapca.data.manifest import (
     IMAGE_INDEX,
     IMAGES,
@@ -20,7 +20,7 @@ from shapca.data.manifest import (
     hash_file,
     split_part,
 )
-from shapca.data.schema import NONE, POS_TAGS, SPLITS, Example, Labels
+from shapca.data.schema import NONE, POS_TAGS, SPLITS, STORED_SIZE, Example, Labels
 from shapca.errors import InputError
 
 

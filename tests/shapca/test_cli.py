@@ -104,6 +104,18 @@ def test_train_shows_progress_and_ends_with_the_scores(
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
 
 
+def test_what_became_of_the_input_is_reported(
+    config_file: Path, tiny_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["train", config_file, "--data-root", tiny_root, "--out", tmp_path / "run"]
+    command += ["--set", "text.max_length=8", "--set", "alignment.temperature=0.5"]
+    assert call(*command, "--no-test") == 0
+    shown = capsys.readouterr().err
+    assert "train: 24 posts, of which " in shown
+    assert "cut texts" in shown
+    assert "warning: alignment.temperature 0.5" in shown
+
+
 def test_train_as_json_prints_json_alone(
     config_file: Path, tiny_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

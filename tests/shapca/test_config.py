@@ -85,3 +85,13 @@ def test_canonical_form_normalises_numbers() -> None:
 def test_runtime_reads_the_data_root_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SHAPCA_DATA", "/somewhere")
     assert RuntimeConfig().data_root == Path("/somewhere")
+
+
+def test_a_folder_named_like_an_encoder_changes_no_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "minilm").mkdir()
+    monkeypatch.chdir(tmp_path)
+    tree = {"data": {"dataset": "a"}, "text": {"encoder": "minilm"}}
+    config = ExperimentConfig.model_validate(tree)
+    assert config.canonical() == {"text": {"encoder": "minilm"}}

@@ -471,3 +471,22 @@ def test_a_run_folder_is_plain_files(tiny_mner: PreparedData, tmp_path: Path) ->
         ".json",
         ".safetensors",
     }
+
+
+@pytest.mark.parametrize(
+    ("change", "warns"),
+    [
+        ({"alignment.temperature": 0.4}, True),
+        ({"alignment.temperature": 0.35}, False),
+        ({"alignment.temperature": 0.4, "alignment.negatives": "mean"}, False),
+        ({"alignment.temperature": 0.4, "alignment.objective": "infonce"}, False),
+    ],
+)
+def test_a_temperature_that_invites_collapse_is_warned_of(
+    tiny_mner: PreparedData,
+    caplog: pytest.LogCaptureFixture,
+    change: dict[str, Any],
+    warns: bool,
+) -> None:
+    run(small(**{"optimisation.epochs": 1, **change}), tiny_mner)
+    assert ("alignment.temperature 0.4" in caplog.text) == warns
