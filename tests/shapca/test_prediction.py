@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from transformers import BertConfig, BertModel, CLIPVisionConfig, CLIPVisionModel
 
 from shapca.checkpoint import pack, unpack
 from shapca.config import ExperimentConfig, RuntimeConfig, Task
 from shapca.data.prepared import PreparedData
 from shapca.data.schema import Prediction, Relation
+from shapca.encoders import load_tokenizer
 from shapca.errors import InputError
 from shapca.evaluation import predict_split
 from shapca.inputs import encode_split
@@ -276,32 +279,31 @@ def test_the_result_as_json(extractors: dict[Task, Extractor]) -> None:
 def test_a_pretrained_model_is_loaded_without_its_origin(
     tiny_mner: PreparedData, tmp_path: Path
 ) -> None:
-    """A text encoder from a folder: the run keeps what it needs, and the folder may go."""
-    import shutil
-
-    from transformers import BertConfig, BertModel
-
-    from shapca.encoders import load_tokenizer
-
-    folder = tmp_path / "encoder"
+    """Encoders from folders: the run keeps what it needs, and the folders may go."""
+    text, image = tmp_path / "text", tmp_path / "image"
     tokenizer = load_tokenizer("tiny")
     torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=1, num_attention_heads=2,
-        intermediate_size=32,
-    )  # fmt: skip
-    BertModel(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    small = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2,
+             "intermediate_size": 32}  # fmt: skip
+    BertModel(BertConfig(vocab_size=len(tokenizer), **small)).save_pretrained(text)
+    tokenizer.save_pretrained(text)
+    CLIPVisionModel(CLIPVisionConfig(image_size=32, patch_size=16, **small)).save_pretrained(image)
     experiment = tiny_config(
-        **{"text.encoder": str(folder), "image.encoder": "none", "optimisation.epochs": 1}
+        **{
+            "text.encoder": str(text),
+            "image.encoder": "clip-vit-b-32",
+            "image.weights": str(image),
+            "image.size": 32,
+            "optimisation.epochs": 1,
+        }
     )
     run = tmp_path / "run"
     fit(experiment, tiny_mner, seed=1, runtime=RUNTIME, store=FolderStore(run))
-    before = Extractor.load(run, runtime=RUNTIME).extract("Anna in Paris", context="a photo")
-    shutil.rmtree(folder)
-    assert (
-        Extractor.load(run, runtime=RUNTIME).extract("Anna in Paris", context="a photo") == before
-    )
+    post = Post("Anna in Paris", context="a photo")
+    before = Extractor.load(run, runtime=RUNTIME).extract_many([post])
+    shutil.rmtree(text)
+    shutil.rmtree(image)
+    assert Extractor.load(run, runtime=RUNTIME).extract_many([post]) == before
     trained = TrainedModel.load(run, CPU)
     stored = unpack(FolderStore(run), "best/0001.safetensors")
     loaded = trained.model.state_dict()
