@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 from typing import get_args
 
@@ -11,6 +12,9 @@ import pytest
 from shapca.config import Task
 from shapca.data.prepared import PreparedData
 from tests.factories import tiny_data
+
+# A shell's background job ignores interrupts, and so would every process that a test starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -178,8 +178,6 @@ def test_ctrl_c_ends_the_process_cleanly(
         [*SCRIPT, "train", str(config_file), "--data-root", str(tiny_root), "--out", str(out),
          "--set", "optimisation.epochs=1000", "--set", "optimisation.patience=1000"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        # A shell's background job ignores interrupts and would hand that on.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     try:
         deadline = time.monotonic() + 120
