@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
 
 import pytest
+import torch
 
 from shapca.config import Task
 from shapca.data.prepared import PreparedData
@@ -15,6 +17,15 @@ from tests.factories import tiny_data
 
 # A shell's background job ignores interrupts, and so would every process that a test starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Small tensors only wait for threads, and a ratio of times would be of the waiting."""
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(num_threads)
 
 
 @pytest.fixture(scope="session")

@@ -215,12 +215,11 @@ def num_recovered(example: Example, labels: Labels) -> int:
 
     The table does not tell direction, so neither does the comparison.
     """
-    from shapca.heads.table import decode_table, encode_table, label_ids
+    from shapca.heads.table import as_table_reads
 
-    table = encode_table(len(example.words), example.entities, example.relations, label_ids(labels))
-    entities, relations = decode_table(table, labels)
+    back = as_table_reads(example, labels)
     gold = _undirected(example.entities, example.relations)
-    return len(gold & _undirected(entities, relations))
+    return len(gold & _undirected(back.entities, back.relations))
 
 
 def _undirected(entities: Iterable[Entity], relations: Iterable[Relation]) -> set[Any]:

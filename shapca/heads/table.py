@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from shapca.data.schema import NONE, Entity, Labels, Relation, Span
+from shapca.data.schema import NONE, Entity, Example, Labels, Prediction, Relation, Span
 
 Table = NDArray[np.int64]
 
@@ -119,6 +119,17 @@ def decode_table(
         )
     )
     return entities, relations
+
+
+def as_table_reads(example: Example, labels: Labels) -> Prediction:
+    """What decoding an example's own gold table gives back.
+
+    Raises:
+        ValueError: as `encode_table`.
+    """
+    table = encode_table(len(example.words), example.entities, example.relations, label_ids(labels))
+    entities, relations = decode_table(table, labels)
+    return Prediction(entities=entities, relations=relations)
 
 
 def _label_id(label: str, label_ids: Mapping[str, int]) -> int:

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from shapca.data.schema import Example, Labels, Prediction
+from shapca.heads.table import as_table_reads
 from shapca.metrics.directions import DirectionRule
 from shapca.metrics.entities import entity_scores
 from shapca.metrics.joint import (
-    as_table_reads,
     directed_scores,
-    direction_ceiling,
     joint_scores,
 )
 from shapca.metrics.relations import relation_scores
@@ -79,7 +78,8 @@ def evaluate_predictions(
     if labels.task == "mre":
         return _collect({"": relation_scores(_given_pairs(gold), _given_pairs(predicted))})
     rule = directions or DirectionRule({})
-    joint = joint_scores([as_table_reads(post, labels) for post in gold], predicted)
+    readable = [as_table_reads(post, labels) for post in gold]
+    joint = joint_scores(readable, predicted)
     evaluation = _collect(
         {
             "": joint.joint,
@@ -87,7 +87,7 @@ def evaluate_predictions(
             "directed_": directed_scores(gold, predicted, rule),
         }
     )
-    ceiling = {"directed_ceiling_f1": direction_ceiling(gold, labels, rule).f1}
+    ceiling = {"directed_ceiling_f1": directed_scores(gold, readable, rule).f1}
     return Evaluation({**evaluation.metrics, **ceiling}, evaluation.per_example)
 
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from shapca.data.schema import NONE, Example, Labels, Prediction, Span
-from shapca.heads.table import decode_table, encode_table, label_ids
+from shapca.heads.table import as_table_reads
 from shapca.metrics.directions import DirectionRule
 from shapca.metrics.entities import entity_type
 from shapca.metrics.scores import Scores, score_items
@@ -32,13 +32,6 @@ class JointScores:
 
     joint: Scores
     entity: Scores
-
-
-def as_table_reads(example: Example, labels: Labels) -> Prediction:
-    """What decoding an example's own gold table gives back."""
-    table = encode_table(len(example.words), example.entities, example.relations, label_ids(labels))
-    entities, relations = decode_table(table, labels)
-    return Prediction(entities=entities, relations=relations)
 
 
 def joint_scores(gold: Sequence[Prediction], predicted: Sequence[Prediction]) -> JointScores:

@@ -12,8 +12,6 @@ thread, and the ratio is of the best rounds.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from functools import partial
 
 import pytest
@@ -28,36 +26,13 @@ from shapca.data.batch import Batch
 from shapca.data.dataset import EncodedSplit
 from shapca.data.schema import Example, Labels
 from shapca.encoders import load_tokenizer
+from tests.benchmarks.timing import Step, best_seconds
 from tests.oracles.shapley import algorithm_1, contrastive_loss
 
-pytestmark = pytest.mark.bench
+pytestmark = [pytest.mark.bench, pytest.mark.usefixtures("one_thread")]
 
 K, TEMPERATURE = 28, 0.1
 KINDS = ("trained", "uniform")
-
-Step = Callable[[], object]
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """More threads wait for each other on a busy machine, and the ratio would be of the waiting."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-def best_seconds(*steps: Step, rounds: int) -> list[float]:
-    """The best of several rounds of each step, taken in turn, after one to warm up."""
-    seconds = [[] for _ in steps]
-    for step in steps:
-        step()
-    for _ in range(rounds):
-        for step, taken in zip(steps, seconds, strict=True):
-            start = time.perf_counter()
-            step()
-            taken.append(time.perf_counter() - start)
-    return [min(taken) for taken in seconds]
 
 
 def similarities(num_players: int, kind: str) -> Tensor:

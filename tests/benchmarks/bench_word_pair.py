@@ -15,7 +15,6 @@ Eq. 14, equal on both sides, is made beforehand.
 
 from __future__ import annotations
 
-import time
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -30,10 +29,11 @@ from torch.utils._pytree import tree_leaves
 from shapca.data.batch import Batch
 from shapca.heads.channels import Channels
 from shapca.heads.word_pair import WordPairHead
+from tests.benchmarks.timing import best_seconds
 from tests.head_batches import head_batch, random_channels
 from tests.oracles import heads as oracle
 
-pytestmark = pytest.mark.bench
+pytestmark = [pytest.mark.bench, pytest.mark.usefixtures("one_thread")]
 
 B, W, D, D1, D2, L = 8, 64, 256, 100, 150, 26
 ROUNDS = 7
@@ -76,26 +76,6 @@ def peak_memory(step: Step) -> int:
     return memory.peak
 
 
-def best_seconds(*steps: Step) -> list[float]:
-    """The best of several rounds of each step, taken in turn."""
-    seconds = [[] for _ in steps]
-    for _ in range(ROUNDS):
-        for step, taken in zip(steps, seconds, strict=True):
-            start = time.perf_counter()
-            step()
-            taken.append(time.perf_counter() - start)
-    return [min(taken) for taken in seconds]
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """More threads wait for each other on a busy machine, and the ratio would be of the waiting."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def compare(name: str, literal: Step, factorised: Step) -> tuple[float, float]:
     """Check that two steps agree and measure them.
 
@@ -104,7 +84,7 @@ def compare(name: str, literal: Step, factorised: Step) -> tuple[float, float]:
     """
     for expected, found in zip(literal(), factorised(), strict=True):
         assert (found - expected).abs().max() <= TOLERANCE * max(1, expected.abs().max())
-    slow, fast = best_seconds(literal, factorised)
+    slow, fast = best_seconds(literal, factorised, rounds=ROUNDS)
     much, little = peak_memory(literal), peak_memory(factorised)
     print(
         f"\n{name}: literal {1e3 * slow:.0f} ms, {much / 2**20:.0f} MiB; "

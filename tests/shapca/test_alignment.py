@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -19,16 +18,9 @@ from shapca.alignment import (
 )
 from tests.oracles.shapley import algorithm_1, contrastive_loss, values_by_definition
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 NAMES = list(shapley.ESTIMATORS)
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Tensors this small only wait for threads."""
-    num_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(num_threads)
 
 
 def seeded(seed: int = 0) -> torch.Generator:

@@ -5,7 +5,7 @@ J targets, k players.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -15,6 +15,8 @@ from torch import Tensor
 
 from shapca import shapley
 from tests.oracles.shapley import algorithm_1, values_by_definition, values_by_orders
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 Estimate = Callable[..., Tensor]
 
@@ -32,15 +34,6 @@ deterministic = pytest.mark.parametrize(
     "estimate", [shapley.exact, shapley.enumerate_coalitions], ids=["exact", "enumerate"]
 )
 PRECISE = partial(shapley.exact, tolerance=1e-12)
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Tensors this small only wait for threads."""
-    num_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(num_threads)
 
 
 def seeded(seed: int = 0) -> torch.Generator:
