@@ -116,7 +116,7 @@ class FusionConfig(Section):
 
     kind: Literal["adaptive", "cross_attention", "none"] = "adaptive"
     """`cross_attention` is the row "w/o Context in Fusion"; `none` reads no image."""
-    reading: Literal["two_hop", "text_query", "coupled"] = "two_hop"
+    reading: Literal["two_hop", "text_query", "coupled"] = "text_query"
     """Which reading of Eq. 11 gives one row a word."""
     gate: Literal["tanh", "sigmoid"] = "tanh"
     """Activation of the gates (Eq. 10)."""

@@ -153,7 +153,7 @@ class AdaptiveFusion(nn.Module):
         context_width: int,
         width: int,
         *,
-        reading: Reading = "two_hop",
+        reading: Reading = "text_query",
         gate: GateActivation = "tanh",
         normalise_bridge: bool = False,
     ) -> None:
@@ -226,7 +226,7 @@ class CrossAttentionFusion(nn.Module):
     """
 
     def __init__(
-        self, text_width: int, image_width: int, width: int, *, reading: Reading = "two_hop"
+        self, text_width: int, image_width: int, width: int, *, reading: Reading = "text_query"
     ) -> None:
         super().__init__()
         _check("reading", reading, get_args(Reading))
