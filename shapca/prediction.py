@@ -10,7 +10,8 @@ from tempfile import TemporaryDirectory
 from typing import Any, Self
 
 from shapca.config import RuntimeConfig
-from shapca.data.images import ImageStore, write_images
+from shapca.data.image_writing import write_images
+from shapca.data.images import ImageStore
 from shapca.data.pos import tag_words
 from shapca.data.schema import NONE, Entity, Example, Prediction, Relation, Span
 from shapca.device import set_up

@@ -50,25 +50,25 @@ def progress_report() -> Iterator[Report]:
         tasks: dict[str, TaskID] = {}
 
         def report(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = bars.add_task(what, total=total)
+            if what not in tasks:  # what an earlier run had done counts for no rate
+                tasks[what] = bars.add_task(what, total=total, completed=done - 1)
             bars.update(tasks[what], completed=done, total=total)
 
         yield report
 
 
 def _plain_lines() -> Report:
-    started: dict[str, float] = {}
+    started: dict[str, tuple[float, int]] = {}
     printed: dict[str, float] = {}
 
     def report(what: str, done: int, total: int) -> None:
         now = time.monotonic()
-        began = started.setdefault(what, now)
+        began, at_first = started.setdefault(what, (now, done - 1))
         last = printed.setdefault(what, now)
         if done < total and now - last < _SECONDS_BETWEEN_LINES:
             return
         printed[what] = now
-        rate = done / max(now - began, 1e-3)
+        rate = (done - at_first) / max(now - began, 1e-3)
         left = (total - done) / rate
         print(
             f"{what}: {done:,} of {total:,}, {rate:,.0f}/s, {left:.0f} s left",

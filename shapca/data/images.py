@@ -11,11 +11,7 @@ from __future__ import annotations
 
 import json
 import os
-import struct
-import zlib
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -34,12 +30,6 @@ Pixels = NDArray[np.uint8]
 ImageSource = Mapping[str, Path | Pixels]
 Progress = Callable[[str, int, int], None]
 """Told of long work: what is done, how many are done, of how many."""
-
-_BROKEN = (
-    OSError, SyntaxError, ValueError, IndexError, EOFError, struct.error, zlib.error,
-    Image.DecompressionBombError,
-)  # fmt: skip
-"""What Pillow raises on damaged files of the formats above."""
 
 
 def image_id(name: str) -> str:
@@ -121,86 +111,6 @@ def load_square(source: Path | Pixels | Image.Image, size: int = STORED_SIZE) ->
 
 
 @dataclass(frozen=True)
-class WrittenImages:
-    """What became of the pictures of a data set.
-
-    Attributes:
-        ids: image ids in the order of the array's rows.
-        broken: image id to the reason for which its file could not be read.
-    """
-
-    ids: tuple[str, ...]
-    broken: Mapping[str, str]
-
-
-def write_images(
-    array_file: Path,
-    index_file: Path,
-    images: ImageSource,
-    size: int,
-    progress: Progress | None = None,
-) -> WrittenImages:
-    """Decode pictures on all cores and write them row by row; memory does not grow with them.
-
-    Args:
-        array_file: the `.npy` file to write, (N, S, S, 3) uint8.
-        index_file: the JSON file to write: ids of the rows, and the broken ids with reasons.
-        images: image id to file or (H, W, 3) array.
-        size: side S in pixels.
-        progress: told after each picture.
-    """
-    names = sorted(images)
-    ids: list[str] = []
-    broken: dict[str, str] = {}
-    with array_file.open("wb") as handle:
-        _write_header(handle, 0, size)
-        squares = _in_parallel(lambda name: _load_or_reason(images[name], size), names)
-        for done, (name, square) in enumerate(zip(names, squares, strict=True), start=1):
-            if isinstance(square, str):
-                broken[name] = square
-            else:
-                handle.write(square.tobytes())
-                ids.append(name)
-            if progress is not None:
-                progress("images", done, len(names))
-        handle.seek(0)
-        _write_header(handle, len(ids), size)  # numpy pads the header so that N may grow in place
-    index_file.write_text(
-        json.dumps({"ids": ids, "broken": broken}, ensure_ascii=False) + "\n", encoding="utf-8"
-    )
-    return WrittenImages(tuple(ids), broken)
-
-
-def _write_header(handle: Any, num_images: int, size: int) -> None:
-    header = {"descr": "|u1", "fortran_order": False, "shape": (num_images, size, size, 3)}
-    np.lib.format.write_array_header_1_0(handle, header)
-
-
-def _load_or_reason(source: Path | Pixels, size: int) -> Pixels | str:
-    try:
-        return load_square(source, size)
-    except _BROKEN as error:
-        return f"{type(error).__name__}: {error}"
-
-
-def _in_parallel(work: Callable[[str], Any], names: list[str]) -> Iterator[Any]:
-    """Results in order, with a few ahead of the reader only (Pillow decodes without the GIL)."""
-    num_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 4
-    with ThreadPoolExecutor(num_threads) as pool:
-        ahead: deque[Future[Any]] = deque()
-        try:
-            for name in names:
-                ahead.append(pool.submit(work, name))
-                if len(ahead) > 4 * num_threads:
-                    yield ahead.popleft().result()
-            while ahead:
-                yield ahead.popleft().result()
-        finally:
-            for future in ahead:
-                future.cancel()
-
-
-@dataclass(frozen=True)
 class ImageStore:
     """The stored pictures of a data set, opened without being read.
 
@@ -216,7 +126,7 @@ class ImageStore:
 
     @classmethod
     def open(cls, array_file: Path, index_file: Path) -> ImageStore:
-        """Open what `write_images` wrote."""
+        """Open what `shapca.data.image_writing.write_images` wrote."""
         record = json.loads(index_file.read_text(encoding="utf-8"))
         index = {name: row for row, name in enumerate(record["ids"])}
         return cls(array_file, index, record["broken"])

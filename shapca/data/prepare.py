@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import PIL
+
 from shapca.data import pos
 from shapca.data.contexts import NAME, ContextReport, import_contexts
 from shapca.data.images import Progress, find_images
-from shapca.data.manifest import MANIFEST, Manifest, context_part, hash_file, hash_of
+from shapca.data.manifest import IMAGES, MANIFEST, Manifest, context_part, hash_file, hash_of
 from shapca.data.prepared import PreparedData
 from shapca.data.readers import READERS
 from shapca.data.schema import SPLITS, STORED_SIZE, Example
+from shapca.data.work_folder import work_folder
 from shapca.data.writer import (
+    IMAGE_JOURNAL,
     check_destination,
     write_context_set,
     write_manifest,
     write_prepared,
 )
 from shapca.errors import InputError
+
+PARTS_OF_SPEECH = ".pos.json"
+"""Parts of speech of all posts; a file of the work folder alone."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +59,9 @@ def prepare(
 ) -> PrepareResult:
     """Prepare a benchmark; the folder appears only when it is complete.
 
-    Run again with the same input it finds its work done. Context sets that were added meanwhile
-    stay, unless the folder is replaced.
+    Run again with the same input it finds its work done, and after an interruption or a kill it
+    goes on from the pictures decoded so far; the result is that of an undisturbed run. Context sets
+    that were added meanwhile stay, unless the folder is replaced.
 
     Args:
         name: `twitter2015`, `twitter2017`, `mnre` or `jmere`.
@@ -91,30 +101,48 @@ def prepare(
     if not overwrite and (same := _same_input(out, inputs)) is not None:
         return PrepareResult(same, already_there=True)
     check_destination(out, overwrite=overwrite)
-    manifest = write_prepared(
-        out,
-        name=name,
-        labels=data.labels,
-        splits=with_parts_of_speech(data.splits, progress),
-        contexts={key: texts for key, (texts, _) in imported.items()},
-        images=found,
-        image_size=image_size,
-        source_notes=data.notes,
-        context_reports={key: report.to_json() for key, (_, report) in imported.items()},
-        inputs=inputs,
-        overwrite=overwrite,
-        progress=progress,
-    )
+    key = _work_key(inputs, found)
+    with work_folder(out, key=key, resumable=(IMAGES, IMAGE_JOURNAL, PARTS_OF_SPEECH)) as work:
+        manifest = write_prepared(
+            out,
+            name=name,
+            labels=data.labels,
+            splits=with_parts_of_speech(data.splits, progress, work.path / PARTS_OF_SPEECH),
+            contexts={key: texts for key, (texts, _) in imported.items()},
+            images=found,
+            image_size=image_size,
+            source_notes=data.notes,
+            context_reports={key: report.to_json() for key, (_, report) in imported.items()},
+            inputs=inputs,
+            overwrite=overwrite,
+            progress=progress,
+            work=work,
+        )
     return PrepareResult(manifest)
 
 
 def with_parts_of_speech(
-    splits: Mapping[str, Sequence[Example]], progress: Progress | None = None
+    splits: Mapping[str, Sequence[Example]],
+    progress: Progress | None = None,
+    file: Path | None = None,
 ) -> dict[str, tuple[Example, ...]]:
-    """The same examples with `pos` filled in."""
-    tags = iter(
-        pos.tag_words([example.words for split in SPLITS for example in splits[split]], progress)
-    )
+    """The same examples with `pos` filled in.
+
+    Args:
+        splits: the examples.
+        progress: told of the posts done.
+        file: where the tags of just these posts are kept, and read if they are there.
+    """
+    if file is not None and file.exists():
+        tagged = [tuple(tags) for tags in json.loads(file.read_bytes())]
+    else:
+        posts = [example.words for split in SPLITS for example in splits[split]]
+        tagged = pos.tag_words(posts, progress)
+        if file is not None:
+            temporary = file.with_name(file.name + ".new")
+            temporary.write_text(json.dumps(tagged), encoding="utf-8")
+            os.replace(temporary, file)
+    tags = iter(tagged)
     return {
         split: tuple(dataclasses.replace(example, pos=next(tags)) for example in splits[split])
         for split in SPLITS
@@ -200,6 +228,16 @@ def _same_input(out: Path, inputs: Mapping[str, Any]) -> Manifest | None:
 
 def _hash_files(files: Sequence[Path]) -> str:
     return hash_of([hash_file(file) for file in files])
+
+
+def _work_key(inputs: Mapping[str, Any], found: Mapping[str, Path] | None) -> str:
+    """Names all that half-made work depends on: stricter than `inputs`, it knows times too."""
+    pictures = [
+        [name, str(file.absolute()), file.stat().st_size, file.stat().st_mtime_ns]
+        for name, file in sorted((found or {}).items())
+    ]
+    used = {key: value for key, value in inputs.items() if key != "contexts"}
+    return hash_of({"inputs": used, "pictures": pictures, "pillow": PIL.__version__})
 
 
 def _listing_hash(found: Mapping[str, Path]) -> str:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from shapca.data.images import ImageSource, Progress, write_images
+from shapca.data.image_writing import write_images
+from shapca.data.images import ImageSource, Progress
 from shapca.data.manifest import (
     IMAGE_INDEX,
     IMAGES,
@@ -21,7 +21,11 @@ from shapca.data.manifest import (
     split_part,
 )
 from shapca.data.schema import NONE, POS_TAGS, SPLITS, STORED_SIZE, Example, Labels
+from shapca.data.work_folder import WorkFolder, work_folder
 from shapca.errors import InputError
+
+IMAGE_JOURNAL = ".images.journal"
+"""Which pictures are decoded; a file of the work folder alone."""
 
 
 def write_prepared(
@@ -38,6 +42,7 @@ def write_prepared(
     inputs: Mapping[str, Any] | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
+    work: WorkFolder | None = None,
 ) -> Manifest:
     """Write a prepared folder; it appears under its name only when it is complete.
 
@@ -55,6 +60,8 @@ def write_prepared(
         inputs: hashes of what the data was made from, to keep in the manifest.
         overwrite: replace a prepared folder.
         progress: told of the images' progress.
+        work: a folder of work for `out` that names its input, so that decoded pictures outlive an
+            interruption; none: an interruption leaves nothing.
 
     Returns:
         The manifest written.
@@ -66,8 +73,10 @@ def write_prepared(
     contexts = contexts or {}
     check_examples(splits, labels)
     check_destination(out, overwrite=overwrite)
-    partial = _partial_folder(out)
-    try:
+    with ExitStack() as stack:
+        resumable = work is not None
+        work = work or stack.enter_context(work_folder(out))
+        partial = work.path
         for split in SPLITS:
             lines = (example.to_json() for example in splits[split])
             _write_lines(partial / split_part(split), lines)
@@ -79,7 +88,13 @@ def write_prepared(
             if unknown := sorted(set(images) - known):
                 raise ValueError(f"images that no example has: {unknown[:5]}")
             written = write_images(
-                partial / IMAGES, partial / IMAGE_INDEX, images, image_size, progress
+                partial / IMAGES,
+                partial / IMAGE_INDEX,
+                images,
+                image_size,
+                progress,
+                journal_file=partial / IMAGE_JOURNAL if resumable else None,
+                on_written=work.keep_from_now_on if resumable else None,
             )
             readable = set(written.ids)
             if not readable:
@@ -95,18 +110,22 @@ def write_prepared(
             contexts={key: dict((context_reports or {}).get(key, {})) for key in contexts},
             source_notes=dict(source_notes or {}),
             inputs=dict(inputs or {}),
-            parts={
-                file.relative_to(partial).as_posix(): hash_file(file)
-                for file in sorted(partial.rglob("*"))
-                if file.is_file()
-            },
+            parts=_part_hashes(partial, progress),
         )
         write_manifest(partial, manifest)
-        _move_into_place(partial, out)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
-    return manifest
+        work.move_into_place()
+        return manifest
+
+
+def _part_hashes(folder: Path, progress: Progress | None) -> dict[str, str]:
+    """SHA-256 of every part; names of work files begin with a dot."""
+    files = [file for file in folder.rglob("*") if file.is_file() and file.name[0] != "."]
+    hashes = {}
+    for number, file in enumerate(sorted(files), start=1):
+        hashes[file.relative_to(folder).as_posix()] = hash_file(file)
+        if progress is not None:
+            progress("checksums", number, len(files))
+    return hashes
 
 
 def check_examples(splits: Mapping[str, Sequence[Example]], labels: Labels) -> None:
@@ -148,6 +167,8 @@ def check_destination(out: Path, *, overwrite: bool) -> None:
     Raises:
         InputError: `out` is taken.
     """
+    if out.name in ("", ".."):
+        raise InputError(f"{out}: expected the name of a folder to make")
     if not os.path.lexists(out):
         return
     if out.is_symlink() or not out.is_dir():
@@ -199,30 +220,3 @@ def _counts(examples: Sequence[Example], readable: set[str]) -> dict[str, int]:
         "images": len(images),
         "missing_images": len(images - readable),
     }
-
-
-def _partial_folder(out: Path) -> Path:
-    """A fresh folder beside `out`, on the same file system, so that a rename completes the work."""
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}.partial-"))
-    except OSError as error:
-        raise InputError(f"{out}: cannot be made ({error.strerror or error})") from error
-    partial.chmod(0o777 & ~_umask())
-    return partial
-
-
-def _move_into_place(partial: Path, out: Path) -> None:
-    if not out.exists() or not any(out.iterdir()):
-        os.rename(partial, out)
-        return
-    old = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}.old-"))
-    os.rename(out, old / out.name)
-    os.rename(partial, out)
-    shutil.rmtree(old)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

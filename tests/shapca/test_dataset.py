@@ -7,7 +7,8 @@ import torch
 from numpy.typing import NDArray
 
 from shapca.data.dataset import EncodedSplit
-from shapca.data.images import ImageStore, write_images
+from shapca.data.image_writing import write_images
+from shapca.data.images import ImageStore
 from shapca.data.prepared import PreparedData
 from shapca.data.schema import Entity, Example, Labels, Relation, Span
 from shapca.encoders import load_tokenizer

@@ -10,13 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from shapca.data.images import (
-    ImageStore,
-    find_images,
-    image_id,
-    load_square,
-    write_images,
-)
+from shapca.data.image_writing import write_images
+from shapca.data.images import ImageStore, find_images, image_id, load_square
 from shapca.errors import InputError
 
 

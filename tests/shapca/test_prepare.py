@@ -172,7 +172,7 @@ class TestNothingHalfWritten:
         error: type[BaseException],
     ) -> None:
         def interrupt(what: str, done: int, total: int) -> None:
-            if what == "images" and done == 2:
+            if what == "parts of speech":
                 raise error
 
         source = FIXTURES / "twitter2017"

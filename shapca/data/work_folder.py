@@ -1,0 +1,142 @@
+"""The hidden folder in which a data set is made: locked while in use, taken up after a kill.
+
+Work for `data/mnre` is done in `data/.mnre.partial`, on the same file system, so that a rename
+completes it. A process holds a lock on that folder while it lives; what a dead one left is used
+where it was made from the same input, and removed where it was not.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from shapca.errors import InputError
+
+KEY = ".made-from"
+"""Names what the work is made from; the work files of a half-made data set begin with a dot."""
+
+logger = logging.getLogger(__name__)
+
+
+class WorkFolder:
+    """A locked folder beside the one to be made.
+
+    Args:
+        out: The folder to be made.
+        path: Where the work is done.
+
+    Attributes:
+        keep: Whether work that ends in an error is worth going on with.
+    """
+
+    def __init__(self, out: Path, path: Path) -> None:
+        self.out = out
+        self.path = path
+        self.keep = False
+
+    def keep_from_now_on(self) -> None:
+        """Let what is done outlive an interruption."""
+        self.keep = True
+
+    def move_into_place(self) -> None:
+        """Give the finished folder its name, in the place of what had it."""
+        for file in self.path.glob(".*"):
+            file.unlink()
+        old = _old_folder(self.out)
+        if self.out.exists() and any(self.out.iterdir()):
+            os.rename(self.out, old)
+        os.rename(self.path, self.out)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+@contextmanager
+def work_folder(
+    out: Path, *, key: str | None = None, resumable: Sequence[str] = ()
+) -> Iterator[WorkFolder]:
+    """Work on a folder that shall appear when it is complete.
+
+    Args:
+        out: the folder to be made, by `WorkFolder.move_into_place`.
+        key: names the input; what a dead process made from the same is taken up. None: nothing is.
+        resumable: names of the files that are taken up; all others are removed.
+
+    Raises:
+        InputError: the folder cannot be made, or a living process works on it.
+    """
+    path = out.with_name(f".{out.name}.partial")
+    lock = _lock(out, path)
+    try:
+        _put_back_replaced(out)
+        kept = {KEY, *resumable} if key is not None and _read(path / KEY) == key else set()
+        leftovers = [entry for entry in path.iterdir() if entry.name not in kept]
+        for entry in leftovers:
+            shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+        if kept:
+            logger.warning("%s: going on with the work of an interrupted run", out)
+        elif leftovers:
+            logger.warning("%s: removed what an interrupted run with other input left", out)
+        if key is not None:
+            (path / KEY).write_text(key, encoding="utf-8")
+        work = WorkFolder(out, path)
+        try:
+            yield work
+        except BaseException:
+            if work.keep:
+                logger.warning("%s: not finished; the same command goes on from %s", out, path)
+            else:
+                shutil.rmtree(path, ignore_errors=True)
+            raise
+    finally:
+        os.close(lock)
+
+
+def _lock(out: Path, path: Path) -> int:
+    """Make and lock the work folder; the lock ends with the process, however it ends."""
+    while True:
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        except FileNotFoundError:  # another process has just finished with it
+            continue
+        except OSError as error:
+            raise InputError(f"{out}: cannot be made ({error.strerror or error})") from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            raise InputError(
+                f"{out}: another process is making it right now; wait until it has ended"
+            ) from None
+        except OSError:
+            logger.warning("%s: its file system knows no locks; let one process make it", out)
+        # Between opening and locking the other may have moved the folder into place.
+        if path.exists() and os.path.samestat(os.fstat(descriptor), path.stat()):
+            return descriptor
+        os.close(descriptor)
+
+
+def _old_folder(out: Path) -> Path:
+    return out.with_name(f".{out.name}.old")
+
+
+def _put_back_replaced(out: Path) -> None:
+    """Undo a replacement that died between its two renames, or finish one that died after."""
+    old = _old_folder(out)
+    if not old.exists():
+        return
+    if out.exists() and any(out.iterdir()):
+        shutil.rmtree(old)
+    else:
+        os.replace(old, out)
+
+
+def _read(file: Path) -> str | None:
+    try:
+        return file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
