@@ -1,4 +1,4 @@
-"""`shapca data`: prepare a benchmark, inspect what was prepared, draw a synthetic one."""
+"""`shapca data`: find, fetch and prepare a benchmark, inspect it, draw a synthetic one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from shapca.data.schema import STORED_SIZE
 from shapca.errors import InputError
 
 app = typer.Typer(
-    help="Prepare, inspect and synthesise data sets.",
+    help="Find, fetch, prepare, inspect and synthesise data sets.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
@@ -24,6 +24,54 @@ app = typer.Typer(
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 Out = Annotated[Path, typer.Option(help="Folder to make; it appears when it is complete.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a prepared folder.")]
+
+
+@app.command()
+def sources(
+    name: Annotated[
+        str | None, typer.Argument(help="twitter2015, twitter2017, mnre or jmere; all if left out.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Say where each benchmark's text, captions and pictures are obtained, and under what terms."""
+    from shapca.commands.source_texts import source_text
+    from shapca.data.sources import SOURCES, source_of
+
+    chosen = list(SOURCES.values()) if name is None else [source_of(name)]
+    if as_json:
+        print(json.dumps([source.to_json() for source in chosen], ensure_ascii=False))
+    else:
+        print("\n\n".join(source_text(source) for source in chosen))
+
+
+@app.command()
+def fetch(
+    name: Annotated[str, typer.Argument(help="twitter2015, twitter2017, mnre or jmere.")],
+    source: Annotated[
+        str,
+        typer.Option("--from", help="A git repository's address or path, or a folder of files."),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(help="Folder to make, or a fetched one that takes up what it lacks."),
+    ],
+    commit: Annotated[
+        str | None, typer.Option(help="Hash of the commit to take; the newest if left out.")
+    ] = None,
+    folder: Annotated[
+        str | None, typer.Option(help="Folder in the repository, where several hold the files.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Take a benchmark's text from a public repository; pictures are yours to bring."""
+    from shapca.commands.source_texts import fetched_text
+    from shapca.data.fetch import fetch as fetch_data
+
+    result = fetch_data(name, source, out, commit=commit, folder=folder)
+    if as_json:
+        print(json.dumps(result.to_json(), ensure_ascii=False))
+    else:
+        print(fetched_text(result, out))
 
 
 @app.command()

@@ -1,0 +1,335 @@
+"""Trees of files that a benchmark is taken from: a plain folder, or one commit of a git repository.
+
+Nothing is checked out, no hook runs and no link is followed: a git tree is listed and its files
+are read from the repository's objects.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import stat
+import subprocess
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Literal, Protocol
+from urllib.parse import urlsplit, urlunsplit
+
+from shapca.errors import InputError
+
+Kind = Literal["file", "link", "other"]
+LARGEST_FILE = 256 * 2**20  # bytes; the largest known file has 7 MB
+SCHEMES = ("https", "http", "ssh", "git", "file")
+_COMMIT = re.compile(r"[0-9a-f]{7,64}")
+_SSH_ADDRESS = re.compile(r"[A-Za-z0-9_][\w.-]*@[A-Za-z0-9][\w.-]*:(?!-)[^:].*")
+_CHUNK = 2**20
+
+
+class Tree(Protocol):
+    """Files by their path in the tree.
+
+    Attributes:
+        origin: where the tree is from, without any password.
+        commit: the commit's hash; none for a plain folder.
+    """
+
+    origin: str
+    commit: str | None
+
+    def files(self) -> Mapping[str, Kind]:
+        """Path, `/`-separated, to what is there."""
+        ...
+
+    def copy(self, path: str, target: Path) -> None:
+        """Copy the content of a file.
+
+        Raises:
+            InputError: it cannot be read, or is too large.
+        """
+        ...
+
+
+class FolderTree:
+    """A plain folder.
+
+    Args:
+        folder: where it is.
+    """
+
+    commit: str | None = None
+
+    def __init__(self, folder: Path) -> None:
+        self.origin = str(folder)
+        self._folder = folder
+
+    def files(self) -> Mapping[str, Kind]:
+        """Path, `/`-separated, to what is there; folders that are links are not entered."""
+        found: dict[str, Kind] = {}
+        for parent, folders, names in os.walk(self._folder, followlinks=False):
+            folders[:] = sorted(name for name in folders if name != ".git")
+            for name in sorted(names):
+                path = Path(parent) / name
+                found[path.relative_to(self._folder).as_posix()] = _kind(path.lstat().st_mode)
+        return found
+
+    def copy(self, path: str, target: Path) -> None:
+        """Copy the content of a file, unless it is a link."""
+        try:
+            descriptor = os.open(self._folder / path, os.O_RDONLY | os.O_NOFOLLOW)
+        except OSError as error:
+            raise InputError(f"{self.origin}/{path}: cannot be read ({error.strerror})") from error
+        with os.fdopen(descriptor, "rb") as source:
+            _write_limited(iter(lambda: source.read(_CHUNK), b""), target, f"{self.origin}/{path}")
+
+
+class GitTree:
+    """One commit of a git repository, fetched into a folder of its own.
+
+    Args:
+        address: `https://…`, `ssh://…`, `user@host:path`, or a local repository's path.
+        commit: hash of the commit, or its first seven digits or more; none: the newest one.
+        workplace: an empty folder for the fetched objects.
+
+    Raises:
+        InputError: no git, no such repository, or no such commit.
+    """
+
+    def __init__(self, address: str, commit: str | None, workplace: Path) -> None:
+        if commit is not None and not _COMMIT.fullmatch(commit):
+            raise InputError(
+                f"--commit {commit}: expected the hash of a commit, 7 or more of its hexadecimal "
+                "digits (branches and tags move, so they pin nothing)"
+            )
+        self.origin = shown(address)
+        self._address = address
+        self._folder = workplace
+        self._git("init", "--quiet", "--bare", "--template=", ".")
+        self.commit: str | None = self._fetch(commit)
+        self._objects: dict[str, str] = {}
+
+    def files(self) -> Mapping[str, Kind]:
+        """Path, `/`-separated, to what is there; links and submodules are named, not entered."""
+        listing = self._git("ls-tree", "-r", "-z", "--full-tree", str(self.commit))
+        found: dict[str, Kind] = {}
+        for entry in listing.decode("utf-8", errors="surrogateescape").split("\0"):
+            if entry:
+                about, _, path = entry.partition("\t")
+                mode, _, name = about.split(" ")
+                found[path] = _kind(int(mode, 8))
+                self._objects[path] = name
+        return found
+
+    def copy(self, path: str, target: Path) -> None:
+        """Copy the content of a file as it was committed."""
+        command = self._command("cat-file", "blob", self._objects[path])
+        place = f"{self.origin}: {path}"
+        with subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=_environment(self._address),
+        ) as process:
+            output, messages = process.stdout, process.stderr
+            assert output is not None
+            assert messages is not None
+            try:
+                _write_limited(iter(lambda: output.read(_CHUNK), b""), target, place)
+            except BaseException:
+                process.kill()
+                raise
+            reason = self._reason(messages.read())
+        if process.returncode:
+            raise InputError(f"{place}: cannot be read ({reason})")
+
+    def _fetch(self, commit: str | None) -> str:
+        """Fetch a commit without its history and, where the server can, without its files."""
+        shallow = ("fetch", "--quiet", "--no-tags", "--depth=1", "--filter=blob:none", "origin")
+        if commit is None:
+            self._git(*shallow, "HEAD")
+            return self._resolve("FETCH_HEAD") or ""
+        if len(commit) >= 40 and self._try(*shallow, commit):
+            return self._resolve(commit) or ""
+        # Not every server gives a commit by its hash, and none by a part of it.
+        everything = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
+        self._git("fetch", "--quiet", "--no-tags", "--filter=blob:none", "origin", *everything)
+        found = self._resolve(commit)
+        if found is None:
+            raise InputError(
+                f"{self.origin}: no commit {commit} in it; expected one of the history of a branch "
+                "or tag"
+            )
+        return found
+
+    def _resolve(self, revision: str) -> str | None:
+        result = self._run(
+            "rev-parse", "--verify", "--quiet", "--end-of-options", revision + "^{commit}"
+        )
+        return None if result.returncode else result.stdout.decode().strip()
+
+    def _try(self, *arguments: str) -> bool:
+        return self._run(*arguments).returncode == 0
+
+    def _git(self, *arguments: str) -> bytes:
+        result = self._run(*arguments)
+        if result.returncode:
+            raise InputError(
+                f"{self.origin}: cannot be fetched ({self._reason(result.stderr)}); expected a git "
+                "repository that can be read without a password prompt"
+            )
+        return result.stdout
+
+    def _run(self, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(
+            self._command(*arguments),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+            env=_environment(self._address),
+        )
+
+    def _command(self, *arguments: str) -> list[str]:
+        git = shutil.which("git")
+        if git is None:
+            raise InputError(
+                "git is not installed; install it, or fetch the repository by other means and give "
+                "its folder to --from"
+            )
+        # A server that sends nothing for a minute is given up.
+        settings = ("core.hooksPath=/dev/null", "http.lowSpeedLimit=1", "http.lowSpeedTime=60")
+        options = [part for setting in settings for part in ("-c", setting)]
+        return [git, "-C", str(self._folder), *options, *arguments]
+
+    def _reason(self, stderr: bytes) -> str:
+        """The last thing that git said, without a password that its address may hold."""
+        lines = stderr.decode("utf-8", errors="replace").strip().splitlines()
+        told = [line for line in lines if line.startswith(("fatal:", "error:", "remote:"))] or lines
+        reason = told[0].removeprefix("fatal: ") if told else "git gave no reason"
+        return _without_secrets(reason, self._address)
+
+
+def open_tree(address: str, commit: str | None, workplace: Path) -> FolderTree | GitTree:
+    """The tree that an address means.
+
+    A local path is a git repository where it holds one (what is committed counts then, not what
+    lies beside it), else a plain folder.
+
+    Args:
+        address: a folder, a local repository, or a git address.
+        commit: hash of the commit to take; none: the newest one.
+        workplace: a folder that does not exist, for what is fetched.
+
+    Raises:
+        InputError: no such place, an address that is not allowed, or a commit of a plain folder.
+    """
+    if not address or address.startswith("-") or not address.isprintable():
+        raise InputError(f"--from {address!r}: expected a folder or a git repository's address")
+    path = Path(address).expanduser()
+    if path.is_dir():
+        path = path.absolute()
+        if not _is_repository(path):
+            if commit is not None:
+                raise InputError(f"--commit {commit}: {path} is a plain folder, no git repository")
+            return FolderTree(path)
+        address = str(path)
+    else:
+        check_address(address)
+    workplace.mkdir()
+    return GitTree(address, commit, workplace)
+
+
+def check_address(address: str) -> None:
+    """Let through plain addresses of git repositories alone.
+
+    Raises:
+        InputError: a transport that runs commands (`ext::`), another scheme, a host that looks
+            like an option, or no address at all.
+    """
+    scheme, separator, _ = address.partition("://")
+    if "::" in address:
+        raise InputError(
+            f"--from {shown(address)}: remote helpers (`name::…`) are not allowed; expected "
+            + ", ".join(f"{name}://…" for name in SCHEMES)
+        )
+    if separator:
+        host = urlsplit(address).hostname or ""
+        if scheme not in SCHEMES or host.startswith("-") or (not host and scheme != "file"):
+            raise InputError(
+                f"--from {shown(address)}: expected an address that begins with "
+                + ", ".join(f"{name}://HOST" for name in SCHEMES)
+            )
+    elif not _SSH_ADDRESS.fullmatch(address):
+        raise InputError(
+            f"--from {address}: no such folder, and no git address (https://…, ssh://… or "
+            "user@host:path)"
+        )
+
+
+def shown(address: str) -> str:
+    """An address without the user, password and query that it may hold."""
+    if "://" not in address:
+        return address
+    parts = urlsplit(address)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+def _without_secrets(text: str, address: str) -> str:
+    """What git said, without the password and query of an address, in whatever form it names it."""
+    text = text.replace(address, shown(address))
+    if "://" in address:
+        parts = urlsplit(address)
+        secrets = (parts.netloc.rpartition("@")[0], parts.password, parts.query, parts.fragment)
+        for secret in filter(None, secrets):
+            text = text.replace(secret, "…")
+    return text
+
+
+def _is_repository(folder: Path) -> bool:
+    return (folder / ".git").exists() or all(
+        (folder / name).exists() for name in ("HEAD", "objects", "refs")
+    )
+
+
+def _kind(mode: int) -> Kind:
+    if stat.S_ISREG(mode):
+        return "file"
+    return "link" if stat.S_ISLNK(mode) else "other"
+
+
+def _write_limited(chunks: Iterator[bytes], target: Path, place: str) -> None:
+    total = 0
+    with target.open("wb") as handle:
+        for chunk in chunks:
+            total += len(chunk)
+            if total > LARGEST_FILE:
+                raise InputError(
+                    f"{place}: larger than {LARGEST_FILE // 2**20} MiB; expected a file of text"
+                )
+            handle.write(chunk)
+
+
+_OF_ANOTHER_REPOSITORY = (
+    "GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY",
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_NAMESPACE",
+)  # fmt: skip
+
+
+def _environment(address: str) -> dict[str, str]:
+    """The process's environment, without another repository in it and without questions.
+
+    The address, which may hold a password, stands here instead of in a file or a command line.
+    """
+    kept = {name: value for name, value in os.environ.items() if name not in _OF_ANOTHER_REPOSITORY}
+    return {
+        "GIT_SSH_COMMAND": "ssh -o BatchMode=yes",
+        **kept,
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_ASKPASS": "",
+        "SSH_ASKPASS": "",
+        "GIT_ALLOW_PROTOCOL": ":".join(SCHEMES),
+        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": "remote.origin.url",
+        "GIT_CONFIG_VALUE_0": address,
+        "LC_ALL": "C",
+    }
