@@ -153,11 +153,14 @@ class CellStore:
         Returns:
             The sweep that has the cell.
         """
-        name = f"cells/{key}/claim.json"
-        if self.store.put_new(name, to_json({"sweep": sweep})):
+        if self.store.put_new(f"cells/{key}/claim.json", to_json({"sweep": sweep})):
             return sweep
-        record = read_json(self.store, name)
-        return sweep if record is None else str(record["sweep"])
+        return self.claimed_by(key) or sweep
+
+    def claimed_by(self, key: str) -> str | None:
+        """The sweep that said it works on a cell, or none."""
+        record = read_json(self.store, f"cells/{key}/claim.json")
+        return None if record is None else str(record["sweep"])
 
     def release(self, key: str) -> None:
         """Note that no sweep works on a cell any more."""

@@ -16,6 +16,8 @@ from shapca.cli import run_application
 # Each module holds an `app`; it is imported when its command is asked for, so start-up stays fast.
 COMMANDS = {
     "sweep": "orchestrator.commands.sweep",
+    "study": "orchestrator.commands.study",
+    "generalize": "orchestrator.commands.generalize",
     "status": "orchestrator.commands.status",
     "sync": "orchestrator.commands.sync",
     "ui": "orchestrator.commands.ui",

@@ -2,6 +2,7 @@
 
 More trials, another budget, other resources, a longer shortlist and more seeds may be asked for at
 any time. Another space, experiment, sampler or data set under the same name would mix two sweeps.
+Listed configurations may change, since nothing is concluded from one to another.
 
 Layout: sweeps/<sweep>/declaration.json, sweeps/<sweep>/sweep.json (the whole file, as run last)
 """
@@ -30,12 +31,16 @@ def declaration(sweep: SweepConfig, factory: CellFactory) -> dict[str, Any]:
     for values in sweep.corners():
         config = sweep.resolve(values)
         cell = factory.cell(config, 0)
+        if sweep.configurations:
+            continue  # looked at, so that what is missing is said before anything is trained
         name = f"{config.data.dataset} ({config.data.contexts or 'no contexts'})"
         parts = inputs.setdefault(name, {})
         parts |= {f"data {part}": digest for part, digest in cell.parts.items()}
         for part, digest in cell.weights.items():
             model = config.text.encoder if part == "text" else config.image.encoder
             parts[f"{part} weights {model}"] = digest
+    if sweep.configurations:
+        return {"protocol": {"kind": "listed"}}
     return {
         "experiment": sweep.experiment,
         "space": {key: part.model_dump(mode="json") for key, part in sweep.space.items()},

@@ -13,7 +13,7 @@ from orchestrator.events import Ended, Proposed
 from orchestrator.naming import describe
 from orchestrator.protocol import Protocol
 from orchestrator.records import RunDocument, RunStatus, read_runs, write_run
-from orchestrator.space import SweepConfig
+from orchestrator.space import LISTED, SweepConfig
 from orchestrator.standings import Phase, Standing
 from shapca.provenance import git_commit
 
@@ -94,6 +94,7 @@ class Documents:
                 cell=event.cell,
                 tags={
                     **self._common,
+                    **self._listed_tags(event),
                     "phase": phase,
                     "cell": event.cell,
                     "configuration": event.configuration,
@@ -154,8 +155,8 @@ class Documents:
         phases: tuple[Phase, ...]
         if phase == "shortlist":
             phases, wanted = ("search", "shortlist"), len(self._sweep.protocol.shortlist_seeds) + 1
-        elif phase == "replicate":
-            phases, wanted = ("replicate",), len(self._sweep.protocol.seeds)
+        elif phase in ("replicate", "study"):
+            phases, wanted = (phase,), len(self._sweep.protocol.seeds)
         else:
             phases, wanted = ("confirm",), len(self._sweep.protocol.confirm_seeds)
         standings = self._protocol.standings(*phases)
@@ -177,6 +178,7 @@ class Documents:
                 parent=PARENT,
                 tags={
                     **self._common,
+                    **self._listed_tags(event),
                     "phase": phase,
                     "configuration": event.configuration,
                     "seeds": " ".join(map(str, sorted(scores))),
@@ -219,6 +221,10 @@ class Documents:
             if self._cells.store.get(name) is not None
         }
 
+    def _listed_tags(self, event: Proposed) -> dict[str, str]:
+        listed = self._sweep.configurations.get(str(event.values.get(LISTED)))
+        return {} if listed is None else dict(listed.tags)
+
     def _shown_phase(self, phase: Phase) -> Phase:
         """Replicated cells that are tested at the end stay the runs that they were."""
         return "replicate" if self._sweep.protocol.kind == "replicate" else phase
@@ -228,7 +234,7 @@ class Documents:
         return f"{self._shown_phase(event.phase)}-{event.cell}"
 
     def _parent_of(self, event: Proposed) -> str:
-        if self._shown_phase(event.phase) in ("confirm", "replicate"):
+        if self._shown_phase(event.phase) in ("confirm", "replicate", "study"):
             return f"configuration-{event.configuration}"
         return PARENT
 

@@ -9,14 +9,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 from orchestrator.cells import Cell, CellStore
+from orchestrator.declaration import recall
 from orchestrator.events import Ended, EventLog, Opened, Proposed, Reopened, Restarted
 from orchestrator.identity import CellFactory
 from orchestrator.protocol import Protocol, Signal
 from orchestrator.search import build_sampler
-from orchestrator.space import SweepConfig, Values
+from orchestrator.space import LISTED, SweepConfig, Values
 from orchestrator.standings import Proposal
+from shapca.storage import ObjectStore
 
 
 class History:
@@ -54,7 +57,7 @@ class History:
             sweep.protocol,
             build_sampler(sweep).ask,
             lambda values: self.cell(values, 0).configuration,
-            limit=len(sweep.grid()) if sweep.protocol.sampler == "grid" else None,
+            limit=_limit(sweep),
             target=sweep.budget.target,
         )
         self.proposed: dict[int, Proposed] = {}
@@ -71,8 +74,9 @@ class History:
 
     def _take_proposed(self, event: Proposed) -> None:
         # A record is sorted by key; settings are shown in the order of the space.
-        values = {key: event.values[key] for key in self.sweep.space}
-        event = replace(event, values=values)
+        if self.sweep.space:
+            values = {key: event.values[key] for key in self.sweep.space}
+            event = replace(event, values=values)
         self.protocol.proposed(event.proposal)
         self.proposed[event.number] = event
         self.keys[event.number] = event.cell
@@ -151,6 +155,29 @@ class History:
         self.log.append(Restarted(self._clock(), f"{len(stale)} cells of older code"))
         self._replay()
 
+    def follow_list(self, cells: CellStore) -> None:
+        """Begin the record of listed configurations anew where it does not fit any more.
+
+        That is where the list is another one now, or where a cell was removed from the store since
+        it finished. Cells that are there are found again, not trained.
+        """
+        statuses = cells.statuses()
+        names = self.sweep.configurations
+        known = {
+            name: {seed: self.cell({LISTED: name}, seed).key for seed in self.sweep.protocol.seeds}
+            for name in names
+        }
+        for place, event in enumerate(self.proposed.values()):
+            name = str(event.values.get(LISTED))
+            is_same = known.get(name, {}).get(event.seed) == event.cell
+            is_same = is_same and list(names)[event.entry - 1 :][:1] == [name]
+            end = self.ended.get(event.number)
+            is_there = end is None or end.status != "finished" or event.cell in statuses
+            if not (is_same and is_there):
+                self.log.append(Restarted(self._clock(), f"another list from cell {place + 1} on"))
+                self._replay()
+                return
+
     def wall_seconds(self) -> float:
         """Time that drivers have spent on the sweep before the present one took it up."""
         total, began, last = 0.0, None, 0.0
@@ -172,3 +199,19 @@ class History:
     def is_complete(self) -> bool:
         """Whether nothing is left to do."""
         return not self.protocol.unfinished() and self.protocol.propose() is Signal.DONE
+
+
+def recorded(store: ObjectStore, name: str) -> History:
+    """The history of a sweep or study as the storage has it, to be looked at alone.
+
+    Raises:
+        InputError: no sweep of that name in this storage.
+    """
+    return History(recall(store, name), EventLog.load(store, name), CellFactory(Path(".")))
+
+
+def _limit(sweep: SweepConfig) -> int | None:
+    """Configurations that there are at most; none where a sampler can go on for ever."""
+    if sweep.configurations:
+        return len(sweep.configurations)
+    return len(sweep.grid()) if sweep.protocol.sampler == "grid" else None

@@ -33,14 +33,22 @@ class CellFactory:
         """
         return Cell(config, seed, self._parts_of(config), self._weights_of(config))
 
+    def data(self, config: ExperimentConfig) -> PreparedData:
+        """The prepared data set that an experiment reads.
+
+        Raises:
+            InputError: it is missing.
+        """
+        name = config.data.dataset
+        if name not in self._data:
+            self._data[name] = PreparedData.load(prepared_folder(self.data_root, config))
+        return self._data[name]
+
     def _parts_of(self, config: ExperimentConfig) -> dict[str, str]:
         has_image = config.image.encoder != "none"
         key = (config.data.dataset, config.data.contexts, has_image, config.task)
         if key not in self._parts:
-            if config.data.dataset not in self._data:
-                folder = prepared_folder(self.data_root, config)
-                self._data[config.data.dataset] = PreparedData.load(folder)
-            self._parts[key] = self._data[config.data.dataset].part_hashes(config)
+            self._parts[key] = self.data(config).part_hashes(config)
         return self._parts[key]
 
     def _weights_of(self, config: ExperimentConfig) -> dict[str, str]:

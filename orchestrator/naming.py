@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from orchestrator.space import Scalar, Values
+from orchestrator.space import LISTED, Scalar, Values
 
 SYMBOLS = {
     "optimisation.learning_rate": "lr",
@@ -24,8 +24,11 @@ def describe(values: Values) -> str:
     """A setting in one line, e.g. `lr=1e-4 α=0.2 β=0.4 τ=0.1`.
 
     A key is shown by its symbol or its last part; by as many parts as it takes to tell it from the
-    others. The order is always the same, whatever that of the values.
+    others. The order is always the same, whatever that of the values. A listed configuration is
+    called by its name.
     """
+    if LISTED in values:
+        return str(values[LISTED])
     names = _short_names(values)
     known = list(SYMBOLS)
     keys = sorted(values, key=lambda key: (known.index(key) if key in known else len(known), key))

@@ -147,6 +147,9 @@ def configurations(history: History, cells: CellStore) -> tuple[ConfigurationRes
     if history.sweep.protocol.kind == "replicate":
         standings = protocol.standings("replicate")
         return tuple(_result(history, cells, s, "replicate") for s in standings)
+    if history.sweep.configurations:
+        standings = sorted(protocol.standings("study"), key=lambda standing: standing.entry)
+        return tuple(_result(history, cells, s, "study") for s in standings)
     shortlisted = {standing.configuration for standing in protocol.shortlist()}
     standings = protocol.standings("search", "shortlist")
     standings.sort(key=lambda standing: standing.configuration not in shortlisted)
@@ -196,8 +199,10 @@ def note(outcome: SweepOutcome, most: int = 10) -> str:
         parts += [f"{seed} missing" for seed in row.missing]
         parts += [f"pruned at epoch {epoch}" for epoch in row.pruned.values()]
         seeds = "; ".join(part for part in parts if part)
-        # Only the reported winner's test scores are shown: nothing is chosen by them.
-        test = score(row.test_mean, row.test_std) if place == 0 else ""
+        # Only the reported winner's test scores are shown: nothing is chosen by them. A study
+        # chooses nothing, and reports all of them.
+        is_shown = place == 0 or row.phase == "study"
+        test = score(row.test_mean, row.test_std) if is_shown else ""
         lines.append(f"| {name} | {seeds} | {score(row.val_mean, row.val_std)} | {test} |")
     return "\n".join(lines)
 

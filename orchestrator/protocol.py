@@ -4,6 +4,7 @@ Kinds of protocol:
     confirm     search with one seed → more seeds for the best few → fresh seeds for the winner
     replicate   every configuration on every seed; the winner's test scores at the end
     single      one seed each, nothing confirmed
+    listed      every listed configuration on every seed, each tested: nothing is chosen
 
 Nothing here trains, stores or draws: `Protocol` is told of proposals and outcomes and answers what
 comes next, so that a sweep taken up again goes on as if it had never stopped.
@@ -61,6 +62,8 @@ class Protocol:
         self._ask = ask
         self._configuration_of = configuration_of
         self._num_entries = config.trials if limit is None else min(config.trials, limit)
+        if config.kind == "listed" and limit is not None:
+            self._num_entries = limit
         self._target = target
         self._tried: list[_Tried] = []
 
@@ -101,6 +104,8 @@ class Protocol:
         if config.kind == "replicate":
             seeds = len(config.seeds)
             return {"replicate": self._num_entries * seeds, "confirm": seeds}
+        if config.kind == "listed":
+            return {"study": self._num_entries * len(config.seeds)}
         planned = {"search": self._num_entries}
         if config.kind == "confirm":
             candidates = min(config.shortlist, self._num_entries)
@@ -112,6 +117,8 @@ class Protocol:
 
     def propose(self) -> Proposal | Signal:
         """The next cell; the same for the same history."""
+        if self.config.kind == "listed":
+            return self._propose_listed()
         search_phase: Phase = "replicate" if self.config.kind == "replicate" else "search"
         entries = self._entries(search_phase)
         for entry, tried in sorted(entries.items()):
@@ -127,6 +134,15 @@ class Protocol:
         if self.config.kind == "single":
             return Signal.DONE
         return self._after_search()
+
+    def _propose_listed(self) -> Proposal | Signal:
+        """Every configuration on the first seed, then on the next: a whole table comes early."""
+        tried = {(t.proposal.entry, t.proposal.seed) for t in self._tried}
+        for seed in self.config.seeds:
+            for entry in range(1, self._num_entries + 1):
+                if (entry, seed) not in tried:
+                    return self._proposal("study", entry, self._ask(entry, ()), seed)
+        return Signal.WAIT if self._waits_for("study") else Signal.DONE
 
     def _after_search(self) -> Proposal | Signal:
         candidates = self.shortlist()
@@ -157,7 +173,7 @@ class Protocol:
             values=dict(values),
             seed=seed,
             configuration=self._configuration_of(values),
-            test=phase == "confirm",
+            test=phase in ("confirm", "study"),
         )
 
     # What has happened ----------------------------------------------------------------------
@@ -209,9 +225,13 @@ class Protocol:
     def winner(self) -> Standing | None:
         """The configuration to confirm; none while the search runs or where nothing finished.
 
+        Of listed configurations none wins.
+
         Selected by mean validation F1 over the seeds of search and shortlist. A configuration
         with a seed that did not finish wins only where no other is whole.
         """
+        if self.config.kind == "listed":
+            return None
         if self.config.kind == "replicate":
             standings = self.standings("replicate")
         elif self.config.kind == "single":

@@ -49,7 +49,7 @@ def closing_lines(outcome: SweepOutcome) -> list[Text]:
     lines = [_ending(outcome)]
     winner = outcome.winner
     lines += winner_lines(outcome)
-    if winner is None:
+    if not any(row.val for row in outcome.rows):
         lines.append(Text("no configuration has finished", style="red"))
     for row in (*((winner,) if winner else ()), *outcome.rows):
         lines += [

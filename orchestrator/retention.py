@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from orchestrator.cells import CellStore
 from orchestrator.protocol import Protocol
-from orchestrator.space import SweepConfig
+from orchestrator.space import LISTED, SweepConfig
 
 
 def wanted_proposals(sweep: SweepConfig, protocol: Protocol) -> set[int]:
@@ -19,6 +19,13 @@ def wanted_proposals(sweep: SweepConfig, protocol: Protocol) -> set[int]:
     proposals = protocol.proposals
     if sweep.keep_models == "all":
         return {proposal.number for proposal in proposals}
+    if sweep.configurations:
+        return {
+            proposal.number
+            for proposal in proposals
+            if protocol.outcome(proposal.number) is None
+            or sweep.configurations[str(proposal.values[LISTED])].keep_models
+        }
     wanted = {
         proposal.number
         for proposal in proposals
@@ -72,8 +79,11 @@ class Retention:
                 self._cells.drop_weights(key)
 
     def _is_ours(self, key: str) -> bool:
-        """Whether no other sweep or study trained the cell or reports its test score."""
-        if self._cells.evaluation(key, "test") is not None:
+        """Whether no other sweep or study trained the cell or reports its test score.
+
+        Listed configurations are all tested, so who trained a cell decides alone.
+        """
+        if not self._sweep.configurations and self._cells.evaluation(key, "test") is not None:
             return False
         summary = self._cells.summary(key)
         return summary is None or summary.get("sweep") == self._sweep.name

@@ -54,6 +54,8 @@ class Sampler(Protocol):
 def build_sampler(sweep: SweepConfig) -> Sampler:
     """The sampler that a sweep asks for."""
     protocol = sweep.protocol
+    if protocol.kind == "listed":
+        return GridSampler(list(sweep.corners()))
     if protocol.sampler == "grid":
         return GridSampler(sweep.grid())
     if protocol.sampler == "qmc":

@@ -1,6 +1,7 @@
 """Search-space files: what a sweep varies, by which protocol, on which resources.
 
-A space maps dotted keys of `ExperimentConfig` to typed dimensions; bounds are inclusive.
+A space maps dotted keys of `ExperimentConfig` to typed dimensions; bounds are inclusive. In place
+of a space a sweep may list its configurations by name: a study becomes such a sweep.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ from shapca.errors import InputError
 
 Scalar = bool | int | float | str | None
 Values = Mapping[str, Scalar]
+LISTED = "configuration"
+"""The one key of a setting that names a listed configuration."""
 
 
 class FloatDimension(Section):
@@ -118,9 +121,10 @@ Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
 class ProtocolConfig(Section):
     """How configurations are proposed, compared and confirmed."""
 
-    kind: Literal["confirm", "replicate", "single"] = "confirm"
+    kind: Literal["confirm", "replicate", "single", "listed"] = "confirm"
     """`confirm`: search with one seed, more seeds for the best few, fresh seeds for the winner;
-    `replicate`: every configuration on every seed; `single`: one seed each, nothing confirmed."""
+    `replicate`: every configuration on every seed; `single`: one seed each, nothing confirmed;
+    `listed`: every listed configuration on every seed, each tested, nothing chosen."""
     trials: Annotated[int, Field(ge=1, le=100_000)] = 20
     """Configurations that the search proposes (grid: at most its size)."""
     sampler: Literal["tpe", "random", "grid", "gp", "qmc"] = "tpe"
@@ -188,14 +192,27 @@ class BudgetConfig(Section):
     """Validation F1 at which the search ends and confirmation begins."""
 
 
+class ListedConfiguration(Section):
+    """One configuration of a sweep that lists them."""
+
+    experiment: dict[str, Any] = Field(default_factory=dict)
+    """An ExperimentConfig of its own, in place of the sweep's."""
+    tags: dict[str, str] = Field(default_factory=dict)
+    """What its runs are tagged with in MLflow."""
+    keep_models: bool = False
+    """Its weights stay when a sweep is done."""
+
+
 class SweepConfig(Section):
     """A search-space file."""
 
     name: Name
     experiment: dict[str, Any] = Field(default_factory=dict)
     """A partial ExperimentConfig; the space fills in the rest."""
-    space: Annotated[dict[str, Dimension], Field(min_length=1)]
+    space: dict[str, Dimension] = Field(default_factory=dict)
     """Dotted keys of the experiment, each with its typed dimension."""
+    configurations: dict[str, ListedConfiguration] = Field(default_factory=dict)
+    """Configurations by name, in place of a space (`protocol.kind: listed`)."""
     protocol: ProtocolConfig = ProtocolConfig()
     scheduler: SchedulerConfig = SchedulerConfig()
     resources: ResourceConfig = ResourceConfig()
@@ -203,6 +220,18 @@ class SweepConfig(Section):
     runtime: RuntimeConfig = RuntimeConfig()
     keep_models: Literal["confirmed", "leaders", "all"] = "confirmed"
     """Whose weights stay when a sweep is done."""
+
+    @model_validator(mode="after")
+    def _space_or_list(self) -> Self:
+        is_listed = self.protocol.kind == "listed"
+        if is_listed and (self.space or not self.configurations):
+            raise ValueError("protocol.kind: listed needs configurations, and no space")
+        if not is_listed and (self.configurations or not self.space):
+            raise ValueError(
+                "expected a space of at least one dimension, or configurations together with "
+                "protocol.kind: listed"
+            )
+        return self
 
     @classmethod
     def load(cls, path: str | Path, overrides: Sequence[str] = ()) -> SweepConfig:
@@ -221,8 +250,12 @@ class SweepConfig(Section):
 
         One dimension at a time moves over its corners while the others keep their first, so that
         the number grows with the sum, not the product, of the dimensions' corners; spaces of at
-        most 256 combinations are taken whole.
+        most 256 combinations are taken whole. Of listed configurations each is one.
         """
+        if self.configurations:
+            for name in self.configurations:
+                yield {LISTED: name}
+            return
         axes = {key: dimension.corners() for key, dimension in self.space.items()}
         if math.prod(map(len, axes.values())) <= 256:
             for combination in itertools.product(*axes.values()):
@@ -247,9 +280,12 @@ class SweepConfig(Section):
         Raises:
             InputError: the setting is no valid experiment; the message names the dotted key.
         """
-        tree = dict(self.experiment)
-        for key, value in values.items():
-            tree = with_value(tree, key, value)
+        if self.configurations:
+            tree = dict(self.configurations[str(values[LISTED])].experiment)
+        else:
+            tree = dict(self.experiment)
+            for key, value in values.items():
+                tree = with_value(tree, key, value)
         try:
             return validate(
                 ExperimentConfig, tree, source or f"sweep {self.name}", prefix="experiment"

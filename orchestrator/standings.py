@@ -9,7 +9,7 @@ from typing import Literal
 
 from orchestrator.space import Values
 
-Phase = Literal["search", "shortlist", "replicate", "confirm"]
+Phase = Literal["search", "shortlist", "replicate", "confirm", "study"]
 Verdict = Literal["finished", "pruned", "diverged", "failed"]
 
 

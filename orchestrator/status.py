@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from orchestrator.cells import CellStore
-from orchestrator.declaration import recall
-from orchestrator.events import EventLog
-from orchestrator.history import History
-from orchestrator.identity import CellFactory
+from orchestrator.history import History, recorded
 from orchestrator.lease import holder_of
 from orchestrator.naming import describe
 from orchestrator.outcome import SweepOutcome, outcome_of
@@ -69,8 +65,7 @@ def sweep_status(store: ObjectStore, name: str, storage: str) -> SweepStatus:
     Raises:
         InputError: no such sweep in this storage.
     """
-    sweep = recall(store, name)
-    history = History(sweep, EventLog.load(store, name), CellFactory(Path(".")))
+    history = recorded(store, name)
     cells = CellStore(store)
     planned = history.protocol.planned()
     done = dict.fromkeys(planned, 0)

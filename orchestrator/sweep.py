@@ -85,7 +85,7 @@ def run_sweep(
     store = open_store(storage)
     data_root = (options.data_root or sweep.runtime.data_root).expanduser().absolute()
     runtime = sweep.runtime.model_copy(update={"data_root": data_root})
-    publisher = _publisher(store, sweep, storage, options.tracking_uri)
+    publisher = publisher_of(store, sweep.name, storage, options.tracking_uri)
     factory = CellFactory(data_root)
     declared = declaration(sweep, factory)
     with Lease(store, sweep.name) as lease:
@@ -102,6 +102,8 @@ def run_sweep(
 
 def _prepare(history: History, cells: CellStore, options: SweepOptions) -> None:
     """Deal with what has become stale, and with failed cells that are to be tried again."""
+    if history.sweep.configurations:
+        history.follow_list(cells)
     stale = [] if options.stale == "accept" else history.stale(code_fingerprint())
     if stale and options.stale == "refuse":
         raise StaleCellsError(stale_message(history.sweep.name, stale))
@@ -111,12 +113,11 @@ def _prepare(history: History, cells: CellStore, options: SweepOptions) -> None:
         history.retry_failed(cells)
 
 
-def _publisher(
-    store: ObjectStore, sweep: SweepConfig, storage: str, uri: str | None
-) -> Publisher | None:
+def publisher_of(store: ObjectStore, name: str, storage: str, uri: str | None) -> Publisher | None:
+    """What keeps MLflow in line with a sweep or study; none where nothing is to be tracked."""
     if uri == NO_TRACKING:
         return None
-    return Publisher(store, sweep.name, sweep.name, check_uri(uri or default_tracking_uri(storage)))
+    return Publisher(store, name, name, check_uri(uri or default_tracking_uri(storage)))
 
 
 class _Driver:

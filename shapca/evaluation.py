@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from shapca.config import RuntimeConfig
+from shapca.config import ExperimentConfig, RuntimeConfig
 from shapca.data.dataset import EncodedSplit
 from shapca.data.loader import load_batches
 from shapca.data.prepared import PreparedData
@@ -153,22 +153,10 @@ def evaluate_run(
         InputError: no finished run, a split or part that is not there, or a label without its
             counterpart.
     """
-    if split not in SPLITS:
-        raise InputError(f"split {split!r}: expected one of {', '.join(SPLITS)}")
-    store = open_store(run)
-    record = load_run(store, place_name(run))
-    config = record.config
-    if contexts is not None:
-        if config.data.contexts is None:
-            raise InputError(f"{place_name(run)}: the model reads no contexts")
-        config = config.model_copy(
-            update={"data": config.data.model_copy(update={"contexts": contexts})}
-        )
-    hashes = data.part_hashes(config)
-    names = complete_label_map(record.labels, data.labels, label_map or {})
-    name = _record_name(record, data, hashes, split, names)
-    if (stored := read_json(store, name)) is not None:
-        return EvaluationRecord.from_json(stored)
+    asked = _Asked.of(run, data, split, contexts, label_map)
+    store, record, config, names = asked.store, asked.record, asked.config, asked.label_map
+    if (stored := asked.stored()) is not None:
+        return stored
 
     trained = TrainedModel.load(run, set_up(runtime))
     examples = selected_examples(config, data, split)
@@ -190,9 +178,65 @@ def evaluate_run(
         num_workers=runtime.num_workers,
     )
     evaluation = score(record.reading, data.labels, examples, predictions, label_map=names)
-    result = EvaluationRecord(hashes, split, evaluation, names)
-    store.put_new(name, to_json(result.to_json()))
+    result = EvaluationRecord(asked.hashes, split, evaluation, names)
+    store.put_new(asked.name, to_json(result.to_json()))
     return result
+
+
+def stored_evaluation(
+    run: str | Path | ObjectStore,
+    data: PreparedData,
+    *,
+    split: str,
+    contexts: str | None = None,
+    label_map: Mapping[str, str] | None = None,
+) -> EvaluationRecord | None:
+    """What `evaluate_run` would read from the run's store, or none where it was never evaluated.
+
+    The weights are not needed. Arguments and errors are those of `evaluate_run`.
+    """
+    return _Asked.of(run, data, split, contexts, label_map).stored()
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """An evaluation that is asked for: of what, on what, and where its record is kept."""
+
+    store: ObjectStore
+    record: RunRecord
+    config: ExperimentConfig
+    hashes: dict[str, str]
+    label_map: dict[str, str]
+    name: str
+
+    @classmethod
+    def of(
+        cls,
+        run: str | Path | ObjectStore,
+        data: PreparedData,
+        split: str,
+        contexts: str | None,
+        label_map: Mapping[str, str] | None,
+    ) -> _Asked:
+        if split not in SPLITS:
+            raise InputError(f"split {split!r}: expected one of {', '.join(SPLITS)}")
+        store = open_store(run)
+        record = load_run(store, place_name(run))
+        config = record.config
+        if contexts is not None:
+            if config.data.contexts is None:
+                raise InputError(f"{place_name(run)}: the model reads no contexts")
+            config = config.model_copy(
+                update={"data": config.data.model_copy(update={"contexts": contexts})}
+            )
+        hashes = data.part_hashes(config)
+        names = complete_label_map(record.labels, data.labels, label_map or {})
+        name = _record_name(record, data, hashes, split, names)
+        return cls(store, record, config, hashes, names, name)
+
+    def stored(self) -> EvaluationRecord | None:
+        stored = read_json(self.store, self.name)
+        return None if stored is None else EvaluationRecord.from_json(stored)
 
 
 def _record_name(

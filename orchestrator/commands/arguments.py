@@ -9,6 +9,8 @@ import typer
 
 from orchestrator.space import SweepConfig
 from orchestrator.stores import absolute_uri, is_remote, open_store
+from orchestrator.study_config import StudyConfig
+from shapca.config import read_yaml
 from shapca.errors import InputError
 from shapca.storage import ObjectStore
 
@@ -26,17 +28,20 @@ TrackingUri = Annotated[
         help="MLflow's store; by default SQLite under the storage.",
     ),
 ]
+DataRoot = Annotated[Path | None, typer.Option(help="Folder of the prepared data sets.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
 
 
 def sweep_name(space_or_name: str) -> str:
-    """The name of a sweep that is given by its file or its name.
+    """The name of a sweep or study that is given by its file or its name.
 
     Raises:
         InputError: a file that is no search space, or a path that does not exist.
     """
     path = Path(space_or_name)
     if path.suffix in (".yaml", ".yml") or path.is_file():
+        if "rows" in (tree := read_yaml(path)) or "series" in tree:
+            return StudyConfig.load(path).name
         return SweepConfig.load(path).name
     if "/" in space_or_name or not space_or_name:
         raise InputError(f"{space_or_name!r}: expected a search-space file or the name of a sweep")

@@ -80,5 +80,5 @@ def sweep(
     print_outcome(outcome)
     if outcome.status == "interrupted":
         raise typer.Exit(130)
-    if outcome.status == "finished" and outcome.winner is None:
+    if outcome.status == "finished" and not any(row.val for row in outcome.rows):
         raise typer.Exit(1)

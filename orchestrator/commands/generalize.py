@@ -1,0 +1,121 @@
+"""`orchestrator generalize`: a sweep's confirmed seeds on a data set they were not trained on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from orchestrator.commands.arguments import (
+    AsJson,
+    DataRoot,
+    Storage,
+    TrackingUri,
+    existing_storage,
+    sweep_name,
+)
+
+if TYPE_CHECKING:
+    from orchestrator.generalization import Generalization
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def generalize(
+    source: Annotated[
+        str,
+        typer.Option("--from", metavar="SWEEP", help="The sweep's file, or its name."),
+    ],
+    target: Annotated[
+        str,
+        typer.Option(
+            "--to", metavar="DATA", help="A prepared folder, or its name under the data root."
+        ),
+    ],
+    label_map: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FILE|A=B",
+            help="The model's type A is the data's type B, or a YAML file of such pairs; "
+            "repeatable. Types of the same name need none.",
+        ),
+    ] = None,
+    contexts: Annotated[
+        str | None, typer.Option(help="Context set to read there [default: of the same name].")
+    ] = None,
+    storage: Storage = "storage",
+    tracking_uri: TrackingUri = None,
+    data_root: DataRoot = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda:N.")] = "auto",
+    accept_stale: Annotated[
+        bool, typer.Option("--accept-stale", help="Use cells of other code as they are.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Score every confirmed seed on another data set's test split; known scores are read."""
+    from orchestrator.cells import CellStore
+    from orchestrator.generalization import confirmed_winner, evaluate_elsewhere, write_documents
+    from orchestrator.label_maps import read_label_map
+    from orchestrator.lease import Lease
+    from orchestrator.sweep import LAST_PUBLISHING_SECONDS, publisher_of
+    from shapca.config import RuntimeConfig
+    from shapca.data.prepared import PreparedData
+
+    name = sweep_name(source)
+    names = read_label_map(label_map or [])
+    runtime = RuntimeConfig(device=device)
+    root = (data_root or runtime.data_root).expanduser()
+    address, store = existing_storage(storage)
+    folder = Path(target).expanduser()
+    data = PreparedData.load(folder if folder.is_dir() else root / target)
+    winner = confirmed_winner(store, name)
+    with Lease(store, name):  # a driver at work may still change what is confirmed
+        found = evaluate_elsewhere(
+            CellStore(store),
+            winner,
+            data,
+            contexts=contexts,
+            label_map=names,
+            runtime=runtime,
+            accept_stale=accept_stale,
+            sweep=name,
+        )
+        write_documents(store, name, found, {})
+    publisher = publisher_of(store, name, address, tracking_uri)
+    behind = None
+    if publisher is not None and publisher.pending():
+        publisher.start()
+        state = publisher.stop(LAST_PUBLISHING_SECONDS)
+        behind = state.error if state.status == "behind" else None
+    if as_json:
+        typer.echo(json.dumps(found.to_json(), ensure_ascii=False, sort_keys=True))
+    else:
+        _show(found)
+    if behind is not None:
+        typer.echo(f"MLflow is behind ({behind}); to make up: orchestrator sync {name}", err=True)
+
+
+def _show(found: Generalization) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from orchestrator.outcome import score
+
+    averages = found.averages()
+    table = Table(title=f"{found.name}: {found.source} → {found.target}", title_justify="left")
+    table.add_column("test score")
+    for seed in found.records:
+        table.add_column(f"seed {seed}", justify="right")
+    table.add_column(f"mean of {len(found.records)}", justify="right", style="bold")
+    first = next(iter(found.records))
+    for metric in found.metrics(first):
+        per_seed = [f"{found.metrics(seed)[metric]:.2f}" for seed in found.records]
+        mean = score(averages[f"{metric}_mean"], averages.get(f"{metric}_std"))
+        table.add_row(metric.removeprefix("test/"), *per_seed, mean)
+    console = Console()
+    console.print(table)
+    for seed, reason in found.missing.items():
+        console.print(f"missing: seed {seed}: {reason}", style="red", markup=False)

@@ -1,0 +1,133 @@
+"""`orchestrator study`: a paper's tables and figures from cells that are trained where missing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from orchestrator.commands.arguments import AsJson, DataRoot, Storage, TrackingUri
+from shapca.errors import InputError
+
+if TYPE_CHECKING:
+    from orchestrator.study import StudyOutcome
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def study(
+    studies: Annotated[list[Path], typer.Argument(metavar="STUDY...", help="Study files (YAML).")],
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the file; repeatable."),
+    ] = None,
+    row: Annotated[
+        list[str] | None, typer.Option(help="Run this row only; repeatable. All are shown.")
+    ] = None,
+    data: Annotated[
+        list[str] | None,
+        typer.Option(help="Run this data set of the study only; repeatable. All are shown."),
+    ] = None,
+    storage: Storage = "storage",
+    tracking_uri: TrackingUri = None,
+    data_root: DataRoot = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Copy tables and figures to this folder as well.")
+    ] = None,
+    no_train: Annotated[
+        bool, typer.Option("--no-train", help="Only show what the storage holds.")
+    ] = False,
+    address: Annotated[
+        str | None,
+        typer.Option(help="Address of a Ray cluster; by default RAY_ADDRESS, or a local Ray."),
+    ] = None,
+    wait_for_resources: Annotated[
+        bool, typer.Option("--wait-for-resources", help="Wait for nodes that are still to come.")
+    ] = False,
+    accept_stale: Annotated[
+        bool,
+        typer.Option("--accept-stale", help="Use finished cells of other code as they are."),
+    ] = False,
+    rerun_stale: Annotated[
+        bool, typer.Option("--rerun-stale", help="Train cells of other code again.")
+    ] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Try failed cells again.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run studies. The same command again goes on where it stopped and repeats nothing."""
+    from orchestrator.lease import LeaseLost
+    from orchestrator.runner import RayOptions
+    from orchestrator.study import run_study
+    from orchestrator.study_config import StudyConfig
+    from orchestrator.sweep import SweepOptions
+
+    if accept_stale and rerun_stale:
+        raise InputError("--accept-stale and --rerun-stale: expected one of them at most")
+    options = SweepOptions(
+        storage=storage,
+        tracking_uri=tracking_uri,
+        data_root=data_root,
+        ray=RayOptions(address, wait_for_resources),
+        stale="accept" if accept_stale else "rerun" if rerun_stale else "refuse",
+        retry_failed=retry_failed,
+    )
+    configs = [StudyConfig.load(path, set_ or ()) for path in studies]  # all, before any is run
+    answers = []
+    is_whole = True
+    for config in configs:
+        try:
+            outcome = run_study(
+                config, options, rows=row or (), data=data or (), train=not no_train
+            )
+        except LeaseLost as error:
+            typer.echo(f"error: {error}", err=True)
+            raise typer.Exit(1) from None
+        answers.append(_record(outcome))
+        if not as_json:
+            _show(outcome, storage)
+        if out is not None:
+            _copy(outcome, storage, out)
+        if outcome.is_interrupted:
+            raise typer.Exit(130)
+        is_whole = is_whole and (no_train or not outcome.failures)
+    if as_json:
+        typer.echo(json.dumps(answers, ensure_ascii=False, sort_keys=True))
+    if not is_whole:
+        raise typer.Exit(1)
+
+
+def _record(outcome: StudyOutcome) -> dict[str, object]:
+    from orchestrator.table_formats import to_json
+
+    return {
+        "study": outcome.study.name,
+        "status": None if outcome.sweep is None else outcome.sweep.status,
+        "counts": {} if outcome.sweep is None else dict(outcome.sweep.counts),
+        "failures": list(outcome.failures),
+        "files": outcome.files,
+        "table": to_json(outcome.table),
+    }
+
+
+def _show(outcome: StudyOutcome, storage: str) -> None:
+    from rich.console import Console
+
+    from orchestrator.study_view import closing_lines, table_view
+
+    console = Console()
+    console.print(table_view(outcome.table))
+    for line in closing_lines(outcome, storage):
+        console.print(line, soft_wrap=True, highlight=False)
+
+
+def _copy(outcome: StudyOutcome, storage: str, out: Path) -> None:
+    from orchestrator.stores import absolute_uri, open_store
+    from orchestrator.study_files import copy_files
+
+    copied = copy_files(open_store(absolute_uri(storage)), outcome.files, out)
+    typer.echo(f"{len(copied)} files in {out}", err=True)
