@@ -228,7 +228,7 @@ class SweepConfig(Section):
             raise ValueError("protocol.kind: listed needs configurations, and no space")
         if not is_listed and (self.configurations or not self.space):
             raise ValueError(
-                "expected a space of at least one dimension, or configurations together with "
+                "space: expected at least one dimension; configurations in its place need "
                 "protocol.kind: listed"
             )
         return self

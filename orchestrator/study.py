@@ -8,23 +8,21 @@ from dataclasses import dataclass, replace
 from orchestrator.cell_run import TRAINING
 from orchestrator.cells import CellStore
 from orchestrator.documents import PARENT
-from orchestrator.generalization import Generalization, write_documents
 from orchestrator.identity import CellFactory
 from orchestrator.lease import Lease
 from orchestrator.outcome import SweepOutcome
 from orchestrator.records import read_run, write_run
-from orchestrator.reuse import StaleCellsError, StalePolicy, stale_message
+from orchestrator.reuse import StaleCellsError, stale_message
 from orchestrator.space import SweepConfig
 from orchestrator.stores import absolute_uri, open_store
-from orchestrator.study_config import StudyColumn, StudyConfig
+from orchestrator.study_config import StudyConfig
+from orchestrator.study_evaluation import StudyEvaluations
 from orchestrator.study_files import write_files
 from orchestrator.study_plan import StudyPlan, plan_study, read_winners
-from orchestrator.study_tables import StudyTables, contexts_on_target
+from orchestrator.study_tables import StudyTables
 from orchestrator.sweep import LAST_PUBLISHING_SECONDS, SweepOptions, publisher_of, run_sweep
 from orchestrator.table_formats import to_markdown
 from orchestrator.tables import Table
-from shapca.config import ExperimentConfig, RuntimeConfig
-from shapca.label_map import complete_label_map
 from shapca.provenance import code_fingerprint
 from shapca.storage import to_json
 
@@ -94,24 +92,19 @@ def run_study(
     reset: tuple[str, ...] = ()
     if sweep is not None and train:
         store.put(f"sweeps/{study.name}/study.json", to_json(study.model_dump(mode="json")))
-        _check(sweep, plan, tables, factory, cells, options.stale)
-        reset = _release_weightless(sweep, plan, tables, factory, cells)
+        if options.stale == "refuse":
+            _refuse_stale(sweep, factory, cells)
+        evaluations = StudyEvaluations(sweep, plan, tables, factory, cells)
+        evaluations.check()
+        reset = evaluations.release_weightless()
         outcome = run_sweep(sweep, options, training=training)
         if outcome.status != "interrupted":
-            runtime = study.runtime.model_copy(update={"data_root": data_root})
-            _evaluate(sweep, plan, tables, factory, cells, runtime)
+            evaluations.run(study.runtime.model_copy(update={"data_root": data_root}))
     return _conclude(plan, cells, factory, options, storage, outcome, reset)
 
 
-def _check(
-    sweep: SweepConfig,
-    plan: StudyPlan,
-    tables: StudyTables,
-    factory: CellFactory,
-    cells: CellStore,
-    stale: StalePolicy,
-) -> None:
-    """Refuse before anything is trained what would be refused afterwards."""
+def _refuse_stale(sweep: SweepConfig, factory: CellFactory, cells: CellStore) -> None:
+    """Cells of other code are found before anything is trained, not in the midst of it."""
     found = []
     for values in sweep.corners():
         config = sweep.resolve(values)
@@ -120,91 +113,8 @@ def _check(
             codes = (cells.summary(key) or {}).get("codes") or cells.codes(key)
             if not set(codes) <= {code_fingerprint()}:
                 found.append(key)
-    if found and stale == "refuse":
+    if found:
         raise StaleCellsError(stale_message(sweep.name, found))
-    for column, config, _ in _moved(sweep, plan):
-        target = tables.target(column, config)
-        complete_label_map(factory.data(config).labels, target.labels, column.label_map)
-        moved = {"contexts": contexts_on_target(column, config) or config.data.contexts}
-        target.part_hashes(config.model_copy(update={"data": config.data.model_copy(update=moved)}))
-
-
-def _moved(
-    sweep: SweepConfig, plan: StudyPlan
-) -> list[tuple[StudyColumn, ExperimentConfig, tuple[str, str]]]:
-    """Columns that test on another data set, with each experiment that the sweep has for them."""
-    return [
-        (column, plan.configs[title, column.data], (title, key))
-        for key, column in plan.study.columns.items()
-        if column.test_on is not None
-        for title in plan.study.all_rows()
-        if plan.names.get((title, column.data)) in sweep.configurations
-    ]
-
-
-def _release_weightless(
-    sweep: SweepConfig,
-    plan: StudyPlan,
-    tables: StudyTables,
-    factory: CellFactory,
-    cells: CellStore,
-) -> tuple[str, ...]:
-    """Give up finished cells that must be evaluated again and whose weights were not kept."""
-    reset: list[str] = []
-    for column, config, _ in _moved(sweep, plan):
-        for seed in sweep.protocol.seeds:
-            cell = factory.cell(config, seed)
-            if cells.status(cell.key) != "finished" or cells.has_weights(cell.key):
-                continue
-            if tables.result(cell, column).metrics is None and cell.key not in reset:
-                reset.append(cell.key)
-    if reset:
-        with Lease(cells.store, sweep.name):
-            for key in reset:
-                cells.reset(key)
-        tables.forget()
-    return tuple(reset)
-
-
-def _evaluate(
-    sweep: SweepConfig,
-    plan: StudyPlan,
-    tables: StudyTables,
-    factory: CellFactory,
-    cells: CellStore,
-    runtime: RuntimeConfig,
-) -> None:
-    """Score finished cells on the other data sets that columns ask for."""
-    from shapca.evaluation import evaluate_run
-
-    for column, config, (title, _) in _moved(sweep, plan):
-        keys = {seed: factory.cell(config, seed).key for seed in sweep.protocol.seeds}
-        finished = {s: key for s, key in keys.items() if cells.status(key) == "finished"}
-        if not finished:
-            continue
-        target = tables.target(column, config)
-        records = {
-            seed: evaluate_run(
-                cells.run_store(key),
-                target,
-                split="test",
-                contexts=contexts_on_target(column, config),
-                label_map=column.label_map,
-                runtime=runtime,
-            )
-            for seed, key in finished.items()
-        }
-        found = Generalization(
-            name=title,
-            configuration=factory.cell(config, 0).configuration,
-            source=config.data.dataset,
-            target=target.name,
-            cells=finished,
-            records=records,
-            missing={s: "not finished" for s in keys if s not in finished},
-        )
-        with Lease(cells.store, sweep.name):
-            write_documents(cells.store, sweep.name, found, {"study": sweep.name, "row": title})
 
 
 def _conclude(
@@ -220,7 +130,7 @@ def _conclude(
     name = plan.study.name
     tables = StudyTables(plan, cells, factory, code_fingerprint())
     table = tables.table()
-    files = write_files(cells.store, plan, table, tables)
+    files = write_files(cells, factory, plan, table)
     parent = read_run(cells.store, name, PARENT)
     if parent is not None:
         note = to_markdown(table) + _how_to(plan.study, storage)

@@ -7,35 +7,66 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from orchestrator.cells import CellStore
+from orchestrator.identity import CellFactory
+from orchestrator.study_cases import Case, cases, stored_predictions
+from orchestrator.study_config import CaseFigure, CurveFigure
+from orchestrator.study_figures import curves, side_by_side
 from orchestrator.study_plan import StudyPlan
-from orchestrator.study_tables import StudyTables
 from orchestrator.table_formats import to_csv, to_json, to_latex, to_markdown
 from orchestrator.tables import Table
+from shapca.errors import InputError
 from shapca.storage import ObjectStore
 from shapca.storage import to_json as json_bytes
 
 
 def write_files(
-    store: ObjectStore, plan: StudyPlan, table: Table, tables: StudyTables
+    cells: CellStore, factory: CellFactory, plan: StudyPlan, table: Table
 ) -> dict[str, str]:
     """Write the files of a study; the same content is not written again.
 
     Returns:
         File name to the name of its object in the storage.
     """
-    name = plan.study.name
+    store, name = cells.store, plan.study.name
     contents = {
         f"{name}.md": to_markdown(table).encode(),
         f"{name}.csv": to_csv(table).encode(),
         f"{name}.tex": to_latex(table).encode(),
         f"{name}.json": json_bytes(to_json(table)),
     }
+    figure = plan.study.figure
+    pictures: dict[str, bytes] = {}
+    if isinstance(figure, CurveFigure):
+        pictures = curves(plan.study, table, figure)
+    elif isinstance(figure, CaseFigure):
+        pictures = side_by_side(plan.study.title, shown_cases(cells, factory, plan, figure))
+    contents |= {f"{name}.{suffix}": content for suffix, content in pictures.items()}
     files = {}
     for file, content in contents.items():
         files[file] = f"sweeps/{name}/tables/{file}"
         if store.get(files[file]) != content:
             store.put(files[file], content)
     return files
+
+
+def shown_cases(
+    cells: CellStore, factory: CellFactory, plan: StudyPlan, figure: CaseFigure
+) -> list[Case]:
+    """The posts that a figure shows; none while predictions of a system are missing."""
+    config = plan.configs[figure.rows[-1], figure.data]
+    systems = {}
+    try:
+        data = factory.data(config)
+        for title in figure.rows:
+            cell = factory.cell(plan.configs[title, figure.data], plan.study.seeds[0])
+            predictions = stored_predictions(cells, cell.key, data)
+            if predictions is None:
+                return []
+            systems[title] = predictions
+    except InputError:
+        return []  # its data set is not there: the table says so
+    return cases(data, config, systems, posts=figure.posts, num_posts=figure.num_posts)
 
 
 def copy_files(store: ObjectStore, files: dict[str, str], folder: Path) -> list[Path]:

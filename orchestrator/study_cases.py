@@ -1,0 +1,259 @@
+"""Posts of a test split with what systems find in them, for a picture side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from orchestrator.cells import CellStore
+from orchestrator.journal import digest
+from shapca.config import ExperimentConfig, RuntimeConfig
+from shapca.data.prepared import PreparedData
+from shapca.data.schema import NONE, Entity, Example, Prediction, Relation, Span
+from shapca.device import set_up
+from shapca.errors import InputError
+from shapca.evaluation import predict_split
+from shapca.inputs import encode_examples, without_gold
+from shapca.storage import read_json, to_json
+from shapca.trained import TrainedModel
+
+Place = tuple[int, int, str]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """An entity or relation, as it is annotated or found.
+
+    Attributes:
+        text: for people: `PER Kevin Durant`, `present_in: Kevin Durant → Oracle Arena`.
+        spans: words [start, end) and type of each entity in it.
+        is_right: it is annotated, or it is the annotation.
+    """
+
+    text: str
+    spans: tuple[Place, ...]
+    is_right: bool = True
+
+
+@dataclass(frozen=True)
+class Case:
+    """One post.
+
+    Attributes:
+        id: of the post.
+        words: its text.
+        context: the bridging context, if any.
+        picture: (side, side, 3) pixels, if there is a picture.
+        gold: what is annotated.
+        systems: what each system finds, by its name.
+    """
+
+    id: str
+    words: tuple[str, ...]
+    context: str | None
+    picture: npt.NDArray[np.uint8] | None
+    gold: tuple[Finding, ...]
+    systems: Mapping[str, tuple[Finding, ...]]
+
+    def is_solved_by(self, name: str) -> bool:
+        """Whether a system finds everything that is annotated and nothing else."""
+        found = self.systems[name]
+        return all(f.is_right for f in found) and len(found) == len(self.gold)
+
+    def num_missed(self, name: str) -> int:
+        """Annotated items that a system does not find."""
+        return len(self.gold) - sum(finding.is_right for finding in self.systems[name])
+
+
+def predictions_of(
+    cells: CellStore, key: str, data: PreparedData, runtime: RuntimeConfig
+) -> dict[str, Prediction]:
+    """A finished cell's predictions on the whole test split, by the post's id.
+
+    They are kept in the cell's store, so that a picture is drawn again without the weights.
+
+    Raises:
+        InputError: the cell has no weights, and nothing was kept.
+    """
+    if (known := stored_predictions(cells, key, data)) is not None:
+        return known
+    store = cells.run_store(key)
+    examples = data.splits["test"]
+    found = _predict(TrainedModel.load(store, set_up(runtime)), data, examples, runtime)
+    record = {
+        example.id: {
+            "entities": [list(entity) for entity in prediction.entities],
+            "relations": [[list(r.head), list(r.tail), r.type] for r in prediction.relations],
+        }
+        for example, prediction in zip(examples, found, strict=True)
+    }
+    store.put_new(_name(cells, key, data), to_json(record))
+    return _decoded(record)
+
+
+def stored_predictions(
+    cells: CellStore, key: str, data: PreparedData
+) -> dict[str, Prediction] | None:
+    """What `predictions_of` kept of a cell, or none."""
+    if cells.status(key) is None:
+        return None
+    record: dict[str, Any] | None = read_json(cells.run_store(key), _name(cells, key, data))
+    return None if record is None else _decoded(record)
+
+
+def _name(cells: CellStore, key: str, data: PreparedData) -> str:
+    hashes = data.part_hashes(cells.cell(key).config)
+    return f"predictions/{digest({'data': hashes, 'split': 'test'})}.json"
+
+
+def _decoded(record: Mapping[str, Any]) -> dict[str, Prediction]:
+    return {
+        post: Prediction(
+            entities=tuple(Entity(*entity) for entity in kept["entities"]),
+            relations=tuple(
+                Relation(Span(*head), Span(*tail), kind) for head, tail, kind in kept["relations"]
+            ),
+        )
+        for post, kept in record.items()
+    }
+
+
+def _predict(
+    trained: TrainedModel,
+    data: PreparedData,
+    examples: Sequence[Example],
+    runtime: RuntimeConfig,
+) -> list[Prediction]:
+    config = trained.config
+    encoded = encode_examples(
+        config,
+        trained.labels,
+        without_gold(examples, config.task),
+        trained.tokenizer,
+        contexts=None if config.data.contexts is None else data.contexts(config.data.contexts),
+        images=None if config.image.encoder == "none" else data.image_store(),
+    )
+    predictions = predict_split(
+        trained.model,
+        encoded,
+        trained.labels,
+        batch_size=config.optimisation.batch_size,
+        precision=config.optimisation.precision,
+        device=trained.device,
+        num_workers=runtime.num_workers,
+    )
+    directions = trained.record.reading.directions
+    return predictions if directions is None else [directions.apply(p) for p in predictions]
+
+
+def cases(
+    data: PreparedData,
+    config: ExperimentConfig,
+    systems: Mapping[str, Mapping[str, Prediction]],
+    *,
+    posts: Sequence[str] = (),
+    num_posts: int = 2,
+) -> list[Case]:
+    """The posts to show.
+
+    Args:
+        data: the data set; its test split is shown.
+        config: tells the context set.
+        systems: predictions by post, by the system's name, in the order to be shown.
+        posts: ids of posts; empty: the first that the last system alone gets wholly right.
+        num_posts: how many, where they are not named.
+
+    Raises:
+        InputError: a post that is not in the test split.
+    """
+    examples: dict[str, Example] = {}
+    for example in data.splits["test"]:
+        examples.setdefault(example.id, example)
+    if unknown := [post for post in posts if post not in examples]:
+        raise InputError(
+            f"figure.posts: {unknown[0]!r} is not in the test split of {data.folder}, whose ids "
+            f"begin with {', '.join(list(examples)[:3])}"
+        )
+    contexts = {} if config.data.contexts is None else data.contexts(config.data.contexts)
+    found = (
+        _case(examples[post], data, contexts, {n: s[post] for n, s in systems.items()})
+        for post in (posts or examples)
+    )
+    if posts:
+        return list(found)
+    *others, last = systems
+    chosen: list[Case] = []
+    for case in found:
+        if case.is_solved_by(last) and case.gold and not any(map(case.is_solved_by, others)):
+            chosen.append(case)
+            if len(chosen) == num_posts:
+                break
+    return chosen
+
+
+def _case(
+    example: Example,
+    data: PreparedData,
+    contexts: Mapping[str, str],
+    predictions: Mapping[str, Prediction],
+) -> Case:
+    gold = _findings(example, example.entities, example.relations, None)
+    keys = frozenset(_keys(example.entities, example.relations))
+    return Case(
+        id=example.id,
+        words=example.words,
+        context=contexts.get(example.image or "") or None,
+        picture=_picture(data, example.image),
+        gold=gold,
+        systems={
+            name: _findings(example, prediction.entities, prediction.relations, keys)
+            for name, prediction in predictions.items()
+        },
+    )
+
+
+def _keys(entities: Sequence[Entity], relations: Sequence[Relation]) -> list[Any]:
+    return [*entities, *(relation for relation in relations if relation.type != NONE)]
+
+
+def _findings(
+    example: Example,
+    entities: Sequence[Entity],
+    relations: Sequence[Relation],
+    gold: frozenset[Any] | None,
+) -> tuple[Finding, ...]:
+    """Entities, then relations; those of type `None` are none."""
+
+    def text(span: Span) -> str:
+        return " ".join(example.words[span.start : span.end])
+
+    found = []
+    for entity in sorted(entities):
+        found.append(
+            Finding(
+                f"{entity.type or 'given'}: {text(entity.span)}",
+                ((entity.start, entity.end, entity.type or ""),),
+                gold is None or entity in gold,
+            )
+        )
+    for relation in sorted(relations):
+        if relation.type != NONE:
+            found.append(
+                Finding(
+                    f"{relation.type}: {text(relation.head)} → {text(relation.tail)}",
+                    (),
+                    gold is None or relation in gold,
+                )
+            )
+    return tuple(found)
+
+
+def _picture(data: PreparedData, image: str | None) -> npt.NDArray[np.uint8] | None:
+    images = data.image_store()
+    if images is None or image is None or image not in images.index:
+        return None
+    return np.asarray(images.array[images.index[image]])
