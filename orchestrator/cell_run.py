@@ -78,6 +78,10 @@ class Report:
     seconds: float
 
 
+class SupersededError(RuntimeError):
+    """Another process was given the cell: this one must leave it alone."""
+
+
 class CellRun:
     """One attempt at a cell.
 
@@ -110,6 +114,7 @@ class CellRun:
         self.runtime = runtime
         self._open = training
         self._training: TrainingRun | None = None
+        self._attempt = ""
         self._steps: Iterator[EpochRecord] = iter(())
         self._best: EpochRecord | None = None
         self._epoch = 0
@@ -120,15 +125,22 @@ class CellRun:
         """Train or repeat one epoch, or end the run.
 
         Raises:
+            SupersededError: another process was given the cell, as happens to one whose node was
+                out of reach and taken for lost. Nothing of the cell was touched.
             Exception: training failed. The cell has the verdict `failed` by then, which another
                 attempt reports: so the failed process can be replaced by a fresh one.
         """
         if (failure := self._recorded_failure()) is not None:
             return self._report("failed", failure)
         try:
+            self._require_current()
             return self._step()
+        except SupersededError:
+            self.close()
+            raise
         except Exception as error:
             self.close()
+            self._require_current()
             reason = describe_failure(error)
             self.cells.settle(
                 self.key,
@@ -144,6 +156,7 @@ class CellRun:
     def _step(self) -> Report:
         if self._training is None:
             cell = self.cells.cell(self.key)
+            self._attempt = self.cells.begin_attempt(self.key)
             self._training = _resolve(self._open)(
                 cell, self.runtime, self.cells.run_store(self.key)
             )
@@ -183,6 +196,10 @@ class CellRun:
         self.cells.settle(self.key, result.status, summary)
         self.close()
         return self._report(result.status, summary.get("reason"), complete=True)
+
+    def _require_current(self) -> None:
+        if self._attempt and not self.cells.is_current(self.key, self._attempt):
+            raise SupersededError(f"cell {self.key}: another process works on it now")
 
     def _recorded_failure(self) -> str | None:
         if self._training is not None:

@@ -7,6 +7,7 @@ cell whose code has changed since is *stale*.
 
 Layout of the store:
     cells/<key>/cell.json     identity: config, seed, data parts, weights
+    cells/<key>/attempt.json  which process works on it
     cells/<key>/...           what `shapca.training` writes: epochs, checkpoint, best, result
     status/<key>.<status>     the verdict as an object's name, so that listing tells it
 """
@@ -14,6 +15,7 @@ Layout of the store:
 from __future__ import annotations
 
 import hashlib
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -165,6 +167,22 @@ class CellStore:
     def release(self, key: str) -> None:
         """Note that no sweep works on a cell any more."""
         self.store.delete(f"cells/{key}/claim.json")
+        self.store.delete(f"cells/{key}/attempt.json")
+
+    def begin_attempt(self, key: str) -> str:
+        """Note that a process works on a cell from now on, and none that did before.
+
+        Returns:
+            What `is_current` asks for.
+        """
+        attempt = uuid.uuid4().hex
+        self.store.put(f"cells/{key}/attempt.json", to_json({"attempt": attempt}))
+        return attempt
+
+    def is_current(self, key: str, attempt: str) -> bool:
+        """Whether no other process has been given the cell since an attempt began."""
+        record = read_json(self.store, f"cells/{key}/attempt.json")
+        return record is not None and record["attempt"] == attempt
 
     def reopen(self, key: str) -> None:
         """Take back the verdict `failed`, so that the cell is tried again from its checkpoint."""
@@ -195,7 +213,7 @@ class CellStore:
         Records stay when weights are dropped; a cell that is trained anew writes its own.
         """
         if isinstance(self.store, FolderStore):
-            self.store.remove_leftovers(f"cells/{key}")
+            self.store.remove_leftovers(f"cells/{key}", nobody_writes=True)
         names = self.store.list(f"cells/{key}/")
         if not any(name.endswith(("/state.json", "/result.json")) for name in names):
             for name in names:

@@ -2,7 +2,8 @@
 
 A driver acquires the lease by creating the next numbered object, which only one can do, and keeps
 it by a heartbeat. The lease of a driver that stopped beating may be taken over; at once where it
-ran on this machine and is no more.
+ran on this machine and is no more. Clocks of machines differ: before the lease of a driver
+elsewhere is taken, its heart is watched by this machine's clock.
 
 Layout: sweeps/<sweep>/lease/000001.json (who), sweeps/<sweep>/beat/000001.json (when last)
 """
@@ -14,11 +15,11 @@ import socket
 import threading
 import time
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from shapca.errors import InputError
+from shapca.processes import born, machine
 from shapca.storage import ObjectStore, read_json, to_json
 
 HEARTBEAT_SECONDS = 10.0
@@ -46,16 +47,16 @@ class Holder:
     @classmethod
     def current(cls) -> Holder:
         """This process."""
-        return cls(socket.gethostname(), _machine(), os.getpid(), _born(os.getpid()), time.time())
+        return cls(socket.gethostname(), machine(), os.getpid(), born(os.getpid()), time.time())
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host}"
 
     def is_gone(self) -> bool:
         """Whether it certainly runs no more: it ran on this machine and is not there."""
-        if self.machine != _machine():
+        if self.machine != machine():
             return False
-        return _born(self.pid) != self.born
+        return born(self.pid) != self.born
 
 
 class LeaseLost(RuntimeError):
@@ -98,6 +99,8 @@ class Lease:
         """
         last, holder = self._last()
         age = None if holder is None or holder.is_gone() else self._age(last)
+        if age is not None and age >= self._expiry and self._beats(last):
+            age = 0.0  # alive: its clock goes behind ours
         if age is not None and age < self._expiry:
             raise InputError(
                 f"sweep {self._sweep}: {holder} works on it (last sign of life {age:.0f} s "
@@ -155,9 +158,20 @@ class Lease:
                     self._lost.set()
                     return
                 self._beat()
-            except OSError:
-                # The storage is away for a moment; others see an old sign of life meanwhile.
+            except Exception:
+                # The storage is away for a moment (what a bucket's client raises is its own
+                # affair); others see an old sign of life meanwhile.
                 continue
+
+    def _beats(self, number: int) -> bool:
+        """Whether a holder that looks silent gives a sign of life within two heartbeats."""
+        name = self._name("beat", number)
+        before, deadline = self._store.get(name), time.monotonic() + 2 * self._heartbeat
+        while time.monotonic() < deadline:
+            time.sleep(self._heartbeat / 10)
+            if self._store.get(name) != before:
+                return True
+        return False
 
     def _beat(self) -> None:
         self._store.put(self._name("beat", self._number), to_json({"at": time.time()}))
@@ -191,34 +205,3 @@ def holder_of(store: ObjectStore, sweep: str) -> Holder | None:
 
 def _number(name: str) -> int:
     return int(name.rpartition("/")[2].removesuffix(".json"))
-
-
-def _machine() -> str:
-    """This boot of this machine and its process namespace; the host's name elsewhere."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-        return f"{boot} {os.readlink('/proc/self/ns/pid')}"
-    except OSError:
-        return socket.gethostname()
-
-
-def _born(pid: int) -> str:
-    """When a process began; empty where there is none (or only its remains)."""
-    try:
-        status = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
-        fields = status.rpartition(")")[2].split()
-        return "" if fields[0] in "ZX" else fields[19]
-    except FileNotFoundError:
-        if not Path("/proc/self/stat").exists():
-            return _alive_without_proc(pid)
-        return ""
-
-
-def _alive_without_proc(pid: int) -> str:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return ""
-    except PermissionError:
-        return "alive"
-    return "alive"

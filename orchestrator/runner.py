@@ -19,12 +19,15 @@ from typing import Any
 
 from orchestrator.cell_run import TRAINING
 from orchestrator.conductor import Conductor
+from orchestrator.ray_watch import RayLostError
 from orchestrator.space import ResourceConfig, SweepConfig
 from orchestrator.stores import is_remote, open_store
 from shapca.config import RuntimeConfig
 from shapca.errors import InputError
 from shapca.storage import ObjectStore
 
+STARTS = 4
+"""Attempts to start a local Ray."""
 RETRIES = 3
 """New processes that a cell gets when one is lost; preemptions do not count."""
 ENVIRONMENT = {
@@ -110,13 +113,32 @@ def ray_session(options: RayOptions) -> Iterator[None]:
         settings |= {"address": address}
     with _quiet():
         try:
-            ray.init(**settings)
+            _connect(settings)
         except (ConnectionError, ray.exceptions.AuthenticationError) as error:
             raise InputError(_not_reachable(address, error)) from error
         try:
             yield
-        finally:
+        except RayLostError:
+            raise  # saying goodbye to it would only wait for it again
+        except BaseException:
             ray.shutdown()
+            raise
+        ray.shutdown()
+
+
+def _connect(settings: dict[str, Any]) -> None:
+    """`ray.init`; again where a machine is so busy that Ray's own 30 s for it are too few."""
+    import ray
+
+    for attempt in range(1, STARTS + 1):
+        try:
+            ray.init(**settings)
+        except Exception as error:
+            if "timed out during startup" not in str(error) or attempt == STARTS:
+                raise
+            ray.shutdown()
+        else:
+            return
 
 
 def num_cpus() -> int:

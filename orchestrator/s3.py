@@ -10,6 +10,7 @@ import importlib.util
 from typing import Any
 
 from shapca.errors import InputError
+from shapca.storage import check_name
 
 CONFLICTS = ("PreconditionFailed", "ConditionalRequestConflict")
 
@@ -69,7 +70,7 @@ class S3Store:
 
     def list(self, prefix: str = "") -> list[str]:
         """Sorted names that begin with the prefix."""
-        folder, _, start = prefix.rpartition("/")
+        folder, _, start = (check_name(prefix) if prefix else "").rpartition("/")
         place = f"{self.root}/{folder}" if folder else self.root
         found = self._files.find(place, prefix=start)
         names = [name.removeprefix(f"{self.root}/") for name in found]
@@ -83,9 +84,7 @@ class S3Store:
             return
 
     def _path(self, name: str) -> str:
-        if not name or name.startswith("/") or ".." in name.split("/"):
-            raise InputError(f"object name {name!r}: expected a relative name without '..'")
-        return f"{self.root}/{name}"
+        return f"{self.root}/{check_name(name)}"
 
 
 def _boto_error() -> type[Exception]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from shapca.errors import InputError
-from shapca.storage import FolderStore, ObjectStore
+from shapca.storage import FolderStore, ObjectStore, make_private_folder
 
 
 def is_remote(uri: str) -> bool:
@@ -35,7 +35,7 @@ def open_store(uri: str) -> ObjectStore:
         raise InputError(f"storage {uri}: expected a folder or s3://bucket/prefix")
     folder = Path(uri).expanduser().absolute()
     try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private_folder(folder)
     except OSError as error:
         raise InputError(f"storage {uri}: not a usable folder ({error.strerror})") from error
     return FolderStore(folder)

@@ -19,6 +19,7 @@ from orchestrator.lease import Lease, LeaseLost
 from orchestrator.outcome import SweepOutcome, SweepStatus, note, outcome_of
 from orchestrator.progress import Progress
 from orchestrator.publisher import Publisher
+from orchestrator.ray_watch import RayLostError, watched
 from orchestrator.records import RunStatus, read_run
 from orchestrator.reuse import StaleCellsError, StalePolicy, stale_message
 from orchestrator.runner import (
@@ -37,7 +38,7 @@ from orchestrator.tracking_uri import check_uri, default_tracking_uri
 from orchestrator.view import TrackingState
 from shapca.config import RuntimeConfig
 from shapca.provenance import code_fingerprint
-from shapca.storage import ObjectStore
+from shapca.storage import FolderStore, ObjectStore
 
 NO_TRACKING = "none"
 SECONDS_BETWEEN_VIEWS = 0.25
@@ -89,6 +90,7 @@ def run_sweep(
     factory = CellFactory(data_root)
     declared = declaration(sweep, factory)
     with Lease(store, sweep.name) as lease:
+        _remove_leftovers(store, sweep.name)
         declare(store, sweep.name, declared)
         remember(store, sweep)
         history = History(sweep, EventLog.load(store, sweep.name), factory)
@@ -111,6 +113,13 @@ def _prepare(history: History, cells: CellStore, options: SweepOptions) -> None:
         history.restart(cells, stale)
     if options.retry_failed:
         history.retry_failed(cells)
+
+
+def _remove_leftovers(store: ObjectStore, sweep: str) -> None:
+    """What killed drivers and trials left half-written; in cells when they are taken up again."""
+    if isinstance(store, FolderStore):
+        for folder in (f"sweeps/{sweep}", "status"):
+            store.remove_leftovers(folder)
 
 
 def publisher_of(store: ObjectStore, name: str, storage: str, uri: str | None) -> Publisher | None:
@@ -170,6 +179,9 @@ class _Driver:
                 self._work(training)
         except KeyboardInterrupt:
             return self._end("interrupted", "interrupted", INTERRUPTED_PUBLISHING_SECONDS)
+        except RayLostError as error:
+            self._end("interrupted", str(error), INTERRUPTED_PUBLISHING_SECONDS)
+            raise
         except LeaseLost:
             raise  # the sweep is another driver's now, and so are its documents
         except BaseException as error:
@@ -191,7 +203,7 @@ class _Driver:
             if self.publisher is not None:
                 self.publisher.start()
             snapshots = Snapshots(self.conductor, slots)
-            with Progress() as progress:
+            with watched(), Progress() as progress:
                 run_trials(
                     self.conductor,
                     sweep,

@@ -7,6 +7,7 @@ twice unseen.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
@@ -20,6 +21,8 @@ from typing import Any, Literal
 
 from orchestrator.tracking_uri import check_uri, redact
 from shapca.errors import InputError
+from shapca.processes import this_process
+from shapca.storage import TEMPORARY, make_private_folder, remove_leftovers
 
 RUN_KEY = "shapca.run_key"
 STORAGE = "shapca.storage"
@@ -265,10 +268,34 @@ def _prepare_sqlite(path: Path) -> None:
 
     So the UI reads while runs are written, and a commit syncs the disk once instead of three times.
     """
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    path.touch(mode=0o600)
+    make_private_folder(path.parent)
+    if not path.exists():
+        _create_sqlite(path)
     with closing(sqlite3.connect(path, timeout=20)) as connection:
         connection.execute("PRAGMA journal_mode=WAL")
+
+
+def _create_sqlite(path: Path) -> None:
+    """Let MLflow make its tables in another file, which then appears under its name whole.
+
+    Making them takes seconds and dozens of migrations: a process killed on the way would leave a
+    database that MLflow can neither use nor mend, and so would two at once.
+    """
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    remove_leftovers(path.parent)
+    handle, name = tempfile.mkstemp(
+        dir=path.parent, prefix=f"{TEMPORARY}{this_process()}-", suffix=".db"
+    )
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        store = SqlAlchemyStore(f"sqlite:///{temporary}", (path.parent / "mlartifacts").as_uri())
+        store.engine.dispose()
+        with contextlib.suppress(FileExistsError):  # another process was faster
+            os.link(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -13,6 +13,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from shapca.errors import InputError
+from shapca.processes import is_gone, this_process
+
+TEMPORARY = ".tmp-"
+"""What files begin with that are not objects yet; the process that writes them comes next."""
 
 
 class ObjectStore(Protocol):
@@ -39,6 +43,49 @@ class ObjectStore(Protocol):
         ...
 
 
+def check_name(name: str) -> str:
+    """An object's name that stays within its store.
+
+    Raises:
+        InputError: it is empty or absolute, leads upwards, or is of no use as a file's name.
+    """
+    if not name or name.startswith("/") or ".." in name.split("/") or "\0" in name:
+        raise InputError(f"object name {name!r}: expected a relative name without '..'")
+    return name
+
+
+def make_private_folder(folder: Path) -> None:
+    """Make a folder, and those above it that are missing, for their owner alone.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    # Python gives `mode` to the last folder only.
+    for missing in reversed([parent for parent in folder.parents if not parent.exists()]):
+        missing.mkdir(exist_ok=True, mode=0o700)
+    folder.mkdir(exist_ok=True, mode=0o700)
+
+
+def remove_leftovers(folder: Path, *, nobody_writes: bool = False) -> int:
+    """Remove from a folder what killed processes left half-written.
+
+    Args:
+        folder: Where; folders in it are left alone.
+        nobody_writes: Nobody writes there now, so that every half-written file is one. Else only
+            those of processes that ran on this machine and are gone.
+
+    Returns:
+        How many files.
+    """
+    num_removed = 0
+    for path in folder.glob(f"{TEMPORARY}*"):
+        writer = path.name.removeprefix(TEMPORARY).partition("-")[0]
+        if nobody_writes or is_gone(writer):
+            path.unlink(missing_ok=True)
+            num_removed += 1
+    return num_removed
+
+
 class FolderStore:
     """Objects as files under a folder, readable by their owner alone."""
 
@@ -46,13 +93,12 @@ class FolderStore:
         self.root = Path(root)
 
     def _path(self, name: str) -> Path:
-        if not name or name.startswith("/") or ".." in name.split("/"):
-            raise InputError(f"object name {name!r}: expected a relative name without '..'")
-        return self.root / name
+        return self.root / check_name(name)
 
     def _write_temporary(self, path: Path, content: bytes) -> str:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".tmp-")
+        make_private_folder(path.parent)
+        prefix = f"{TEMPORARY}{this_process()}-"
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=prefix)
         with os.fdopen(handle, "wb") as file:
             file.write(content)
             file.flush()
@@ -87,23 +133,26 @@ class FolderStore:
 
     def list(self, prefix: str = "") -> list[str]:
         """Sorted names that begin with the prefix."""
+        if prefix:
+            check_name(prefix)
         # Only the folder that the prefix names is walked, so that a store of many cells lists fast.
         folder = self.root / prefix.rpartition("/")[0]
         names = []
         for parent, _, files in os.walk(folder):
             relative = Path(parent).relative_to(self.root).as_posix()
             start = "" if relative == "." else relative + "/"
-            names += [start + file for file in files if not file.startswith(".tmp-")]
+            names += [start + file for file in files if not file.startswith(TEMPORARY)]
         return sorted(name for name in names if name.startswith(prefix))
 
     def delete(self, name: str) -> None:
         """Remove an object; one that does not exist is no error."""
         self._path(name).unlink(missing_ok=True)
 
-    def remove_leftovers(self, prefix: str) -> None:
-        """Remove what a killed process left half-written below a prefix that nobody writes to."""
-        for path in self._path(prefix).rglob(".tmp-*"):
-            path.unlink(missing_ok=True)
+    def remove_leftovers(self, prefix: str, *, nobody_writes: bool = False) -> int:
+        """`remove_leftovers` of the folder of a prefix, and of all below it; how many files."""
+        top = self._path(prefix)
+        folders = (Path(folder) for folder, _, _ in os.walk(top))
+        return sum(remove_leftovers(folder, nobody_writes=nobody_writes) for folder in folders)
 
 
 class SubStore:

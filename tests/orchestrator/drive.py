@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from unittest import mock
 
 from orchestrator import sweep as driver
+from orchestrator.ray_watch import RayLostError
 from orchestrator.results import outcome_json
 from shapca.cli import run_application
 from tests.orchestrator.fakes import CODE, PLACE, FakeFactory, sweep_config
@@ -31,7 +33,11 @@ def main() -> None:
         mock.patch.object(driver, "CellFactory", return_value=FakeFactory()),
         mock.patch.object(driver, "code_fingerprint", return_value=CODE),
     ):
-        outcome = driver.run_sweep(config, options, training=PLACE)
+        try:
+            outcome = driver.run_sweep(config, options, training=PLACE)
+        except RayLostError as error:
+            print(f"error: {error}", file=sys.stderr, flush=True)
+            os._exit(1)
     print(json.dumps({**outcome_json(outcome), "modules": sorted(sys.modules)}))
     sys.exit(130 if outcome.status == "interrupted" else 0)
 
