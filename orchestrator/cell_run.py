@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from orchestrator.cells import Cell, CellStore
+from orchestrator.cluster.delivery import Delivery
 from shapca.config import RuntimeConfig
 from shapca.records import EpochRecord, FitResult
 from shapca.storage import ObjectStore
@@ -95,6 +96,7 @@ class CellRun:
         sweep: Name of the sweep that asks.
         runtime: Device, threads and workers.
         training: `module:function` that opens a cell's training.
+        delivery: What was packaged for nodes that lack the data, if anything was.
     """
 
     def __init__(
@@ -106,6 +108,7 @@ class CellRun:
         sweep: str,
         runtime: RuntimeConfig,
         training: str = TRAINING,
+        delivery: Delivery | None = None,
     ) -> None:
         self.cells = cells
         self.key = key
@@ -113,6 +116,7 @@ class CellRun:
         self.sweep = sweep
         self.runtime = runtime
         self._open = training
+        self._delivery = delivery
         self._training: TrainingRun | None = None
         self._attempt = ""
         self._steps: Iterator[EpochRecord] = iter(())
@@ -155,11 +159,11 @@ class CellRun:
 
     def _step(self) -> Report:
         if self._training is None:
-            cell = self.cells.cell(self.key)
+            cell, runtime = self.cells.cell(self.key), self.runtime
+            if self._delivery is not None:
+                cell, runtime = self._delivery.receive(self.cells.store, cell, runtime)
             self._attempt = self.cells.begin_attempt(self.key)
-            self._training = _resolve(self._open)(
-                cell, self.runtime, self.cells.run_store(self.key)
-            )
+            self._training = _resolve(self._open)(cell, runtime, self.cells.run_store(self.key))
             self._steps = self._all_epochs(self._training)
         record = next(self._steps, None)
         if record is None:

@@ -18,7 +18,9 @@ COMMANDS = {
     "sweep": "orchestrator.commands.sweep",
     "study": "orchestrator.commands.study",
     "generalize": "orchestrator.commands.generalize",
+    "submit": "orchestrator.commands.submit",
     "status": "orchestrator.commands.status",
+    "stop": "orchestrator.commands.stop",
     "sync": "orchestrator.commands.sync",
     "ui": "orchestrator.commands.ui",
 }

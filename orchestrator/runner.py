@@ -9,7 +9,6 @@ import os
 import signal
 import tempfile
 import threading
-import uuid
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,13 +17,12 @@ from types import FrameType
 from typing import Any
 
 from orchestrator.cell_run import TRAINING
+from orchestrator.cluster.delivery import Delivery
 from orchestrator.conductor import Conductor
 from orchestrator.ray_watch import RayLostError
 from orchestrator.space import ResourceConfig, SweepConfig
-from orchestrator.stores import is_remote, open_store
 from shapca.config import RuntimeConfig
 from shapca.errors import InputError
-from shapca.storage import ObjectStore
 
 STARTS = 4
 """Attempts to start a local Ray."""
@@ -156,57 +154,6 @@ def node_resources() -> list[dict[str, float]]:
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
-def check_storage(storage: str, store: ObjectStore) -> None:
-    """Make sure that every node sees the storage: a trial's checkpoint must outlive its node.
-
-    Raises:
-        InputError: a node does not see what the driver has written.
-    """
-    import ray
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-    nodes = [node for node in ray.nodes() if node["Alive"]]
-    if len(nodes) < 2 and _is_here(nodes):
-        return
-    probe = f"probes/{uuid.uuid4().hex}"
-    store.put(probe, b"here")
-    try:
-        look = ray.remote(num_cpus=0, max_retries=1)(_sees)
-        answers = [
-            look.options(
-                scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-            ).remote(storage, probe)
-            for node in nodes
-        ]
-        blind = [
-            node["NodeManagerAddress"]
-            for node, sees in zip(nodes, ray.get(answers, timeout=120), strict=True)
-            if not sees
-        ]
-    finally:
-        store.delete(probe)
-    if blind:
-        raise InputError(
-            f"storage {storage}: {', '.join(blind)} does not see it. A sweep over several nodes "
-            "needs a storage that all of them share: a folder on a shared file system, or "
-            "s3://bucket/prefix (--storage)"
-        )
-
-
-def _sees(storage: str, name: str) -> bool:
-    """Whether this node sees an object of the storage; a folder that is absent is not made."""
-    if not is_remote(storage) and not Path(storage).is_dir():
-        return False
-    return open_store(storage).get(name) is not None
-
-
-def _is_here(nodes: list[dict[str, Any]]) -> bool:
-    import ray
-
-    here = ray.get_runtime_context().get_node_id()
-    return all(node["NodeID"] == here for node in nodes)
-
-
 def run_trials(
     conductor: Conductor,
     sweep: SweepConfig,
@@ -217,6 +164,7 @@ def run_trials(
     on_change: Callable[[], None],
     check: Callable[[], None],
     training: str = TRAINING,
+    delivery: Delivery | None = None,
 ) -> None:
     """Work on a sweep until its conductor has nothing more, as one Tune run.
 
@@ -229,6 +177,7 @@ def run_trials(
         on_change: Called whenever something has happened, and some ten times a second.
         check: Raises where the sweep must not go on.
         training: `module:function` that opens a cell's training.
+        delivery: What was packaged for nodes that lack the data.
 
     Raises:
         KeyboardInterrupt: the user interrupted it; trials are not waited for.
@@ -246,6 +195,7 @@ def run_trials(
         "runtime": runtime.model_copy(update={"num_threads": threads}).model_dump(mode="json"),
         "training": training,
         "folder": str(Path.cwd()),
+        "delivery": None if delivery is None else delivery.to_json(),
     }
     with tempfile.TemporaryDirectory(prefix="orchestrator-", ignore_cleanup_errors=True) as folder:
         tune.run(

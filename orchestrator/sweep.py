@@ -9,6 +9,8 @@ from pathlib import Path
 
 from orchestrator.cell_run import TRAINING
 from orchestrator.cells import CellStore
+from orchestrator.cluster.delivery import find_data_root
+from orchestrator.cluster.nodes import check_storage, deliver
 from orchestrator.conductor import Conductor
 from orchestrator.declaration import declaration, declare, remember
 from orchestrator.documents import PARENT
@@ -25,7 +27,6 @@ from orchestrator.reuse import StaleCellsError, StalePolicy, stale_message
 from orchestrator.runner import (
     RayOptions,
     check_resources,
-    check_storage,
     interruptible,
     node_resources,
     ray_session,
@@ -85,6 +86,7 @@ def run_sweep(
     storage = absolute_uri(options.storage)
     store = open_store(storage)
     data_root = (options.data_root or sweep.runtime.data_root).expanduser().absolute()
+    data_root = find_data_root(store, sweep, data_root)
     runtime = sweep.runtime.model_copy(update={"data_root": data_root})
     publisher = publisher_of(store, sweep.name, storage, options.tracking_uri)
     factory = CellFactory(data_root)
@@ -198,7 +200,9 @@ class _Driver:
             slots = check_resources(
                 node_resources(), sweep.resources, wait=self.options.ray.wait_for_resources
             )
-            check_storage(self.storage, self.cells.store)
+            store, more_to_come = self.cells.store, self.options.ray.wait_for_resources
+            check_storage(self.storage, store)
+            delivery = deliver(sweep, store, self.runtime.data_root, more_to_come=more_to_come)
             self._open_documents()
             if self.publisher is not None:
                 self.publisher.start()
@@ -213,6 +217,7 @@ class _Driver:
                     on_change=self._showing(progress, snapshots),
                     check=self.lease.check,
                     training=training,
+                    delivery=delivery,
                 )
                 progress.update(snapshots.take(self._tracking()))
 

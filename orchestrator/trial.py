@@ -16,6 +16,7 @@ from ray import tune
 
 from orchestrator.cell_run import CellRun, Report
 from orchestrator.cells import CellStore
+from orchestrator.cluster.delivery import Delivery
 from orchestrator.stores import open_store
 from shapca.config import RuntimeConfig
 
@@ -34,6 +35,7 @@ class CellTrial(tune.Trainable):
         # Tune changes the working directory; relative paths mean the driver's.
         if Path(config["folder"]).is_dir():
             os.chdir(config["folder"])
+        record = config["delivery"]
         self._run = CellRun(
             CellStore(open_store(config["storage"])),
             config["cell"],
@@ -41,6 +43,7 @@ class CellTrial(tune.Trainable):
             sweep=config["sweep"],
             runtime=RuntimeConfig.model_validate(config["runtime"]),
             training=config["training"],
+            delivery=None if record is None else Delivery.from_json(record),
         )
 
     def step(self) -> dict[str, Any]:

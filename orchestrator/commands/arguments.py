@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +13,9 @@ from orchestrator.study_config import StudyConfig
 from shapca.config import read_yaml
 from shapca.errors import InputError
 from shapca.storage import ObjectStore
+
+if TYPE_CHECKING:
+    from orchestrator.cluster.jobs import Cluster, SubmittedJob
 
 SpaceOrName = Annotated[
     str, typer.Argument(metavar="SPACE-OR-NAME", help="The sweep's file (YAML), or its name.")
@@ -29,6 +32,13 @@ TrackingUri = Annotated[
     ),
 ]
 DataRoot = Annotated[Path | None, typer.Option(help="Folder of the prepared data sets.")]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        help="The cluster's job server, e.g. http://127.0.0.1:8265 [env: RAY_API_SERVER_ADDRESS]."
+    ),
+]
+Submission = Annotated[str | None, typer.Option(help="Submission id of one attempt at a sweep.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
 
 
@@ -58,3 +68,26 @@ def existing_storage(storage: str) -> tuple[str, ObjectStore]:
     if not is_remote(address) and not Path(address).is_dir():
         raise InputError(f"storage {address}: no such folder; name it with --storage")
     return address, open_store(address)
+
+
+def find_job(
+    cluster: Cluster, sweep: str | None, storage: str, submission: str | None
+) -> SubmittedJob:
+    """The attempt that a command means: by its id, or the last one at a sweep.
+
+    Raises:
+        InputError: neither is given, or there is none.
+    """
+    from orchestrator.cluster.jobs import submission_base
+
+    if submission is not None:
+        return cluster.job(submission)
+    if sweep is None:
+        raise InputError("expected a sweep's file or name, or --submission")
+    name = sweep_name(sweep)
+    attempts = cluster.jobs(submission_base(name, absolute_uri(storage)))
+    if not attempts:
+        raise InputError(
+            f"sweep {name}: not submitted to this cluster with storage {absolute_uri(storage)}"
+        )
+    return attempts[-1]

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from orchestrator.commands.arguments import (
+    Address,
     AsJson,
-    SpaceOrName,
     Storage,
+    Submission,
     existing_storage,
+    find_job,
     sweep_name,
 )
+from shapca.errors import InputError
 
 if TYPE_CHECKING:
     from orchestrator.status import SweepStatus
@@ -24,18 +27,66 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 @app.command()
 def status(
-    sweep: SpaceOrName,
+    sweep: Annotated[
+        str | None,
+        typer.Argument(metavar="[SPACE-OR-NAME]", help="The sweep's file (YAML), or its name."),
+    ] = None,
     storage: Storage = "storage",
+    address: Address = None,
+    submission: Submission = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show how a sweep stands: trials, averages, winner, whether a driver is at work."""
+    """Show how a sweep stands: trials, averages, winner, whether a driver is at work.
+
+    With an address: also how its job stands there; without a sweep, every submitted one.
+    """
+    if address is not None or submission is not None:
+        _show_jobs(sweep, storage, address, submission, as_json)
+        return
+    if sweep is None:
+        raise InputError("expected a sweep's file or name, or --address")
     from orchestrator.status import sweep_status
 
     name = sweep_name(sweep)
-    address, store = existing_storage(storage)
-    found = sweep_status(store, name, address)
+    place, store = existing_storage(storage)
+    found = sweep_status(store, name, place)
     if as_json:
         typer.echo(json.dumps(_record(found), ensure_ascii=False, sort_keys=True))
+    else:
+        _show(found)
+
+
+def _show_jobs(
+    sweep: str | None, storage: str, address: str | None, submission: str | None, as_json: bool
+) -> None:
+    """The job of a sweep with what the storage shows of it, or all jobs of sweeps."""
+    from orchestrator.cluster.jobs import Cluster
+    from orchestrator.status import sweep_status
+
+    cluster = Cluster(address)
+    if sweep is None and submission is None:
+        jobs = cluster.jobs()
+        if as_json:
+            typer.echo(json.dumps([asdict(job) for job in jobs], sort_keys=True))
+            return
+        for job in jobs:
+            typer.echo(f"{job.id}: {job.sweep}, attempt {job.attempt}, {job.status.lower()}")
+        if not jobs:
+            typer.echo("no sweep was submitted to this cluster")
+        return
+    job = find_job(cluster, sweep, storage, submission)
+    try:
+        place, store = existing_storage(storage)
+        found = sweep_status(store, job.sweep, place)
+    except InputError as error:  # the storage may be out of reach from here
+        found, unseen = None, str(error)
+    if as_json:
+        record = {"job": asdict(job), "sweep": None if found is None else _record(found)}
+        typer.echo(json.dumps(record, ensure_ascii=False, sort_keys=True))
+        return
+    typer.echo(f"{job.id}: {job.status.lower()}. {job.message}")
+    if found is None:
+        typer.echo(f"its results cannot be seen from here: {unseen}")
     else:
         _show(found)
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.cluster.nodes import check_storage
 from orchestrator.conductor import Conductor
 from orchestrator.runner import (
     RayOptions,
     check_resources,
-    check_storage,
     node_resources,
     ray_session,
     run_trials,

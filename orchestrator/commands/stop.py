@@ -1,0 +1,40 @@
+"""`orchestrator stop`: end a submitted sweep."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+import typer
+
+from orchestrator.commands.arguments import Address, Storage, Submission, find_job
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+PATIENCE_SECONDS = 60.0
+
+
+@app.command()
+def stop(
+    sweep: Annotated[
+        str | None, typer.Argument(metavar="[SPACE-OR-NAME]", help="The sweep's file or name.")
+    ] = None,
+    address: Address = None,
+    storage: Storage = "storage",
+    submission: Submission = None,
+) -> None:
+    """Stop a sweep that was submitted. What it trained stays; submitting it again goes on."""
+    from orchestrator.cluster.jobs import Cluster
+
+    cluster = Cluster(address)
+    job = find_job(cluster, sweep, storage, submission)
+    if not job.is_alive:
+        typer.echo(f"{job.id}: {job.status.lower()} already")
+        return
+    cluster.stop(job.id)
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while (job := cluster.job(job.id)).is_alive and time.monotonic() < deadline:
+        time.sleep(0.5)
+    typer.echo(f"{job.id}: {job.status.lower()}; submit it again to go on")
+    if job.is_alive:
+        raise typer.Exit(1)

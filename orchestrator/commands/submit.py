@@ -1,0 +1,129 @@
+"""`orchestrator submit`: run a sweep as a job of a Ray cluster."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from orchestrator.commands.arguments import Address, Storage
+from shapca.errors import InputError
+
+if TYPE_CHECKING:
+    from orchestrator.space import SweepConfig
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def submit(
+    space: Annotated[Path, typer.Argument(help="Search-space file (YAML).")],
+    address: Address = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the file; repeatable."),
+    ] = None,
+    storage: Storage = "storage",
+    data_root: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the prepared data sets, here or at the same path there."),
+    ] = None,
+    send_data: Annotated[
+        bool | None,
+        typer.Option(
+            "--send-data/--no-send-data",
+            help="Package the data that the sweep reads into the storage [default: if it is s3://]",
+        ),
+    ] = None,
+    tracking_uri: Annotated[
+        str | None,
+        typer.Option(help="MLflow's store, as the cluster reaches it. `none`: no tracking."),
+    ] = None,
+    wait_for_resources: Annotated[
+        bool, typer.Option("--wait-for-resources", help="Wait for nodes that are still to come.")
+    ] = False,
+    accept_stale: Annotated[
+        bool, typer.Option("--accept-stale", help="Use finished cells of other code as they are.")
+    ] = False,
+    rerun_stale: Annotated[
+        bool, typer.Option("--rerun-stale", help="Train cells of other code again.")
+    ] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Try failed cells again.")
+    ] = False,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Follow the log.")] = True,
+) -> None:
+    """Run a sweep on a cluster. Submitting it again goes on, or follows the one at work."""
+    from orchestrator.cluster.jobs import Cluster, submission_base
+    from orchestrator.cluster.staging import SWEEP_FILE, stage
+    from orchestrator.space import SweepConfig
+    from orchestrator.stores import absolute_uri, is_remote
+    from orchestrator.tracking_uri import redact
+
+    if accept_stale and rerun_stale:
+        raise InputError("--accept-stale and --rerun-stale: expected one of them at most")
+    if tracking_uri is not None and redact(tracking_uri) != tracking_uri:
+        raise InputError(
+            f"--tracking-uri {redact(tracking_uri)}: a job's command is shown in Ray's dashboard, "
+            "so it takes no credentials. Set MLFLOW_TRACKING_URI, or MLFLOW_TRACKING_USERNAME and "
+            "MLFLOW_TRACKING_PASSWORD, in the environment of the cluster's head"
+        )
+    sweep = SweepConfig.load(space, set_ or ())
+    place = absolute_uri(storage)
+    root = (data_root or sweep.runtime.data_root).expanduser().absolute()
+    cluster = Cluster(address)
+    base = submission_base(sweep.name, place)
+    attempts = cluster.jobs(base)
+    if attempts and attempts[-1].is_alive:
+        job = attempts[-1]
+        typer.echo(f"sweep {sweep.name} is at work already: {job.id} ({job.status.lower()})")
+    else:
+        if send_data if send_data is not None else is_remote(place):
+            _send(sweep, place, root)
+        command = ["python", "-m", "orchestrator", "sweep", SWEEP_FILE, "--storage", place]
+        command += ["--data-root", str(root)]
+        command += ["--tracking-uri", tracking_uri] if tracking_uri else []
+        for name, value in (
+            ("--wait-for-resources", wait_for_resources),
+            ("--accept-stale", accept_stale),
+            ("--rerun-stale", rerun_stale),
+            ("--retry-failed", retry_failed),
+        ):
+            command += [name] if value else []
+        with tempfile.TemporaryDirectory(prefix="orchestrator-") as folder:
+            size = stage(Path(folder), sweep)
+            job = cluster.submit(base, sweep.name, command, Path(folder))
+        typer.echo(
+            f"sweep {sweep.name} submitted as {job.id} (attempt {job.attempt}, "
+            f"{size / 2**20:.1f} MiB of code)"
+        )
+    where = f"--address {redact(cluster.address)} --submission {job.id}"
+    if not wait:
+        typer.echo(f"look at it with `orchestrator status {where}`, end it with `… stop …`")
+        return
+    try:
+        job = cluster.follow(job.id, lambda lines: typer.echo(lines, nl=False))
+    except KeyboardInterrupt:
+        typer.echo(
+            f"\ndetached; the sweep goes on. Follow it again by submitting it again; "
+            f"`orchestrator status {where}` shows it, `orchestrator stop {where}` ends it"
+        )
+        return
+    typer.echo(f"{job.id}: {job.status.lower()}")
+    if job.status != "SUCCEEDED":
+        raise typer.Exit(job.exit_code if job.exit_code and job.exit_code > 0 else 1)
+
+
+def _send(sweep: SweepConfig, storage: str, data_root: Path) -> None:
+    from orchestrator.cluster.delivery import package, wanted
+    from orchestrator.identity import CellFactory
+    from orchestrator.stores import open_store
+
+    factory = CellFactory(data_root)
+    for values in sweep.corners():  # refuses what is missing here before anything is sent
+        factory.cell(sweep.resolve(values), 0)
+    delivery = wanted(sweep, data_root)
+    written = package(open_store(storage), sweep.name, delivery, data_root)
+    typer.echo(f"data packaged into the storage: {written / 2**20:.1f} MiB that it did not have")

@@ -1,0 +1,196 @@
+"""Sweeps over several nodes: `ray start` three times on loopback, with token authentication."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from orchestrator.cells import CellStore
+from orchestrator.events import Ended, EventLog
+from orchestrator.stores import open_store
+from shapca.data.prepared import PreparedData
+from shapca.storage import FolderStore, ObjectStore
+from tests.factories import tiny_config
+from tests.orchestrator.clusters import ROOT, LocalCluster
+
+pytest.importorskip("moto.server")
+
+
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[dict[str, str]]:
+    """A bucket `sweeps` on a server of moto's, as environment variables."""
+    import boto3
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    environment = {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        boto3.client("s3").create_bucket(Bucket="sweeps")
+        yield environment
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def cluster(bucket: dict[str, str]) -> Iterator[LocalCluster]:
+    folder = Path(tempfile.mkdtemp(prefix="cluster-"))  # sockets need a short path
+    running = LocalCluster(folder, environment={**bucket, "PYTHONPATH": str(ROOT)})
+    yield running
+    running.close()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def space_file(folder: Path, name: str, **changes: Any) -> Path:
+    """A grid over seeds of learning rates; each trial takes half a logical GPU."""
+    experiment = tiny_config(**changes.pop("experiment", {}))
+    tree = {
+        "name": name,
+        "experiment": experiment.model_dump(mode="json", exclude_defaults=True),
+        "space": {"optimisation.learning_rate": {"type": "choice", "values": [5e-3, 1e-3]}},
+        "protocol": {"kind": "single", "sampler": "grid", "trials": 9},
+        "scheduler": {"kind": "none"},
+        "resources": {"cpu": 0.5, "gpu": 0.5},
+        **changes,
+    }
+    path = folder / f"{name}.yaml"
+    path.write_text(yaml.safe_dump(tree), encoding="utf-8")
+    return path
+
+
+def run(cluster: LocalCluster, *command: object, **environment: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, *map(str, command)],
+        env={**cluster.environment, **environment},
+        cwd=cluster.folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(process: subprocess.Popen[str], code: int = 0, patience: float = 240) -> str:
+    out, error = process.communicate(timeout=patience)
+    assert process.returncode == code, out + error
+    return out
+
+
+def devices(store: ObjectStore) -> dict[str, set[str]]:
+    """Cell to the devices that worked on it."""
+    found: dict[str, set[str]] = {}
+    for key in CellStore(store).statuses():
+        record = json.loads(store.get(f"cells/{key}/run.json") or b"")
+        found[key] = {environment["device"] for environment in record["environments"]}
+    return found
+
+
+def ends(store: ObjectStore, sweep: str) -> list[Ended]:
+    return [event for event in EventLog.load(store, sweep).events if isinstance(event, Ended)]
+
+
+def test_nodes_get_data_that_only_the_driver_has(
+    cluster: LocalCluster, tiny_mner: PreparedData, tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(tiny_mner.folder, data / "tiny-mner")
+    space = space_file(tmp_path, "sent", experiment={"optimisation.epochs": 1})
+    process = run(
+        cluster, "-m", "tests.orchestrator.drive_hidden", space, "s3://sweeps/sent", data,
+        RAY_ADDRESS=cluster.address,
+    )  # fmt: skip
+    found = json.loads(finish(process).splitlines()[-1])
+    assert "does not see it" in found["refused"]
+    assert "s3://bucket/prefix" in found["refused"]
+    assert found["cells"] == 0  # refused before anything was trained
+    assert found["packaged"] == [True]
+    assert not data.exists()
+    assert found["outcome"]["counts"] == {"finished": 2, "reused": 0}
+    store = open_store("s3://sweeps/sent")
+    # Logical GPUs are bookkeeping: torch sees none here, and trains on the CPU.
+    assert {device for used in devices(store).values() for device in used} == {"cpu"}
+    received = {node: list(cluster.cache(node).glob("data/*/tiny-mner/images.npy")) for node in
+                ("node1", "node2")}  # fmt: skip
+    assert any(received.values())
+    assert not cluster.cache("head").exists()
+
+
+def wait_for(condition: Any, what: str, process: subprocess.Popen[str], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline, what
+        time.sleep(0.2)
+
+
+def test_a_submitted_sweep_outlives_a_node_and_is_found_again(
+    cluster: LocalCluster, tiny_mner: PreparedData, tmp_path: Path
+) -> None:
+    data, storage = tmp_path / "data", tmp_path / "storage"
+    shutil.copytree(tiny_mner.folder, data / "tiny-mner")
+    space = space_file(tmp_path, "cluster", experiment={"image.encoder": "none"})
+    arguments = ["submit", space, "--address", cluster.job_server, "--storage", storage]
+    arguments += ["--data-root", data, "--send-data", "--tracking-uri", "none"]
+    arguments += ["--set", "experiment.optimisation.epochs=6"]
+    storage.mkdir()
+    first = run(cluster, "-m", "orchestrator", *arguments, "--no-wait")
+    out = finish(first)
+    assert "data packaged into the storage" in out
+    assert "(attempt 1, " in out
+    shutil.rmtree(data)  # the cluster has only what was packaged
+
+    follower = run(cluster, "-m", "orchestrator", *arguments)  # the same command again
+    store = FolderStore(storage)
+    wait_for(lambda: store.list("cells/") and any("/epochs/" in n for n in store.list("cells/")),
+             "no epoch was trained", follower, 180)  # fmt: skip
+    cluster.kill("node1")
+    out = finish(follower)
+    assert "is at work already" in out
+    assert "succeeded" in out
+    assert {end.status for end in ends(store, "cluster")} == {"finished"}
+    assert len(ends(store, "cluster")) == 2
+    for key in CellStore(store).statuses():
+        epochs = [record["epoch"] for record in CellStore(store).epochs(key)]
+        assert epochs == [1, 2, 3, 4, 5, 6]
+    staged = {path.name for path in Path(cluster.folder).rglob("sweep.yaml")}
+    assert staged  # the code went along, and nothing but the code:
+    for package in Path(cluster.folder).rglob("runtime_resources/working_dir_files/*/"):
+        assert {path.name for path in package.iterdir()} <= {"shapca", "orchestrator", "sweep.yaml"}
+
+    where = ["--address", cluster.job_server, "--storage", storage]
+    shown = json.loads(
+        finish(run(cluster, "-m", "orchestrator", "status", space, *where, "--json"))
+    )
+    assert shown["job"]["status"] == "SUCCEEDED"
+    assert shown["sweep"]["state"] == "complete"
+    assert "succeeded already" in finish(run(cluster, "-m", "orchestrator", "stop", space, *where))
+
+
+def test_the_wrong_token_is_explained(cluster: LocalCluster) -> None:
+    process = run(
+        cluster, "-m", "orchestrator", "status", "--address", cluster.job_server,
+        RAY_AUTH_TOKEN="not the token",
+    )  # fmt: skip
+    _, error = process.communicate(timeout=100)
+    assert process.returncode == 2
+    assert "RAY_AUTH_TOKEN_PATH" in error
+    assert "not the token" not in error
+    assert "Traceback" not in error
+    assert os.environ.get("RAY_AUTH_TOKEN") is None
