@@ -18,6 +18,7 @@ from types import MappingProxyType
 from tests.orchestrator.servers import free_port
 
 ROOT = Path(__file__).parents[2]
+TRIES = 3
 
 
 class LocalCluster:
@@ -52,25 +53,25 @@ class LocalCluster:
             "RAY_health_check_initial_delay_ms": "2000",
             "RAY_health_check_failure_threshold": "6",
             "RAY_raylet_start_wait_time_s": "120",
+            "RAY_agent_register_timeout_ms": "120000",
+            "RAY_enable_metrics_collection": "0",
             "RAY_USAGE_STATS_ENABLED": "0",
             "OMP_NUM_THREADS": "1",
             **environment,
         }
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         try:
+            # One after the other: Ray gives up on a node whose helpers need more than 15 s.
             self._start(
                 "head", "--head", f"--port={self.port}", "--num-cpus=0", "--num-gpus=0",
-                "--include-dashboard=true",
-                "--dashboard-host=127.0.0.1", f"--dashboard-port={self.dashboard_port}",
+                "--include-dashboard=true", "--dashboard-host=127.0.0.1",
+                f"--dashboard-port={self.dashboard_port}",
                 f"--ray-client-server-port={free_port()}",
-                f"--dashboard-agent-listen-port={free_port()}",
             )  # fmt: skip
-            self._wait_for_job_server()
             for number in range(1, nodes + 1):
                 self._start(
                     f"node{number}", f"--address={self.address}", f"--num-cpus={cpus}",
-                    f"--num-gpus={gpus}", f"--resources={{\"node{number}\": 1}}",
-                    f"--dashboard-agent-listen-port={free_port()}",
+                    f"--num-gpus={gpus}",
                 )  # fmt: skip
         except BaseException:
             self.close()
@@ -94,13 +95,28 @@ class LocalCluster:
             self.kill(node)
 
     def _start(self, node: str, *arguments: str) -> None:
+        """Start a node and wait until it has joined; on a busy machine not every try succeeds."""
+        log = self.folder / f"{node}.log"
+        for attempt in range(TRIES):
+            process = self._launch(node, f"{node}-{attempt}", *arguments)
+            deadline = time.monotonic() + 120
+            while process.poll() is None and time.monotonic() < deadline:
+                has_started = b"will now block forever" in log.read_bytes()
+                if has_started and (node != "head" or self._job_server_answers()):
+                    return
+                time.sleep(0.2)
+            self.kill(node)
+        raise TimeoutError(f"{node}: {log.read_text()[-2000:]}")
+
+    def _launch(self, node: str, place: str, *arguments: str) -> subprocess.Popen[bytes]:
         log = (self.folder / f"{node}.log").open("wb")
         command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block"]
         command += ["--node-ip-address=127.0.0.1", "--object-store-memory=80000000"]
         command += ["--min-worker-port=0", "--max-worker-port=0", "--disable-usage-stats"]
-        # Nodes that start at the same moment would choose the same names for their sockets.
-        command += [f"--temp-dir={self.folder}/{node}"]
-        self._processes[node] = subprocess.Popen(
+        for name in ("dashboard-agent-listen", "dashboard-agent-grpc", "runtime-env-agent"):
+            command += [f"--{name}-port={free_port()}"]
+        command += [f"--metrics-export-port={free_port()}", f"--temp-dir={self.folder / place}"]
+        process = subprocess.Popen(
             [*command, *arguments],
             env={**self.environment, "SHAPCA_CACHE": str(self.cache(node))},
             cwd=self.folder,
@@ -108,20 +124,19 @@ class LocalCluster:
             stderr=log,
             start_new_session=True,
         )
+        self._processes[node] = process
+        return process
 
-    def _wait_for_job_server(self) -> None:
-        deadline = time.monotonic() + 120
+    def _job_server_answers(self) -> bool:
         request = urllib.request.Request(
             f"{self.job_server}/api/version",
             headers={"Authorization": f"Bearer {self.environment['RAY_AUTH_TOKEN']}"},
         )
-        while self._processes["head"].poll() is None and time.monotonic() < deadline:
-            try:
-                with urllib.request.urlopen(request, timeout=2):
-                    return
-            except (urllib.error.URLError, OSError):
-                time.sleep(0.2)
-        raise TimeoutError((self.folder / "head.log").read_text()[-2000:])
+        try:
+            with urllib.request.urlopen(request, timeout=2):
+                return True
+        except (urllib.error.URLError, OSError):
+            return False
 
 
 def _descendants(pid: int) -> list[int]:
