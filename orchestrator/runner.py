@@ -114,6 +114,14 @@ def ray_session(options: RayOptions) -> Iterator[None]:
             _connect(settings)
         except (ConnectionError, ray.exceptions.AuthenticationError) as error:
             raise InputError(_not_reachable(address, error)) from error
+        except Exception as error:
+            # Ray raises a bare exception where a busy machine starts its helpers too slowly.
+            if address is not None or "timed out" not in str(error):
+                raise
+            raise InputError(
+                "Ray did not start in time: this machine is very busy. Run the same command again "
+                "when there is less to do"
+            ) from error
         try:
             yield
         except RayLostError:
@@ -145,6 +153,13 @@ def num_cpus() -> int:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # not on every system
         return os.cpu_count() or 1
+
+
+def this_machine() -> dict[str, float]:
+    """What a local Ray would offer; nothing is started for it."""
+    import torch
+
+    return {"CPU": float(num_cpus()), "GPU": float(torch.cuda.device_count())}
 
 
 def node_resources() -> list[dict[str, float]]:

@@ -24,6 +24,7 @@ from shapca.storage import FolderStore, ObjectStore
 from tests.factories import tiny_config
 from tests.orchestrator.clusters import ROOT, LocalCluster
 
+pytestmark = pytest.mark.slow
 pytest.importorskip("moto.server")
 
 

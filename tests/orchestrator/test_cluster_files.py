@@ -65,7 +65,9 @@ def slurm(tmp_path: Path) -> dict[str, str]:
         "srun",
         'while [[ $1 == --* ]]; do shift; done\nexec "$@"',
     )
-    recorder(venv, "ray", 'cat "$RAY_AUTH_TOKEN_PATH" >> "$CALLS.token"\nexec sleep 5 > /dev/null 2>&1')
+    recorder(
+        venv, "ray", 'cat "$RAY_AUTH_TOKEN_PATH" >> "$CALLS.token"\nexec sleep 5 > /dev/null 2>&1'
+    )
     three = 'until [ "$(cat "$CALLS.token" | wc -c)" = 192 ]; do sleep 0.1; done'
     recorder(venv, "python", three)
     recorder(venv, "orchestrator", 'exit "${SWEEP_EXIT:-0}"')

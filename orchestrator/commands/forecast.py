@@ -1,0 +1,99 @@
+"""`orchestrator forecast`: what a sweep will take, before or while it runs."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from orchestrator.commands.arguments import AsJson, Storage
+
+if TYPE_CHECKING:
+    from orchestrator.forecast import Forecast, PastForecast
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def forecast(
+    space: Annotated[Path, typer.Argument(help="Search-space file (YAML).")],
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the file; repeatable."),
+    ] = None,
+    storage: Storage = "storage",
+    data_root: Annotated[
+        Path | None, typer.Option(help="Folder of the prepared data sets.")
+    ] = None,
+    slots: Annotated[
+        int | None, typer.Option(min=1, help="Trials at once [default: as this machine allows].")
+    ] = None,
+    probe: Annotated[
+        bool, typer.Option("--probe", help="Train an epoch even where the sweep has trained some.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Forecast a sweep's time, GPU hours and disk, from one real epoch or those it has trained."""
+    from orchestrator import forecast as forecasts
+    from orchestrator.probe import probe as train_one_epoch
+    from orchestrator.runner import check_resources, this_machine
+    from orchestrator.space import SweepConfig
+    from orchestrator.stores import absolute_uri, open_store
+
+    sweep = SweepConfig.load(space, set_ or ())
+    store = open_store(absolute_uri(storage))
+    history = forecasts.load_history(store, sweep)
+    if slots is None:
+        slots = check_resources([this_machine()], sweep.resources)
+    cost = None if probe else forecasts.recorded_cost(store, history)
+    if cost is None:
+        root = (data_root or sweep.runtime.data_root).expanduser().absolute()
+        threads = sweep.runtime.num_threads or max(1, int(sweep.resources.cpu))
+        changes = {"data_root": root, "num_threads": threads}
+        cost = train_one_epoch(sweep, sweep.runtime.model_copy(update=changes))
+    found = forecasts.forecast(sweep, history, cost, slots)
+    past = forecasts.past_forecasts(store)
+    forecasts.record(store, found)
+    if as_json:
+        past_records = [{**vars(one), "error": one.error} for one in past]
+        typer.echo(json.dumps({**found.to_json(), "past": past_records}, sort_keys=True))
+    else:
+        _show(found, past)
+
+
+def _show(found: Forecast, past: list[PastForecast]) -> None:
+    cost = found.cost
+    typer.echo(f"{found.sweep}: {cost.seconds:.3g} s an epoch ({cost.source}), {found.slots} slots")
+    for phase in found.phases:
+        typer.echo(
+            f"  {phase.phase}: {phase.trials} trials of {phase.epochs:.1f} epochs, "
+            f"{duration(phase.hours)}"
+        )
+    end = time.strftime("%Y-%m-%d %H:%M", time.localtime(found.at + 3600 * found.hours))
+    typer.echo(
+        f"  in all {duration(found.hours)} (at most {duration(found.hours_at_most)}): until {end}"
+    )
+    typer.echo(
+        f"  GPU hours {found.gpu_hours:.2f}; disk {found.disk_bytes / 2**30:.2f} GiB at most"
+    )
+    for limit in found.limits:
+        typer.echo(f"  the budget {limit} is expected to end it before")
+    for one in past[-5:]:
+        said, took = duration(one.forecast_hours), duration(one.actual_hours)
+        typer.echo(
+            f"  earlier forecast of {one.sweep}: {said} said, {took} taken ({one.error:+.0%})"
+        )
+    if len(past) > 1:
+        typer.echo(f"  median error of {len(past)} forecasts: {median(p.error for p in past):+.0%}")
+
+
+def duration(hours: float) -> str:
+    """Hours as a person says them."""
+    seconds = 3600 * hours
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if hours < 2 else f"{hours:.1f} h"
