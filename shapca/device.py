@@ -22,8 +22,12 @@ def set_up(runtime: RuntimeConfig) -> torch.device:
     return choose_device(runtime.device)
 
 
-def choose_device(name: str) -> torch.device:
+def choose_device(name: str, key: str = "runtime.device") -> torch.device:
     """The device that a name means; `auto` is CUDA where present.
+
+    Args:
+        name: `auto`, `cpu`, `cuda:0` …
+        key: what the name was given as, for messages.
 
     Raises:
         InputError: no such device.
@@ -33,12 +37,10 @@ def choose_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise InputError(
-            f"runtime.device: {name!r} is no device, expected auto, cpu or cuda:0"
-        ) from error
+        raise InputError(f"{key}: {name!r} is no device, expected auto, cpu or cuda:0") from error
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         count = torch.cuda.device_count()
-        raise InputError(f"runtime.device: {name!r}, but this machine has {count} CUDA devices")
+        raise InputError(f"{key}: {name!r}, but this machine has {count} CUDA devices")
     return device
 
 

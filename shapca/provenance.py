@@ -11,8 +11,9 @@ import subprocess
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent
-# What only reads arguments and prints: it cannot change a result.
-WITHOUT_EFFECT = ("cli.py", "commands/")
+# What only reads arguments and prints cannot change a result, nor can what makes contexts: a run
+# reads them as data, by their hash.
+WITHOUT_EFFECT = ("cli.py", "commands/", "contexts/")
 LIBRARIES = (
     "shap-ca", "torch", "torchvision", "transformers", "tokenizers", "numpy", "spacy",
     "pytorch-crf", "seqeval", "safetensors", "pillow", "pydantic",

@@ -21,7 +21,7 @@ from PIL import Image
 
 from shapca.data.images import ImageSource, Pixels, Progress, load_square
 
-_BROKEN = (
+BROKEN_PICTURE = (
     OSError, SyntaxError, ValueError, IndexError, EOFError, struct.error, zlib.error,
     Image.DecompressionBombError,
 )  # fmt: skip
@@ -180,7 +180,7 @@ _HEADER_SIZE = 128  # numpy aligns the data to 64 bytes, and pads for a first ax
 def _load_or_reason(source: Path | Pixels, size: int) -> Pixels | str:
     try:
         return load_square(source, size)
-    except _BROKEN as error:
+    except BROKEN_PICTURE as error:
         return f"{type(error).__name__}: {error}"
 
 

@@ -36,7 +36,7 @@ PICKLED_FILES = ("pytorch_model*.bin", "pytorch_model.bin.index.json")
 HUB_ERRORS = (OSError, ValueError, httpx.HTTPError)
 
 
-def locate(name: str, key: str) -> Path:
+def locate(name: str, key: str, files: tuple[str, ...] = MODEL_FILES) -> Path:
     """The folder of a pretrained transformer: a folder's path, `minilm`, or a hub's name.
 
     A hub's model is taken from the local cache where it is complete, else downloaded.
@@ -44,6 +44,7 @@ def locate(name: str, key: str) -> Path:
     Args:
         name: what the config says.
         key: the config key it stands under, for messages, e.g. `text.encoder`.
+        files: patterns of what is fetched.
 
     Raises:
         InputError: no such folder, package or model, or no hub to ask.
@@ -58,11 +59,11 @@ def locate(name: str, key: str) -> Path:
                 "with config.json and weights in it"
             )
         return folder
-    cached = _cached_snapshot(name)
+    cached = _cached_snapshot(name, files)
     if cached is not None and _has_weights(cached):
         return cached
     try:
-        folder = Path(huggingface_hub.snapshot_download(name, allow_patterns=list(MODEL_FILES)))
+        folder = Path(huggingface_hub.snapshot_download(name, allow_patterns=list(files)))
     except HUB_ERRORS as error:
         raise InputError(_not_reachable(name, key)) from error
     if not _has_weights(folder):
@@ -79,11 +80,11 @@ def _minilm_folder(key: str) -> Path:
     return Path(package.origin).parent / "model"
 
 
-def _cached_snapshot(name: str) -> Path | None:
+def _cached_snapshot(name: str, files: tuple[str, ...] = MODEL_FILES) -> Path | None:
     try:
         return Path(
             huggingface_hub.snapshot_download(
-                name, allow_patterns=list(MODEL_FILES), local_files_only=True
+                name, allow_patterns=list(files), local_files_only=True
             )
         )
     except HUB_ERRORS:
@@ -168,12 +169,12 @@ def weights_fingerprints(config: ExperimentConfig) -> dict[str, str]:
 def _text_fingerprint(name: str) -> str:
     if name == "tiny":
         return hashlib.sha256(TINY_VOCABULARY.read_bytes()).hexdigest()
-    return _model_fingerprint(name, "text.encoder")
+    return model_fingerprint(name, "text.encoder")
 
 
 def _image_fingerprint(architecture: str, weights: str) -> str:
     if architecture == "clip-vit-b-32":
-        return _model_fingerprint(
+        return model_fingerprint(
             CLIP_HUB_NAME if weights == "pretrained" else weights, "image.weights"
         )
     known = torchvision_weights(architecture, weights)
@@ -185,11 +186,23 @@ def _image_fingerprint(architecture: str, weights: str) -> str:
     return _file_hash(path)
 
 
-def _model_fingerprint(name: str, key: str) -> str:
+def model_fingerprint(
+    name: str, key: str, files: tuple[str, ...] = MODEL_FILES + PICKLED_FILES
+) -> str:
+    """A pretrained transformer by content: SHA-256 of a folder's files, or a hub's `name@commit`.
+
+    Args:
+        name: what the config says.
+        key: the config key it stands under, for messages.
+        files: patterns of the files that are read from its folder.
+
+    Raises:
+        InputError: the folder is not there, or the hub cannot tell a commit.
+    """
     if name != "minilm" and not is_local_path(name):
         return f"{name}@{_commit(name, key)}"
     folder = locate(name, key)
-    read = {path for pattern in MODEL_FILES + PICKLED_FILES for path in folder.glob(pattern)}
+    read = {path for pattern in files for path in folder.glob(pattern)}
     lines = [f"{_file_hash(path)}  {path.name}\n" for path in sorted(read)]
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
