@@ -57,6 +57,19 @@ def tiny_mjere(tiny_datasets: dict[Task, PreparedData]) -> PreparedData:
 
 
 @pytest.fixture(scope="session")
+def vision_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Folders of the smallest models of image and text: `llava`, `blip2`, `qwen2_vl`."""
+    from tests import vision_language
+
+    root = tmp_path_factory.mktemp("models")
+    return {
+        "llava": vision_language.save_llava(root / "llava"),
+        "blip2": vision_language.save_blip2(root / "blip2"),
+        "qwen2_vl": vision_language.save_qwen2_vl(root / "qwen2_vl"),
+    }
+
+
+@pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder of the real benchmarks; tests that use it skip where there is none."""
     folder = os.environ.get("SHAPCA_REAL_DATA")

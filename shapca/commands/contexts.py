@@ -1,4 +1,4 @@
-"""`shapca contexts`: bridging contexts of a prepared data set."""
+"""`shapca contexts`: bridging contexts, made by models or imported."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from shapca.commands.generation import generate
+
 app = typer.Typer(
-    help="Import bridging contexts into a prepared data set.",
+    help="Generate bridging contexts, or import them into a prepared data set.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
@@ -18,7 +20,10 @@ app = typer.Typer(
 
 @app.callback()
 def _contexts() -> None:
-    """Bridging contexts of a prepared data set."""
+    """Bridging contexts of pictures."""
+
+
+app.command("generate")(generate)
 
 
 @app.command("import")
@@ -28,8 +33,8 @@ def import_(
         list[str],
         typer.Argument(
             help="Captions as FILE, NAME=FILE or NAME=FILE,FILE; files under one NAME make one "
-            "context set. Understood are 'ID.jpg :caption' lines, a JSON object, JSON lines and "
-            "lines of Python-literal dicts."
+            "context set. Understood are 'ID.jpg :caption' lines, a JSON object, JSON lines, lines "
+            "of Python-literal dicts, and the records of `shapca contexts generate`."
         ),
     ],
     overwrite: Annotated[

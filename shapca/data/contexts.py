@@ -8,6 +8,9 @@ Forms, told apart by their content:
   "text" | "caption" | "context": "…"}`;
 - lines with the same keys as Python-literal dicts.
 
+JSON lines may be the records of `shapca contexts generate`: one whose picture got no text counts as
+an empty caption, whatever the model said instead.
+
 White space in a caption is collapsed, since captions go round with line breaks of their own.
 """
 
@@ -22,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from shapca.contexts.record import accepted_text, is_generated
 from shapca.data.images import image_id
 from shapca.data.readers.source import numbered_lines, read_text
 from shapca.errors import InputError
@@ -196,11 +200,14 @@ def _record_lines(
         if not _parses(parse, line):
             raise InputError(f"{place}: {line[:60]!r} … is not {form}, as the lines above are")
         record = parse(line)
-        yield (
-            _field(record, ID_KEYS, "an image id", place),
-            _field(record, TEXT_KEYS, "a caption", place),
-            number,
-        )
+        name = _field(record, ID_KEYS, "an image id", place)
+        text = _field(record, TEXT_KEYS, "a caption", place)
+        if is_generated(record):
+            try:
+                text = accepted_text(record)
+            except ValueError as error:
+                raise InputError(f"{place}: no record of a generated context: {error}") from error
+        yield name, text, number
 
 
 def _field(record: dict[str, Any], keys: tuple[str, ...], what: str, place: str) -> str:

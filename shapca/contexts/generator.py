@@ -1,0 +1,136 @@
+"""What the three generators share: a question per picture in, an answer per question out."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from PIL import Image
+
+from shapca.contexts.settings import GenerationSettings
+from shapca.errors import InputError
+
+
+@dataclass(frozen=True)
+class Request:
+    """One picture to be described.
+
+    Attributes:
+        image: image id.
+        content: the picture's file as it is.
+        picture: the same, decoded: RGB, upright.
+        seed: fixes what is drawn.
+    """
+
+    image: str
+    content: bytes
+    picture: Image.Image
+    seed: int
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came of a request.
+
+    Attributes:
+        text: what was said.
+        ended: false where it was cut at the last token allowed.
+        refusal: why the endpoint refused.
+        failure: why there is no answer at all.
+        prompt_tokens: tokens read; none where nobody counted.
+        tokens: tokens written.
+        cost: price of both.
+        retries: requests repeated because of faults.
+    """
+
+    text: str = ""
+    ended: bool = True
+    refusal: str | None = None
+    failure: str | None = None
+    prompt_tokens: int | None = None
+    tokens: int | None = None
+    cost: float | None = None
+    retries: int = 0
+
+
+class Generator(Protocol):
+    """Describes pictures."""
+
+    def answer(self, requests: Sequence[Request]) -> list[Answer]:
+        """One answer a request, in the same order."""
+        ...
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What decides the text of a context; two files agree on it or must not be mixed.
+
+    Attributes:
+        generator: as it was asked for, for people.
+        model: hash of the weights, name of the endpoint's model, or hash of the captions.
+        prompt_sha256: of the prompt; none for captions.
+        sampling: the settings that shape the text.
+    """
+
+    generator: str
+    model: str
+    prompt_sha256: str | None
+    sampling: Mapping[str, Any]
+
+    def fields(self) -> dict[str, Any]:
+        """As a record keeps them."""
+        return {
+            "generator": self.generator,
+            "model": self.model,
+            "prompt_sha256": self.prompt_sha256,
+            "sampling": dict(self.sampling),
+        }
+
+
+def identify(settings: GenerationSettings) -> Identity:
+    """The identity of what settings ask for, found without loading a model.
+
+    Raises:
+        InputError: the model, file or key that they need is not there.
+    """
+    if settings.kind == "captions":
+        from shapca.contexts.captions import fingerprint
+
+        return Identity(settings.generator, fingerprint(settings.name), None, {})
+    sampling: dict[str, Any] = {
+        "temperature": settings.temperature,
+        "max_new_tokens": settings.max_new_tokens,
+        "seed": settings.seed,
+        "keep_cut": settings.keep_cut,
+    }
+    if settings.kind == "hf":
+        from shapca.contexts.hugging_face import fingerprint as hash_model
+
+        model = hash_model(settings.name)
+        sampling["dtype"] = settings.dtype
+    else:
+        from shapca.contexts.endpoint import check_endpoint
+
+        check_endpoint(settings.endpoint)
+        model = settings.name
+    prompt = hashlib.sha256(settings.prompt.encode()).hexdigest()
+    return Identity(settings.generator, model, prompt, sampling)
+
+
+def open_generator(settings: GenerationSettings) -> Generator:
+    """The generator that settings ask for, ready to answer; a model is loaded here.
+
+    Raises:
+        InputError: the model, key or device is not there.
+    """
+    if settings.kind == "hf":
+        from shapca.contexts.hugging_face import HuggingFaceGenerator
+
+        return HuggingFaceGenerator(settings)
+    if settings.kind == "openai":
+        from shapca.contexts.endpoint import EndpointGenerator
+
+        return EndpointGenerator(settings)
+    raise InputError(f"{settings.generator}: ready-made captions need no model")

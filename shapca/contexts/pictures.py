@@ -1,0 +1,122 @@
+"""The pictures that get contexts: files of a folder, or the squares of a prepared data set."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from PIL import Image, ImageOps
+
+from shapca.data.images import IMAGE_SUFFIXES, ImageStore, find_images, image_id
+from shapca.errors import InputError
+
+
+@dataclass(frozen=True)
+class PictureSource:
+    """Where the pictures of some image ids are.
+
+    Attributes:
+        files: image id to file.
+        store: squares of a prepared data set, read for ids without a file.
+        absent: ids of a data set that have no picture.
+    """
+
+    files: Mapping[str, Path] = field(default_factory=dict)
+    store: ImageStore | None = None
+    absent: tuple[str, ...] = ()
+
+    def __iter__(self) -> Iterator[str]:
+        names = set(self.files) | set(self.store.index if self.store is not None else ())
+        return iter(sorted(names))
+
+    def read(self, image: str) -> bytes:
+        """A picture's file as it is; a square as an uncompressed BMP, equal for equal pixels.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        if image in self.files:
+            return self.files[image].read_bytes()
+        if self.store is None:
+            raise FileNotFoundError(image)
+        buffer = io.BytesIO()
+        Image.fromarray(self.store.array[self.store.index[image]]).save(buffer, format="BMP")
+        return buffer.getvalue()
+
+
+def pictures_of_folder(folder: Path) -> PictureSource:
+    """Every picture of a folder and of the folders below it.
+
+    Raises:
+        InputError: no such folder, no picture in it, a name that is no image id, or two different
+            pictures of one id.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; expected a folder of pictures")
+    names = set()
+    for parent, _, files in os.walk(folder):
+        for name in files:
+            stem, suffix = os.path.splitext(name)
+            if suffix.lower() in IMAGE_SUFFIXES:
+                try:
+                    image_id(name)
+                except ValueError as error:
+                    raise InputError(f"{Path(parent) / name}: {error}") from error
+                names.add(stem)
+    if not names:
+        expected = ", ".join(IMAGE_SUFFIXES)
+        raise InputError(f"{folder}: no picture in it; expected files ending in {expected}")
+    return PictureSource(find_images(folder, names))
+
+
+def pictures_of_data(
+    folder: Path, images: Path | None, *, needs_pixels: bool = True
+) -> PictureSource:
+    """The pictures of a prepared data set's posts.
+
+    Args:
+        folder: the prepared folder.
+        images: folder of the original pictures; none: the stored squares are used.
+        needs_pixels: refuse a data set without pictures; else its ids alone serve.
+
+    Raises:
+        InputError: no prepared folder, or no pictures to be had.
+    """
+    from shapca.data.prepare import image_ids
+    from shapca.data.prepared import PreparedData
+
+    data = PreparedData.load(folder)
+    wanted = image_ids(data.splits)
+    if images is not None:
+        found = find_images(images, wanted)
+        if not found:
+            raise InputError(
+                f"{images}: not one of the {len(wanted)} pictures of {folder} is here; "
+                f"expected names like {next(iter(wanted), 'ID')}.jpg"
+            )
+        return PictureSource(found, absent=tuple(i for i in wanted if i not in found))
+    store = data.image_store()
+    if store is None and not needs_pixels:
+        return PictureSource(absent=tuple(wanted))
+    if store is None:
+        raise InputError(f"{folder}: prepared without images; name their folder with --images")
+    return PictureSource(store=store, absent=tuple(i for i in wanted if i not in store.index))
+
+
+def sha256(content: bytes) -> str:
+    """SHA-256 of a picture's bytes."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def decode(content: bytes) -> Image.Image:
+    """A picture: RGB, upright; of a moving one, the first frame.
+
+    Raises:
+        OSError, ValueError, …: damaged, or no picture.
+    """
+    with Image.open(io.BytesIO(content)) as image:
+        return ImageOps.exif_transpose(image).convert("RGB")

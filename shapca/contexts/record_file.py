@@ -1,0 +1,150 @@
+"""The file of records: appended to while work goes on, one line a picture when it is done."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+from shapca.contexts.generator import Identity
+from shapca.contexts.record import ContextRecord
+from shapca.errors import InputError
+
+
+class RecordFile:
+    """Records by image id, safe against being killed at any moment, held by one process.
+
+    Lines are appended and synced batch by batch; what a killed process left half-written is cut
+    off when the file is opened again. A later record of an image takes the place of an earlier one.
+
+    Args:
+        file: the JSONL file; made where it does not exist.
+        identity: what all its records must agree on.
+
+    Raises:
+        InputError: the file is no such file, was made with other settings, or is in use.
+    """
+
+    def __init__(self, file: Path, identity: Identity) -> None:
+        self.file = file
+        self.records: dict[str, ContextRecord] = {}
+        self.num_cut = 0
+        self._identity = identity
+        self._handle: IO[bytes] | None = None
+        self._num_lines = 0
+
+    def __enter__(self) -> Self:
+        self._handle = self._open()
+        try:
+            self._read()
+        except BaseException:
+            self._handle.close()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        assert self._handle is not None
+        self._handle.close()
+
+    def append(self, records: Iterable[ContextRecord]) -> None:
+        """Add records, and return when they are on the disk."""
+        assert self._handle is not None
+        lines = []
+        for record in records:
+            self.records[record.image] = record
+            lines.append(_line(record))
+        if lines:
+            self._handle.write(b"".join(lines))
+            self._sync()
+            self._num_lines += len(lines)
+
+    def tidy(self) -> None:
+        """Leave one line a picture, ordered by image id: whatever the order of the work."""
+        lines = [_line(self.records[image]) for image in sorted(self.records)]
+        content = b"".join(lines)
+        if self._num_lines == len(lines) and self.file.read_bytes() == content:
+            return
+        temporary = self.file.with_name(f".{self.file.name}.partial")
+        with temporary.open("wb") as handle:
+            handle.write(content)
+            handle.flush()
+            os.fsync(handle.fileno())
+        os.replace(temporary, self.file)
+
+    def _open(self) -> IO[bytes]:
+        while True:
+            try:
+                self.file.parent.mkdir(parents=True, exist_ok=True)
+                handle = self.file.open("a+b")
+            except OSError as error:
+                reason = error.strerror or error
+                raise InputError(f"{self.file}: cannot be written ({reason})") from error
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.path.samestat(os.fstat(handle.fileno()), self.file.stat()):
+                    return handle
+            except BlockingIOError:
+                handle.close()
+                raise InputError(
+                    f"{self.file}: another process is writing to it; wait for it, or choose "
+                    "another --out"
+                ) from None
+            except FileNotFoundError:
+                pass
+            except OSError as error:
+                handle.close()
+                raise InputError(f"{self.file}: cannot be locked ({error.strerror})") from error
+            handle.close()  # it was replaced between opening and locking
+
+    def _read(self) -> None:
+        assert self._handle is not None
+        self._handle.seek(0)
+        content = self._handle.read()
+        whole = content.rfind(b"\n") + 1
+        for number, line in enumerate(content[:whole].split(b"\n")[:-1], start=1):
+            record = self._parsed(line, number)
+            self.records[record.image] = record
+            self._num_lines += 1
+        if whole < len(content):
+            if whole == 0 and not content.startswith(b'{"image": '):
+                raise InputError(f"{self.file}:1: {_NOT_OURS}")
+            self.num_cut = 1
+            self._handle.truncate(whole)
+            self._sync()
+
+    def _parsed(self, line: bytes, number: int) -> ContextRecord:
+        place = f"{self.file}:{number}"
+        try:
+            record = ContextRecord.from_json(json.loads(line))
+        except (ValueError, TypeError, RecursionError) as error:
+            raise InputError(f"{place}: {_NOT_OURS} ({error})") from error
+        mine, wanted = self._identity.fields(), record.to_json()
+        for name in ("model", "prompt_sha256", "sampling"):
+            if mine[name] != wanted[name]:
+                raise InputError(
+                    f"{place}: made with other settings: {name} {wanted[name]!r} by "
+                    f"{record.generator}, now {mine[name]!r} by {self._identity.generator}; "
+                    "choose another --out"
+                )
+        return record
+
+    def _sync(self) -> None:
+        assert self._handle is not None
+        self._handle.flush()
+        os.fsync(self._handle.fileno())
+
+
+_NOT_OURS = "not a record of a generated context; choose another --out"
+
+
+def _line(record: ContextRecord) -> bytes:
+    return (json.dumps(record.to_json(), ensure_ascii=False) + "\n").encode()

@@ -1,0 +1,239 @@
+"""A run over all pictures: what is there already stays, the rest is generated and kept at once."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+
+from shapca.contexts.answering import AGAIN, Picture, Task, answer_pictures
+from shapca.contexts.captions import keep_captions
+from shapca.contexts.endpoint import EndpointStopped
+from shapca.contexts.generator import Identity, identify, open_generator
+from shapca.contexts.pictures import PictureSource, sha256
+from shapca.contexts.record import ContextRecord
+from shapca.contexts.record_file import RecordFile
+from shapca.contexts.report import GenerationReport, summary
+from shapca.contexts.settings import GenerationSettings
+from shapca.data.images import Progress
+
+Execute = Callable[
+    [Iterable[Sequence[Picture]], int, GenerationSettings, Identity],
+    Iterator[Sequence[ContextRecord]],
+]
+"""Answers batches of pictures (their number is given too), in any order."""
+
+GIVE_UP_AFTER = 20
+
+
+def alone(
+    batches: Iterable[Sequence[Picture]],
+    num_batches: int,
+    settings: GenerationSettings,
+    identity: Identity,
+) -> Iterator[Sequence[ContextRecord]]:
+    """Answer in this process, the next batch being read meanwhile."""
+    generator = open_generator(settings)
+    for batch in _read_ahead(iter(batches)):
+        yield answer_pictures(generator, batch, settings, identity)
+
+
+def generate_contexts(
+    source: PictureSource,
+    settings: GenerationSettings,
+    out: Path,
+    *,
+    execute: Execute = alone,
+    retry_failed: bool = False,
+    max_cost: float | None = None,
+    progress: Progress | None = None,
+) -> GenerationReport:
+    """Write the contexts of pictures to a file, or go on where an earlier run stopped.
+
+    Args:
+        source: the pictures.
+        settings: generator, prompt and sampling.
+        out: JSONL file of records; one that holds some of them is added to.
+        execute: how batches are answered.
+        retry_failed: ask again about pictures whose answers were empty, refused or over-long.
+        max_cost: stop when this run has cost more.
+        progress: told of pictures hashed and of contexts done.
+
+    Raises:
+        InputError: the generator cannot be used, or the file is another's.
+    """
+    began = time.perf_counter()
+    identity = identify(settings)
+    with RecordFile(out, identity) as file:
+        if settings.kind == "captions":
+            return keep_captions(source, Path(settings.name), file, identity)
+        run = _Run(source, settings, file, identity, retry_failed, progress)
+        stopped = run.execute(execute, max_cost)
+        file.tidy()
+        return run.report(time.perf_counter() - began, stopped)
+
+
+class _Run:
+    """One run: its plan, and what it has spent."""
+
+    def __init__(
+        self,
+        source: PictureSource,
+        settings: GenerationSettings,
+        file: RecordFile,
+        identity: Identity,
+        retry_failed: bool,
+        progress: Progress | None,
+    ) -> None:
+        self._source, self._settings, self._file = source, settings, file
+        self._identity = identity
+        self._progress = progress
+        self._images = list(source)
+        self._final = {"failed"} | (AGAIN if retry_failed else set())
+        self._spent: list[tuple[ContextRecord | None, ContextRecord]] = []
+        self._num_same = 0
+        self._others: dict[str, list[str]] = {}
+        self._plan()
+
+    def _plan(self) -> None:
+        """Hash every picture; find out which need an answer, each distinct picture once."""
+        known = dict(self._file.records)
+        by_hash = {r.image_sha256: r for r in known.values() if self._is_final(r)}
+        self._tasks: list[Task] = []
+        copies: list[ContextRecord] = []
+        first: dict[str, str] = {}
+        self._num_kept = 0
+        for done, image in enumerate(self._images, start=1):
+            content_hash, reason = self._hash(image)
+            record = known.get(image)
+            if content_hash is None:
+                copies.append(self._unreadable(image, reason))
+            elif record and record.image_sha256 == content_hash and self._is_final(record):
+                self._num_kept += 1
+            elif content_hash in by_hash:
+                copies.append(by_hash[content_hash].copied_to(image))
+                self._num_same += 1
+            elif content_hash in first:
+                self._others.setdefault(content_hash, []).append(image)
+            else:
+                first[content_hash] = image
+                same = record is not None and record.image_sha256 == content_hash
+                self._tasks.append(Task(image, content_hash, record if same else None))
+            if self._progress is not None:
+                self._progress("pictures hashed", done, len(self._images))
+        self._file.append(copies)
+
+    def _is_final(self, record: ContextRecord) -> bool:
+        return record.status not in self._final
+
+    def _hash(self, image: str) -> tuple[str | None, str | None]:
+        try:
+            return sha256(self._source.read(image)), None
+        except OSError as error:
+            return None, f"{type(error).__name__}: {error.strerror or error}"
+
+    def _unreadable(self, image: str, reason: str | None) -> ContextRecord:
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        fields = self._identity.fields()
+        return ContextRecord(image, None, "broken_image", reason=reason, time=now, **fields)
+
+    def execute(self, execute: Execute, max_cost: float | None) -> str | None:
+        """Do the work; why it ended early, or none."""
+        size = self._settings.batch_size
+        batches = ([self._picture(task) for task in tasks] for tasks in _batched(self._tasks, size))
+        num_done = num_failed = 0
+        if not self._tasks:
+            return None
+        before = {task.sha256: task.before for task in self._tasks}
+        answered = execute(batches, -(-len(self._tasks) // size), self._settings, self._identity)
+        try:
+            for records in answered:
+                self._keep(records, before)
+                for record in records:
+                    num_failed = num_failed + 1 if record.status == "failed" else 0
+                    if num_failed >= GIVE_UP_AFTER:
+                        return f"{num_failed} pictures one after another failed: {record.reason}"
+                num_done += len(records)
+                if self._progress is not None:
+                    self._progress("contexts", num_done, len(self._tasks))
+                if max_cost is not None and (self._total("cost") or 0.0) > max_cost:
+                    return f"the cost has passed {max_cost:g} (--max-cost)"
+        except EndpointStopped as error:
+            return str(error)
+        finally:
+            close = getattr(answered, "close", None)
+            if close is not None:
+                close()
+        return None
+
+    def _picture(self, task: Task) -> Picture:
+        try:
+            content = self._source.read(task.image)
+        except OSError as error:
+            return Picture(task, None, f"{type(error).__name__}: {error.strerror or error}")
+        if sha256(content) != task.sha256:
+            return Picture(task, None, "changed while the run was at work")
+        return Picture(task, content)
+
+    def _keep(
+        self, records: Sequence[ContextRecord], before: Mapping[str, ContextRecord | None]
+    ) -> None:
+        lines = []
+        for record in records:
+            lines.append(record)
+            self._spent.append((before.get(record.image_sha256 or ""), record))
+            for other in self._others.get(record.image_sha256 or "", ()):
+                lines.append(record.copied_to(other))
+                self._num_same += 1
+        self._file.append(lines)
+
+    def _total(self, name: str) -> float | None:
+        """What this run has spent: records count earlier runs too."""
+        total: float | None = None
+        for before, record in self._spent:
+            value = getattr(record, name)
+            if value is not None:
+                earlier = (getattr(before, name) or 0) if before is not None else 0
+                total = (total or 0) + value - earlier
+        return total
+
+    def report(self, seconds: float, stopped: str | None) -> GenerationReport:
+        records = [self._file.records[i] for i in self._images if i in self._file.records]
+        statuses, reasons = summary(records)
+        read, written = self._total("prompt_tokens"), self._total("tokens")
+        return GenerationReport(
+            num_images=len(self._images),
+            num_kept=self._num_kept,
+            num_generated=len(self._spent),
+            num_same=self._num_same,
+            num_absent=len(self._source.absent),
+            num_cut=self._file.num_cut,
+            statuses=statuses,
+            reasons=reasons,
+            retries=int(self._total("retries") or 0),
+            attempts=int(self._total("attempts") or 0),
+            prompt_tokens=None if read is None else int(read),
+            tokens=None if written is None else int(written),
+            cost=self._total("cost"),
+            seconds=seconds,
+            stopped=stopped,
+        )
+
+
+def _batched(tasks: Sequence[Task], size: int) -> Iterator[Sequence[Task]]:
+    for start in itertools.count(0, size):
+        if start >= len(tasks):
+            return
+        yield tasks[start : start + size]
+
+
+def _read_ahead(batches: Iterator[Sequence[Picture]]) -> Iterator[Sequence[Picture]]:
+    """The same batches, each read while the one before it is worked on."""
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(next, batches, None)
+        while (batch := future.result()) is not None:
+            future = pool.submit(next, batches, None)
+            yield batch
