@@ -15,7 +15,7 @@ from shapca.contexts.generator import Answer, Generator, Identity, Request
 from shapca.contexts.pictures import decode
 from shapca.contexts.record import ContextRecord, Status
 from shapca.contexts.settings import GenerationSettings, seed_of
-from shapca.data.images import BROKEN_PICTURE
+from shapca.data.image_writing import BROKEN_PICTURE
 from shapca.errors import InputError
 
 Number = TypeVar("Number", int, float)
