@@ -26,15 +26,19 @@ def time_left(view: SweepView) -> TimeLeft | None:
     """Time left, or none while no epoch of this driver's own has shown how long one takes.
 
     Trials found finished in the store cost nothing and teach nothing. Phases follow each other, so
-    a phase takes at least as long as its longest trial.
+    a phase takes at least as long as its longest trial. Replicated cells are only tested in the
+    end, which takes no time worth speaking of.
     """
     trained = [t for t in (*view.ended, *view.running) if not t.reused and t.epoch and t.seconds]
     if not trained:
         return None
-    per_epoch = sum(t.seconds for t in trained) / sum(t.epoch for t in trained)
+    per_epoch = sum(t.known_seconds for t in trained) / sum(t.epoch for t in trained)
     epochs = max(trial.epochs for trial in trained)
     expected = at_most = 0.0
-    for phase, planned in view.planned:
+    phases = dict(view.planned)
+    if "replicate" in phases:
+        phases.pop("confirm", None)
+    for phase, planned in phases.items():
         ended = [trial for trial in view.ended if trial.phase == phase]
         running = [trial for trial in view.running if trial.phase == phase]
         to_come = max(0, planned - len(ended) - len(running))
@@ -44,9 +48,15 @@ def time_left(view: SweepView) -> TimeLeft | None:
             [max(usual - t.seconds, per_epoch) for t in running], to_come, usual, view.slots
         )
         at_most += _phase_seconds(
-            [max(t.epochs - t.epoch, 0) * per_epoch for t in running], to_come, whole, view.slots
+            [_rest(trial, per_epoch) for trial in running], to_come, whole, view.slots
         )
     return TimeLeft(min(expected, at_most), at_most)
+
+
+def _rest(trial: TrialView, per_epoch: float) -> float:
+    """Time that a running trial still needs for all its epochs; part of one may be done."""
+    under_way = trial.seconds - trial.known_seconds
+    return max((trial.epochs - trial.epoch) * per_epoch - under_way, 0.0)
 
 
 def _usual_seconds(ended: Sequence[TrialView], otherwise: float) -> float:

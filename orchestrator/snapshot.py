@@ -64,7 +64,7 @@ class Snapshots:
         )
         if report is None:
             return view
-        return replace(view, epoch=report.epoch, value=report.value)
+        return replace(view, epoch=report.epoch, value=report.value, epoch_seconds=report.seconds)
 
     def _ended_view(self, end: Ended, *, is_new: bool) -> TrialView:
         history = self._conductor.history

@@ -27,6 +27,8 @@ class TrialView:
         seconds: time that this driver spent on it; 0 for a cell found finished in the store.
         reused: found finished in the store, not trained by this driver.
         reason: why it failed or diverged.
+        epoch_seconds: the part of `seconds` that its `epoch` epochs took, without one under way;
+            none: all of them.
     """
 
     number: int
@@ -39,6 +41,12 @@ class TrialView:
     seconds: float = 0.0
     reused: bool = False
     reason: str | None = None
+    epoch_seconds: float | None = None
+
+    @property
+    def known_seconds(self) -> float:
+        """Time of the epochs that are done."""
+        return self.seconds if self.epoch_seconds is None else self.epoch_seconds
 
 
 @dataclass(frozen=True)

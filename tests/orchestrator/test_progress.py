@@ -52,6 +52,20 @@ def test_time_left_by_hand_with_one_slot() -> None:
     )
 
 
+def test_an_epoch_under_way_shortens_what_is_left() -> None:
+    # 10 epochs of 2 s: 3 are done, 1.5 s of the fourth have passed.
+    running = a_trial(1, "running", epoch=3, seconds=7.5, epoch_seconds=6.0)
+    left = time_left(a_view(running=(running,), planned=(("search", 1),)))
+    assert left == TimeLeft(expected=pytest.approx(12.5), at_most=pytest.approx(12.5))  # type: ignore[arg-type]
+
+
+def test_replicated_cells_are_not_trained_again_to_be_tested() -> None:
+    view = a_view(a_trial(1, phase="replicate"), planned=(("replicate", 2), ("confirm", 2)))
+    left = time_left(view)
+    assert left is not None
+    assert left.at_most == pytest.approx(20)
+
+
 def test_time_left_with_slots_is_shared_but_never_below_the_longest_trial() -> None:
     ended = tuple(a_trial(number) for number in range(1, 5))
     left = time_left(a_view(*ended, slots=2))
