@@ -15,6 +15,7 @@ from shapca.cli import run_application
 
 # Each module holds an `app`; it is imported when its command is asked for, so start-up stays fast.
 COMMANDS = {
+    "doctor": "orchestrator.commands.doctor",
     "forecast": "orchestrator.commands.forecast",
     "sweep": "orchestrator.commands.sweep",
     "study": "orchestrator.commands.study",

@@ -149,6 +149,8 @@ def disk_bytes(sweep: SweepConfig, planned: Mapping[str, int], cost: EpochCost, 
     protocol, confirmed = sweep.protocol, planned.get("confirm", 0)
     if sweep.keep_models == "all":
         kept = sum(planned.values())
+    elif sweep.configurations:
+        kept = len(protocol.seeds) * sum(c.keep_models for c in sweep.configurations.values())
     elif protocol.kind == "replicate":
         leaders = 1 if sweep.keep_models == "confirmed" else 3
         kept = leaders * len(protocol.seeds)

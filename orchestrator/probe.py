@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.space import ChoiceDimension, Scalar, SweepConfig
+from orchestrator.space import LISTED, ChoiceDimension, Scalar, SweepConfig
 from shapca.config import RuntimeConfig
 from shapca.storage import FolderStore
 
@@ -32,7 +32,10 @@ class EpochCost:
 
 
 def middle(sweep: SweepConfig) -> dict[str, Scalar]:
-    """The setting in the middle of every dimension: of a choice, the middle of its list."""
+    """The setting in the middle of every dimension: of a choice or list, the one in its middle."""
+    if sweep.configurations:
+        names = list(sweep.configurations)
+        return {LISTED: names[len(names) // 2]}
     values: dict[str, Scalar] = {}
     for key, dimension in sweep.space.items():
         if isinstance(dimension, ChoiceDimension):

@@ -115,6 +115,15 @@ class Tracking:
             logging.getLogger("mlflow").setLevel(logging.CRITICAL)
             self._client: Any = MlflowClient(tracking_uri=self.uri)
 
+    def check(self) -> None:
+        """Ask the store something small.
+
+        Raises:
+            TrackingUnavailableError: it does not answer, or refuses the credentials.
+        """
+        with _translated():
+            self._client.search_experiments(max_results=1)
+
     def experiment(self, name: str, artifacts: str | None = None) -> str:
         """Id of the experiment of this name, created if missing.
 

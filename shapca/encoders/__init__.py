@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from shapca.encoders.image import ImageEncoder, ImageFeatures, load_image_encoder
     from shapca.encoders.text import TextEncoder, TextFeatures, load_bert
     from shapca.encoders.tokenizers import load_tokenizer
-    from shapca.encoders.weights import weights_fingerprints
+    from shapca.encoders.weights import missing_weights, weights_fingerprints
 
 __all__ = [
     "ImageEncoder",
@@ -20,6 +20,7 @@ __all__ = [
     "load_bert",
     "load_image_encoder",
     "load_tokenizer",
+    "missing_weights",
     "weights_fingerprints",
 ]
 
@@ -31,6 +32,7 @@ _PLACES = {
     "TextFeatures": "text",
     "load_bert": "text",
     "load_tokenizer": "tokenizers",
+    "missing_weights": "weights",
     "weights_fingerprints": "weights",
 }
 

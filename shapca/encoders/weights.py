@@ -149,6 +149,46 @@ def torchvision_weights(architecture: str, name: str) -> Any | None:
     return known.get("IMAGENET1K_V1" if name == "pretrained" else name)
 
 
+def missing_weights(config: ExperimentConfig) -> dict[str, str]:
+    """Which weights of a configuration are not on this machine; no hub is asked.
+
+    Returns:
+        `text` and `image`, each only where something is missing, with what to do about it.
+    """
+    missing = {}
+    if config.text.encoder != "tiny":
+        missing["text"] = _missing_model(config.text.encoder, "text.encoder")
+    weights = config.image.weights
+    if config.image.encoder == "clip-vit-b-32" and weights != "random":
+        name = CLIP_HUB_NAME if weights == "pretrained" else weights
+        missing["image"] = _missing_model(name, "image.weights")
+    elif config.image.encoder != "none" and weights != "random":
+        missing["image"] = _missing_file(config.image.encoder, weights)
+    return {part: reason for part, reason in missing.items() if reason}
+
+
+def _missing_model(name: str, key: str) -> str:
+    if name == "minilm" or is_local_path(name):
+        try:
+            locate(name, key)
+        except InputError as error:
+            return str(error)
+        return ""
+    cached = _cached_snapshot(name)
+    return "" if cached is not None and _has_weights(cached) else _not_reachable(name, key)
+
+
+def _missing_file(architecture: str, weights: str) -> str:
+    known = torchvision_weights(architecture, weights)
+    if known is None:
+        is_there = Path(weights).expanduser().is_file()
+        return "" if is_there else f"image.weights: {weights}: expected a file of weights"
+    import torch
+
+    file = Path(torch.hub.get_dir()) / "checkpoints" / known.url.rpartition("/")[2]
+    return "" if file.is_file() else f"{file} is missing; put {known.url} there"
+
+
 def weights_fingerprints(config: ExperimentConfig) -> dict[str, str]:
     """What the pretrained weights of a configuration are, by content rather than by place.
 

@@ -39,7 +39,7 @@ def test_no_posts() -> None:
 
 def test_a_missing_model_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     pos.tagger.cache_clear()
-    monkeypatch.setattr(pos, "_PACKAGES", ("no_such_model",))
+    monkeypatch.setattr(pos, "PACKAGES", ("no_such_model",))
     try:
         with pytest.raises(InputError, match="en_core_web_sm is not installed"):
             pos.tag_words([["a"]])

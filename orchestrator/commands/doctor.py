@@ -1,0 +1,102 @@
+"""`orchestrator doctor`: whether a sweep can run, and what to do where it cannot."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from orchestrator.commands.arguments import AsJson, DataRoot, Storage, TrackingUri
+
+if TYPE_CHECKING:
+    from orchestrator.doctor import Finding
+    from orchestrator.space import SweepConfig
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def doctor(
+    space: Annotated[
+        Path | None, typer.Argument(metavar="[SPACE]", help="Search-space file (YAML).")
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the file; repeatable."),
+    ] = None,
+    storage: Storage = "storage",
+    tracking_uri: TrackingUri = None,
+    data_root: DataRoot = None,
+    address: Annotated[
+        str | None, typer.Option(help="Address of a Ray cluster; by default RAY_ADDRESS.")
+    ] = None,
+    ask_hub: Annotated[
+        bool, typer.Option("--ask-hub", help="Ask the hub for weights that are not here.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Look at all that a sweep needs. Exit code 1 where something would stop it."""
+    from orchestrator.space import SweepConfig
+
+    sweep = None if space is None else SweepConfig.load(space, set_ or ())
+    address = address or os.environ.get("RAY_ADDRESS")
+    findings = []
+    for finding in _examine(sweep, storage, tracking_uri, data_root, address, ask_hub):
+        findings.append(finding)
+        if not as_json:
+            typer.echo(f"{finding.level.upper():<4}  {finding.subject}: {finding.message}")
+            if finding.remedy:
+                typer.echo(f"      → {finding.remedy}")
+    if as_json:
+        typer.echo(json.dumps([asdict(finding) for finding in findings], ensure_ascii=False))
+    if any(finding.level == "fail" for finding in findings):
+        raise typer.Exit(1)
+
+
+def _examine(
+    sweep: SweepConfig | None,
+    storage: str,
+    tracking_uri: str | None,
+    data_root: Path | None,
+    address: str | None,
+    ask_hub: bool,
+) -> Iterator[Finding]:
+    from orchestrator import doctor as examine
+    from orchestrator.cluster.examine import examine_cluster, examine_machine
+    from orchestrator.runner import num_cpus
+    from orchestrator.stores import absolute_uri
+    from orchestrator.sweep import NO_TRACKING
+    from orchestrator.tracking_uri import check_uri, default_tracking_uri
+    from shapca.errors import InputError
+
+    place = absolute_uri(storage)
+    yield from examine.examine_versions()
+    yield from examine.examine_language()
+    stored = list(examine.examine_storage(place))
+    yield from stored
+    if address is None:
+        yield from examine_machine(sweep)
+    else:
+        yield from examine_cluster(address, sweep, place)
+    if tracking_uri == NO_TRACKING:
+        yield examine.Finding("ok", "tracking", "none is asked for")
+    else:
+        try:
+            uri = check_uri(tracking_uri or default_tracking_uri(place))
+        except InputError as error:
+            yield examine.Finding("fail", "tracking", str(error), "give --tracking-uri")
+        else:
+            yield from examine.examine_tracking(uri)
+    if sweep is None:
+        return
+    root = (data_root or sweep.runtime.data_root).expanduser().absolute()
+    yield from examine.examine_data(sweep, root)
+    yield from examine.examine_weights(sweep, ask_hub=ask_hub)
+    if stored[0].level == "ok":
+        slots = sweep.resources.max_concurrent or num_cpus()
+        yield from examine.examine_disk(sweep, place, slots)
