@@ -70,13 +70,14 @@ class LocalCluster:
                 f"--ray-client-server-port={free_port()}",
             )  # fmt: skip
             for number in range(1, nodes + 1):
-                self._start(
-                    f"node{number}", f"--address={self.address}", f"--num-cpus={cpus}",
-                    f"--num-gpus={gpus}",
-                )  # fmt: skip
+                self.add(f"node{number}", cpus, gpus)
         except BaseException:
             self.close()
             raise
+
+    def add(self, node: str, cpus: int = 1, gpus: int = 1) -> None:
+        """Start a further node and wait until it has joined."""
+        self._start(node, f"--address={self.address}", f"--num-cpus={cpus}", f"--num-gpus={gpus}")
 
     def cache(self, node: str) -> Path:
         """Where a node keeps what it received."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -18,13 +19,13 @@ import yaml
 
 from orchestrator.cells import CellStore
 from orchestrator.events import Ended, EventLog
+from orchestrator.records import read_runs
 from orchestrator.stores import open_store
 from shapca.data.prepared import PreparedData
 from shapca.storage import FolderStore, ObjectStore
 from tests.factories import tiny_config
 from tests.orchestrator.clusters import ROOT, LocalCluster
 
-pytestmark = pytest.mark.slow
 pytest.importorskip("moto.server")
 
 
@@ -141,6 +142,10 @@ def wait_for(condition: Any, what: str, process: subprocess.Popen[str], seconds:
         time.sleep(0.2)
 
 
+def has_epochs(store: ObjectStore) -> bool:
+    return any("/epochs/" in name for name in store.list("cells/"))
+
+
 def test_a_submitted_sweep_outlives_a_node_and_is_found_again(
     cluster: LocalCluster, tiny_mner: PreparedData, tmp_path: Path
 ) -> None:
@@ -159,8 +164,11 @@ def test_a_submitted_sweep_outlives_a_node_and_is_found_again(
 
     follower = run(cluster, "-m", "orchestrator", *arguments)  # the same command again
     store = FolderStore(storage)
-    wait_for(lambda: store.list("cells/") and any("/epochs/" in n for n in store.list("cells/")),
-             "no epoch was trained", follower, 180)  # fmt: skip
+    wait_for(lambda: has_epochs(store), "no epoch was trained", follower, 180)
+    follower.send_signal(signal.SIGINT)
+    out = finish(follower)
+    assert "detached; the sweep goes on" in out
+    follower = run(cluster, "-m", "orchestrator", *arguments)
     cluster.kill("node1")
     out = finish(follower)
     assert "is at work already" in out
@@ -182,6 +190,71 @@ def test_a_submitted_sweep_outlives_a_node_and_is_found_again(
     assert shown["job"]["status"] == "SUCCEEDED"
     assert shown["sweep"]["state"] == "complete"
     assert "succeeded already" in finish(run(cluster, "-m", "orchestrator", "stop", space, *where))
+
+    # Ray's own command does as well; what is finished is not trained again.
+    before = sorted(store.list("cells/"))
+    command = ["-m", "ray.scripts.scripts", "job", "submit", "--address", cluster.job_server]
+    command += ["--working-dir", ROOT, "--", "python", "-m", "orchestrator", "sweep", space]
+    command += ["--set", "experiment.optimisation.epochs=6", "--storage", storage]
+    command += ["--data-root", data, "--tracking-uri", "none"]
+    assert "succeeded" in finish(run(cluster, *command))
+    assert sorted(store.list("cells/")) == before
+
+
+@pytest.mark.slow
+def test_a_stopped_sweep_is_taken_up_by_a_further_attempt(
+    cluster: LocalCluster, tiny_mner: PreparedData, tmp_path: Path
+) -> None:
+    storage = tmp_path / "storage"
+    storage.mkdir()
+    space = space_file(tmp_path, "stopped", experiment={"optimisation.epochs": 30})
+    where = ["--address", cluster.job_server, "--storage", storage]
+    arguments = ["submit", space, *where, "--data-root", tiny_mner.folder.parent]
+    arguments += ["--tracking-uri", "none"]
+    follower = run(cluster, "-m", "orchestrator", *arguments)
+    store = FolderStore(storage)
+    wait_for(lambda: has_epochs(store), "no epoch was trained", follower, 180)
+    assert "stopped; submit it again" in finish(
+        run(cluster, "-m", "orchestrator", "stop", space, *where)
+    )
+    assert "stopped" in finish(follower, code=1)
+    documents = read_runs(store, "stopped")
+    assert {document.status for document in documents.values()} <= {"killed", "finished"}
+
+    shorter = ["--set", "experiment.optimisation.epochs=30", "--set", "budget.cells=1"]
+    again = finish(run(cluster, "-m", "orchestrator", *arguments, *shorter))
+    assert "(attempt 2, " in again
+    assert "succeeded" in again
+
+
+def test_the_submission_script_waits_for_a_node_that_is_still_to_come(
+    cluster: LocalCluster, tiny_mner: PreparedData, tmp_path: Path
+) -> None:
+    """As `ray submit` runs it: copied to the head's home alone, with the options after SPACE."""
+    space = space_file(
+        tmp_path,
+        "later",
+        experiment={"image.encoder": "none", "optimisation.epochs": 1},
+        resources={"cpu": 1, "gpu": 2, "max_concurrent": 1},
+    )
+    script = shutil.copy(ROOT / "orchestrator" / "cluster" / "run_sweep.py", cluster.folder)
+    storage = tmp_path / "storage"
+    command = [script, space, "--storage", storage, "--data-root", tiny_mner.folder.parent]
+    command += ["--tracking-uri", "none"]
+    here = {"RAY_ADDRESS": cluster.address, "SHAPCA_PROJECT": str(tmp_path / "none")}
+    refused = run(cluster, *command, **here)
+    _, error = refused.communicate(timeout=120)
+    assert refused.returncode == 2
+    assert "2 GPUs" in error
+    assert "--wait-for-resources" in error
+
+    process = run(cluster, *command, "--wait-for-resources", **here)
+    delivery = storage / "sweeps" / "later" / "delivery.json"
+    wait_for(delivery.exists, "nothing was packaged for nodes to come", process, 120)
+    assert not list(storage.glob("cells/*/epochs/*"))
+    cluster.add("node3", gpus=2)
+    finish(process)
+    assert [end.status for end in ends(FolderStore(storage), "later")] == ["finished"] * 2
 
 
 def test_the_wrong_token_is_explained(cluster: LocalCluster) -> None:
