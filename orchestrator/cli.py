@@ -23,6 +23,7 @@ COMMANDS = {
     "submit": "orchestrator.commands.submit",
     "status": "orchestrator.commands.status",
     "stop": "orchestrator.commands.stop",
+    "report": "orchestrator.commands.report",
     "sync": "orchestrator.commands.sync",
     "ui": "orchestrator.commands.ui",
 }

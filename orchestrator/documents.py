@@ -69,12 +69,35 @@ class Documents:
             )
         )
 
-    def sweep_ended(self, status: RunStatus, at: float, note: str) -> None:
-        """How the sweep's own run ended, with the figures of its winner."""
+    def sweep_ended(
+        self,
+        status: RunStatus,
+        at: float,
+        note: str,
+        artifacts: Mapping[str, str] | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        """How the sweep's own run ended, with the figures of its winner.
+
+        Args:
+            status: its own.
+            at: Unix time in seconds.
+            note: Markdown that stands on top of it.
+            artifacts: path in MLflow to the name of an object in the storage.
+            tags: further ones.
+        """
         winner = self._protocol.confirmation() or self._protocol.winner()
         metrics = {} if winner is None else self._averages(winner)
         self._write(
-            replace(self._written[PARENT], status=status, ended_at=at, metrics=metrics, note=note)
+            replace(
+                self._written[PARENT],
+                status=status,
+                ended_at=at,
+                metrics=metrics,
+                note=note,
+                artifacts=dict(artifacts or {}),
+                tags={**self._written[PARENT].tags, **(tags or {})},
+            )
         )
 
     def cell_started(self, event: Proposed, cell: Cell) -> None:

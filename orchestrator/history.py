@@ -9,12 +9,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 from orchestrator.cells import Cell, CellStore
 from orchestrator.declaration import recall
 from orchestrator.events import Ended, EventLog, Opened, Proposed, Reopened, Restarted
-from orchestrator.identity import CellFactory
+from orchestrator.identity import BareFactory, CellFactory
 from orchestrator.protocol import Protocol, Signal
 from orchestrator.search import build_sampler
 from orchestrator.space import LISTED, SweepConfig, Values
@@ -207,7 +206,7 @@ def recorded(store: ObjectStore, name: str) -> History:
     Raises:
         InputError: no sweep of that name in this storage.
     """
-    return History(recall(store, name), EventLog.load(store, name), CellFactory(Path(".")))
+    return History(recall(store, name), EventLog.load(store, name), BareFactory())
 
 
 def _limit(sweep: SweepConfig) -> int | None:

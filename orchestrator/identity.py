@@ -60,6 +60,20 @@ class CellFactory:
         return self._weights[key]
 
 
+class BareFactory(CellFactory):
+    """Makes cells without inputs, for a sweep that is only looked at: its data may be elsewhere.
+
+    Their keys are not those of the real cells and must never be recorded.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(Path("."))
+
+    def cell(self, config: ExperimentConfig, seed: int) -> Cell:
+        """The cell of an experiment and a seed, as if it read nothing."""
+        return Cell(config, seed)
+
+
 def prepared_folder(data_root: Path, config: ExperimentConfig) -> Path:
     """The prepared folder that an experiment reads; a synthetic one is made where it is missing.
 

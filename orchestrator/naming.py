@@ -29,13 +29,14 @@ def describe(values: Values) -> str:
     """
     if LISTED in values:
         return str(values[LISTED])
-    names = _short_names(values)
+    names = short_names(values)
     known = list(SYMBOLS)
     keys = sorted(values, key=lambda key: (known.index(key) if key in known else len(known), key))
-    return " ".join(f"{names[key]}={_number(values[key])}" for key in keys)
+    return " ".join(f"{names[key]}={shown(values[key])}" for key in keys)
 
 
-def _short_names(keys: Iterable[str]) -> dict[str, str]:
+def short_names(keys: Iterable[str]) -> dict[str, str]:
+    """A short name for each of several dotted keys, by which they can be told apart."""
     keys = list(keys)
     names = {}
     for key in keys:
@@ -49,7 +50,8 @@ def _short_names(keys: Iterable[str]) -> dict[str, str]:
     return names
 
 
-def _number(value: Scalar) -> str:
+def shown(value: Scalar) -> str:
+    """A value in as few characters as tell settings of a search apart."""
     if isinstance(value, float):
         # Three digits tell settings of a search apart; the exact value stands in the parameters.
         if value and abs(value) < 1e-3:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -146,17 +146,10 @@ class OptunaSampler:
         from them), failed ones as failed, pruned ones with the value of their last epoch. A value
         that is no finite number counts as failed.
         """
-        import optuna
-
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        study = build_study(
+            self.space, history, sampler=lambda: self._sampler(index), name=self.study_name
+        )
         distributions = {key: _distribution(part) for key, part in self.space.items()}
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            study = optuna.create_study(
-                direction="maximize", sampler=self._sampler(index), study_name=self.study_name
-            )
-        for item in history:
-            study.add_trial(_frozen_trial(item, distributions))
         parameters = study.ask(distributions).params
         return {key: parameters[key] for key in self.space}
 
@@ -171,6 +164,35 @@ class OptunaSampler:
         return samplers.TPESampler(
             seed=seed, n_startup_trials=self.startup_trials, multivariate=True, constant_liar=True
         )
+
+
+def build_study(
+    space: Mapping[str, Dimension],
+    history: Sequence[Tried],
+    *,
+    sampler: Callable[[], Any] | None = None,
+    name: str | None = None,
+) -> Any:
+    """An Optuna study in memory that holds a history, in its order.
+
+    Args:
+        space: Dimensions by dotted key.
+        history: What was tried.
+        sampler: Makes its sampler, where it is to propose.
+        name: Of the study, so that no two sweeps ever share one.
+    """
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        study = optuna.create_study(
+            direction="maximize", sampler=sampler() if sampler else None, study_name=name
+        )
+    distributions = {key: _distribution(part) for key, part in space.items()}
+    for item in history:
+        study.add_trial(_frozen_trial(item, distributions))
+    return study
 
 
 def derived_seed(seed: int, index: int) -> int:

@@ -65,7 +65,18 @@ def sweep_status(store: ObjectStore, name: str, storage: str) -> SweepStatus:
     Raises:
         InputError: no such sweep in this storage.
     """
-    history = recorded(store, name)
+    return status_of(recorded(store, name), store, storage)
+
+
+def status_of(history: History, store: ObjectStore, storage: str) -> SweepStatus:
+    """How a sweep stands by its record.
+
+    Args:
+        history: the record.
+        store: the storage.
+        storage: the storage's address, to be shown.
+    """
+    name = history.sweep.name
     cells = CellStore(store)
     planned = history.protocol.planned()
     done = dict.fromkeys(planned, 0)

@@ -134,7 +134,8 @@ def _conclude(
     parent = read_run(cells.store, name, PARENT)
     if parent is not None:
         note = to_markdown(table) + _how_to(plan.study, storage)
-        artifacts = {f"tables/{file}": place for file, place in files.items()}
+        tables_of_it = {f"tables/{file}": place for file, place in files.items()}
+        artifacts = {**parent.artifacts, **tables_of_it}
         changed = replace(
             parent,
             note=note,

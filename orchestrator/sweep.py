@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -41,6 +42,7 @@ from shapca.config import RuntimeConfig
 from shapca.provenance import code_fingerprint
 from shapca.storage import FolderStore, ObjectStore
 
+logger = logging.getLogger(__name__)
 NO_TRACKING = "none"
 SECONDS_BETWEEN_VIEWS = 0.25
 LAST_PUBLISHING_SECONDS = 60.0
@@ -58,6 +60,7 @@ class SweepOptions:
         ray: How to reach Ray.
         stale: What to do with finished cells of other code.
         retry_failed: Try failed cells again.
+        report: Make the sweep's report when its driver ends.
     """
 
     storage: str = "storage"
@@ -66,6 +69,7 @@ class SweepOptions:
     ray: RayOptions = field(default_factory=RayOptions)
     stale: StalePolicy = "refuse"
     retry_failed: bool = False
+    report: bool = True
 
 
 def run_sweep(
@@ -249,7 +253,21 @@ class _Driver:
         self.conductor.documents.sweep_started(opened[0] if opened else time.time())
 
     def _close_documents(self, status: RunStatus, outcome: SweepOutcome) -> None:
-        self.conductor.documents.sweep_ended(status, time.time(), note(outcome))
+        artifacts, tags = self._report(outcome)
+        self.conductor.documents.sweep_ended(status, time.time(), note(outcome), artifacts, tags)
+
+    def _report(self, outcome: SweepOutcome) -> tuple[dict[str, str], dict[str, str]]:
+        """Artifacts and tags of the sweep's report. That it fails must not hurt the sweep."""
+        if not self.options.report:
+            return {}, {}
+        from orchestrator.report.make import MADE_AT, clock, report_at_the_end
+
+        try:
+            made = report_at_the_end(self.history, self.cells, outcome, code_fingerprint())
+        except Exception as error:
+            logger.warning("the report was not made: %s: %s", type(error).__name__, error)
+            return {}, {"report_error": f"{type(error).__name__}: {error}"}
+        return made, {MADE_AT: clock(time.time())}
 
     def _stop_publishing(self, patience: float) -> None:
         if self.publisher is not None:

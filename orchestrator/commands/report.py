@@ -1,0 +1,110 @@
+"""`orchestrator report`: a sweep as one page, with its tables and figures."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from orchestrator.commands.arguments import (
+    AsJson,
+    SpaceOrName,
+    Storage,
+    TrackingUri,
+    existing_storage,
+    sweep_name,
+)
+from shapca.errors import InputError
+from shapca.storage import ObjectStore
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+NO_TRACKING = "none"
+
+
+@app.command()
+def report(
+    sweep: SpaceOrName,
+    storage: Storage = "storage",
+    out: Annotated[Path | None, typer.Option(help="Also write the files into this folder.")] = None,
+    tracking_uri: TrackingUri = None,
+    figures: Annotated[
+        bool, typer.Option("--figures/--no-figures", help="Also draw PNG and SVG files.")
+    ] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Make the report of a sweep, finished or not, and log it to the sweep's run in MLflow."""
+    from orchestrator.report.make import (
+        PAGE,
+        content_from,
+        copy_files,
+        keep_files,
+        report_files,
+    )
+    from orchestrator.stores import is_remote
+    from shapca.provenance import code_fingerprint
+
+    name = sweep_name(sweep)
+    address, store = existing_storage(storage)
+    if out is not None and out.exists() and not out.is_dir():
+        raise InputError(f"--out {out}: expected a folder, this is a file")
+    content = content_from(store, name, address, code_fingerprint())
+    made = report_files(content, figures=figures)
+    artifacts = keep_files(store, name, made)
+    if out is not None:
+        copy_files(made, out)
+        page = str(out.absolute() / PAGE)
+    else:
+        page = f"{address.rstrip('/')}/sweeps/{name}/report/{PAGE}"
+    said = _log(store, name, address, artifacts, content.made_at, content.holder, tracking_uri)
+    if as_json:
+        record = {"sweep": name, "page": page, "files": sorted(made), "tracking": said}
+        typer.echo(json.dumps(record, ensure_ascii=False, sort_keys=True))
+        return
+    where = page if is_remote(page) else Path(page).as_uri()
+    typer.echo(f"{name}: {len(made)} files; open {where}")
+    typer.echo(said)
+
+
+def _log(
+    store: ObjectStore,
+    name: str,
+    address: str,
+    artifacts: dict[str, str],
+    made_at: float,
+    holder: str | None,
+    tracking_uri: str | None,
+) -> str:
+    """Log the report to the sweep's run; in words, what came of it."""
+    from orchestrator.lease import Lease
+    from orchestrator.publisher import Publisher
+    from orchestrator.report.make import attach
+    from orchestrator.stores import is_remote
+    from orchestrator.tracking import TrackingUnavailableError
+    from orchestrator.tracking_uri import default_tracking_uri, redact
+
+    if tracking_uri == NO_TRACKING:
+        return "MLflow: off"
+    if holder is not None:
+        return f"MLflow: {holder} works on the sweep and logs its report when it ends"
+    if tracking_uri is None and is_remote(address):
+        return "MLflow: not told; give --tracking-uri"
+    uri = tracking_uri or default_tracking_uri(address)
+    if uri.startswith("sqlite:") and not Path(uri.removeprefix("sqlite:///")).is_file():
+        return f"MLflow: not told; there is no database at {redact(uri)}"
+    with Lease(store, name):
+        if not attach(store, name, artifacts, made_at):
+            return "MLflow: the sweep has no run yet"
+        try:
+            refused = Publisher(store, name, name, uri).reconcile().refused
+        except TrackingUnavailableError as error:
+            return (
+                f"MLflow at {redact(uri)} does not answer ({error}); `orchestrator sync {name}` "
+                "makes up for it"
+            )
+    if refused:
+        key, reason = next(iter(refused.items()))
+        return f"MLflow refused {key}: {reason}"
+    return f"MLflow: logged to the run of {name} under report/ ({redact(uri)})"
