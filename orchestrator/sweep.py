@@ -11,7 +11,7 @@ from pathlib import Path
 from orchestrator.cell_run import TRAINING
 from orchestrator.cells import CellStore
 from orchestrator.cluster.delivery import find_data_root
-from orchestrator.cluster.nodes import check_storage, deliver
+from orchestrator.cluster.nodes import check_code, check_storage, deliver
 from orchestrator.conductor import Conductor
 from orchestrator.declaration import declaration, declare, remember
 from orchestrator.documents import PARENT
@@ -206,6 +206,7 @@ class _Driver:
             )
             store, more_to_come = self.cells.store, self.options.ray.wait_for_resources
             check_storage(self.storage, store)
+            check_code()
             delivery = deliver(sweep, store, self.runtime.data_root, more_to_come=more_to_come)
             self._open_documents()
             if self.publisher is not None:

@@ -11,6 +11,7 @@ from orchestrator.cluster.delivery import Delivery, is_here, package, wanted
 from orchestrator.space import SweepConfig
 from orchestrator.stores import is_remote, open_store
 from shapca.errors import InputError
+from shapca.provenance import code_fingerprint
 from shapca.storage import ObjectStore
 
 Answer = TypeVar("Answer")
@@ -83,6 +84,22 @@ def check_storage(storage: str, store: ObjectStore) -> None:
             f"storage {storage}: {', '.join(blind)} does not see it. A sweep over several nodes "
             "needs a storage that all of them share: a folder on a shared file system, or "
             "s3://bucket/prefix (--storage)"
+        )
+
+
+def check_code() -> None:
+    """Make sure that every node runs the driver's code: results of both would be mixed.
+
+    Raises:
+        InputError: a node has other code.
+    """
+    if is_alone():
+        return
+    here = code_fingerprint()
+    if other := [name for name, code in ask_nodes(code_fingerprint).items() if code != here]:
+        raise InputError(
+            f"{', '.join(other)}: other code of this project than the driver's. Install the same "
+            "version there, or send it along with `orchestrator submit`"
         )
 
 

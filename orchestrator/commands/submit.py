@@ -83,7 +83,8 @@ def submit(
         if send_data if send_data is not None else is_remote(place):
             _send(sweep, place, root)
         command = ["python", "-m", "orchestrator", "sweep", SWEEP_FILE, "--storage", place]
-        command += ["--data-root", str(root)]
+        # A folder that is neither named nor here is left to the head: it may hold one of its own.
+        command += ["--data-root", str(root)] if data_root is not None or root.is_dir() else []
         command += ["--tracking-uri", tracking_uri] if tracking_uri else []
         for name, value in (
             ("--wait-for-resources", wait_for_resources),

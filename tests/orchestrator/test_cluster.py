@@ -257,6 +257,23 @@ def test_the_submission_script_waits_for_a_node_that_is_still_to_come(
     assert [end.status for end in ends(FolderStore(storage), "later")] == ["finished"] * 2
 
 
+def test_doctor_looks_at_every_node(cluster: LocalCluster, tmp_path: Path) -> None:
+    command = ["-m", "orchestrator", "doctor", "--address", cluster.address, "--json"]
+    command += ["--storage", tmp_path / "storage", "--tracking-uri", "none"]
+    findings = json.loads(finish(run(cluster, *command)))
+    found = {finding["subject"]: finding for finding in findings}
+    assert {finding["level"] for finding in findings} == {"ok", "warn"}
+    assert found["shared storage"]["level"] == "ok"
+    num_nodes = int(found["ray"]["message"].split()[0])
+    equal = [f for f in findings if f["subject"] == "versions" and "as here" in f["message"]]
+    assert len(equal) == num_nodes > 1
+    # The GPUs of these nodes are logical only.
+    warned = [f for f in findings if f["level"] == "warn"]
+    assert {f["subject"] for f in warned} == {"gpus"}
+    assert len(warned) == num_nodes - 1
+    assert all("torch can use 0" in f["message"] for f in warned)
+
+
 def test_the_wrong_token_is_explained(cluster: LocalCluster) -> None:
     process = run(
         cluster, "-m", "orchestrator", "status", "--address", cluster.job_server,
