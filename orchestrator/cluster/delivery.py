@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -61,13 +62,18 @@ class Delivery:
         """The inverse of `to_json`.
 
         Raises:
-            InputError: a file's name would leave its folder.
+            InputError: a name would leave its folder, or a hash is none.
         """
         delivery = cls(record["data"], record["weights"])
+        names = [*delivery.data]
         for files in (*delivery.data.values(), *delivery.weights.values()):
-            for name in files:
-                if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
-                    raise InputError(f"delivery: file name {name!r} is not allowed")
+            names += files
+            for digest in files.values():
+                if not re.fullmatch("[0-9a-f]{64}", digest):
+                    raise InputError(f"delivery: {digest!r} is no SHA-256")
+        for name in names:
+            if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+                raise InputError(f"delivery: file name {name!r} is not allowed")
         return delivery
 
     def receive(

@@ -175,6 +175,12 @@ def test_a_local_encoder_goes_along(tiny_root: Path, tmp_path: Path, cache: Path
 
 def test_names_that_leave_their_folder_are_refused() -> None:
     for name in ("../x", "/x", "a/../../x"):
-        record = {"data": {"tiny": {name: "0" * 64}}, "weights": {}}
-        with pytest.raises(InputError, match="is not allowed"):
-            Delivery.from_json(record)
+        for record in (
+            {"data": {"tiny": {name: "0" * 64}}, "weights": {}},
+            {"data": {name: {"x": "0" * 64}}, "weights": {}},
+            {"data": {}, "weights": {"/bert": {name: "0" * 64}}},
+        ):
+            with pytest.raises(InputError, match="is not allowed"):
+                Delivery.from_json(record)
+    with pytest.raises(InputError, match="is no SHA-256"):
+        Delivery.from_json({"data": {"tiny": {"x": "../../x"}}, "weights": {}})
