@@ -1,7 +1,7 @@
 """What a submission sends to a cluster: the two packages and the sweep's file, nothing else.
 
-Data, storage, environments and version control stay where they are: files are taken by their kind
-from the packages' own folders.
+Data, storage, environments and version control stay where they are: files are taken from the
+packages' own folders alone.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import yaml
 
 from orchestrator.space import SweepConfig
 from shapca.errors import InputError
+from shapca.provenance import code_fingerprint, fingerprint_folder
 
 PACKAGES = ("shapca", "orchestrator")
-KINDS = (".py", ".yaml", ".json", ".txt", ".md", ".sh", ".typed")
 SWEEP_FILE = "sweep.yaml"
 MAX_BYTES = 20 * 1024 * 1024
 
@@ -35,7 +35,8 @@ def stage(folder: Path, sweep: SweepConfig) -> int:
     for package in PACKAGES:
         source = package_folder(package)
         for file in sorted(source.rglob("*")):
-            if file.suffix in KINDS and file.is_file() and not file.is_symlink():
+            is_made = "__pycache__" in file.parts or file.name.startswith(".")
+            if file.is_file() and not file.is_symlink() and not is_made:
                 target = folder / package / file.relative_to(source)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(file, target)
@@ -45,6 +46,8 @@ def stage(folder: Path, sweep: SweepConfig) -> int:
             f"the packages are {size / 2**20:.0f} MiB: something other than code lies in "
             f"{package_folder(PACKAGES[0]).parent}; expected at most {MAX_BYTES // 2**20} MiB"
         )
+    if fingerprint_folder(folder / PACKAGES[0]) != code_fingerprint():
+        raise InputError("the code was changed while it was packaged; submit again")
     tree = sweep.model_dump(mode="json", exclude_unset=True)
     (folder / SWEEP_FILE).write_text(
         yaml.safe_dump(tree, sort_keys=False, allow_unicode=True), encoding="utf-8"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -27,6 +28,9 @@ from tests.factories import tiny_config
 from tests.orchestrator.clusters import ROOT, LocalCluster
 
 pytest.importorskip("moto.server")
+
+NUM_EPOCHS = 20
+EPOCHS = f"experiment.optimisation.epochs={NUM_EPOCHS}"
 
 
 @pytest.fixture(scope="module")
@@ -151,10 +155,15 @@ def test_a_submitted_sweep_outlives_a_node_and_is_found_again(
 ) -> None:
     data, storage = tmp_path / "data", tmp_path / "storage"
     shutil.copytree(tiny_mner.folder, data / "tiny-mner")
-    space = space_file(tmp_path, "cluster", experiment={"image.encoder": "none"})
+    space = space_file(
+        tmp_path,
+        "cluster",
+        experiment={"image.encoder": "none", "optimisation.patience": NUM_EPOCHS},
+        resources={"cpu": 1, "gpu": 0.5},  # one trial a node
+    )
     arguments = ["submit", space, "--address", cluster.job_server, "--storage", storage]
     arguments += ["--data-root", data, "--send-data", "--tracking-uri", "none"]
-    arguments += ["--set", "experiment.optimisation.epochs=6"]
+    arguments += ["--set", EPOCHS]
     storage.mkdir()
     first = run(cluster, "-m", "orchestrator", *arguments, "--no-wait")
     out = finish(first)
@@ -164,12 +173,13 @@ def test_a_submitted_sweep_outlives_a_node_and_is_found_again(
 
     follower = run(cluster, "-m", "orchestrator", *arguments)  # the same command again
     store = FolderStore(storage)
-    wait_for(lambda: has_epochs(store), "no epoch was trained", follower, 180)
-    follower.send_signal(signal.SIGINT)
-    out = finish(follower)
-    assert "detached; the sweep goes on" in out
-    follower = run(cluster, "-m", "orchestrator", *arguments)
+    both = re.compile("cells/([0-9a-f]+)/epochs/")
+    wait_for(lambda: len(set(both.findall(str(store.list("cells/"))))) == 2,
+             "no epoch was trained", follower, 180)  # fmt: skip
     cluster.kill("node1")
+    follower.send_signal(signal.SIGINT)
+    assert "detached; the sweep goes on" in finish(follower)
+    follower = run(cluster, "-m", "orchestrator", *arguments)
     out = finish(follower)
     assert "is at work already" in out
     assert "succeeded" in out
@@ -177,7 +187,9 @@ def test_a_submitted_sweep_outlives_a_node_and_is_found_again(
     assert len(ends(store, "cluster")) == 2
     for key in CellStore(store).statuses():
         epochs = [record["epoch"] for record in CellStore(store).epochs(key)]
-        assert epochs == [1, 2, 3, 4, 5, 6]
+        assert epochs == list(range(1, NUM_EPOCHS + 1))
+    # One trial lost its node, and went on elsewhere from its checkpoint.
+    assert min(end.trained for end in ends(store, "cluster")) < NUM_EPOCHS
     staged = {path.name for path in Path(cluster.folder).rglob("sweep.yaml")}
     assert staged  # the code went along, and nothing but the code:
     for package in Path(cluster.folder).rglob("runtime_resources/working_dir_files/*/"):
@@ -195,7 +207,7 @@ def test_a_submitted_sweep_outlives_a_node_and_is_found_again(
     before = sorted(store.list("cells/"))
     command = ["-m", "ray.scripts.scripts", "job", "submit", "--address", cluster.job_server]
     command += ["--working-dir", ROOT, "--", "python", "-m", "orchestrator", "sweep", space]
-    command += ["--set", "experiment.optimisation.epochs=6", "--storage", storage]
+    command += ["--set", EPOCHS, "--storage", storage]
     command += ["--data-root", data, "--tracking-uri", "none"]
     assert "succeeded" in finish(run(cluster, *command))
     assert sorted(store.list("cells/")) == before
