@@ -111,7 +111,8 @@ def ray_session(options: RayOptions) -> Iterator[None]:
         settings |= {"address": address}
     with _quiet():
         try:
-            _connect(settings)
+            with _own_signals():
+                _connect(settings)
         except (ConnectionError, ray.exceptions.AuthenticationError) as error:
             raise InputError(_not_reachable(address, error)) from error
         except Exception as error:
@@ -145,6 +146,15 @@ def _connect(settings: dict[str, Any]) -> None:
             ray.shutdown()
         else:
             return
+
+
+@contextlib.contextmanager
+def _own_signals() -> Iterator[None]:
+    """Keep the handler of SIGTERM, which `ray.init` replaces by one that exits."""
+    handler = signal.getsignal(signal.SIGTERM)
+    yield
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, handler)
 
 
 def num_cpus() -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -144,6 +145,11 @@ def test_this_machine_has_its_cores(ray_here: None, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="1000 CPUs and 3 GPUs, but the largest of 1 nodes"):
         check_resources(nodes, ResourceConfig(cpu=1000, gpu=3))
     check_storage(str(tmp_path), FolderStore(tmp_path))
+
+
+def test_ray_does_not_take_the_signal_that_ends_a_job(ray_here: None) -> None:
+    # With Ray's own handler a driver that is asked to stop would exit as if it had failed.
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
 NODES = [{"CPU": 8.0, "GPU": 2.0}, {"CPU": 3.0}, {"CPU": 4.0, "GPU": 1.0}]
