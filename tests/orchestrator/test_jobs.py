@@ -128,3 +128,30 @@ def test_overrides_and_credentials_stand_on_no_command_line(
     assert "secret" not in str(caught.value)
     app(args=arguments, standalone_mode=False)
     assert "is at work already" in capsys.readouterr().out
+
+
+def test_status_and_stop_find_what_was_submitted(
+    books: Books, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    space, storage = str(space_of(tmp_path)), str(tmp_path / "storage")
+    where = ["--address", "http://127.0.0.1:1"]
+    app(args=["status", *where], standalone_mode=False)
+    assert capsys.readouterr().out == "no sweep was submitted to this cluster\n"
+    submit = ["submit", space, *where, "--storage", storage, "--no-wait"]
+    app(args=submit, standalone_mode=False)
+    [detail] = books.details
+    capsys.readouterr()
+    app(args=["status", *where], standalone_mode=False)
+    assert f"{detail.submission_id}: small, attempt 1, running" in capsys.readouterr().out
+    # Its storage may be out of reach from here: then only the job is shown.
+    app(args=["status", space, *where, "--storage", storage], standalone_mode=False)
+    shown = capsys.readouterr().out
+    assert f"{detail.submission_id}: running" in shown
+    assert "its results cannot be seen from here" in shown
+    detail.status = "FAILED"
+    app(args=["stop", *where, "--submission", detail.submission_id], standalone_mode=False)
+    assert capsys.readouterr().out == f"{detail.submission_id}: failed already\n"
+    with pytest.raises(InputError, match="not submitted to this cluster with storage /elsewhere"):
+        app(args=["stop", "small", *where, "--storage", "/elsewhere"], standalone_mode=False)
+    with pytest.raises(InputError, match="expected a sweep's file or name, or --address"):
+        app(args=["status"], standalone_mode=False)
