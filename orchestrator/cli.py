@@ -26,6 +26,7 @@ COMMANDS = {
     "report": "orchestrator.commands.report",
     "sync": "orchestrator.commands.sync",
     "ui": "orchestrator.commands.ui",
+    "predict": "orchestrator.commands.predict",
 }
 
 

@@ -12,7 +12,7 @@ from orchestrator.cells import Cell, CellStore
 from orchestrator.events import Ended, Proposed
 from orchestrator.naming import describe
 from orchestrator.protocol import Protocol
-from orchestrator.records import RunDocument, RunStatus, read_runs, write_run
+from orchestrator.records import ModelDocument, RunDocument, RunStatus, read_runs, write_run
 from orchestrator.space import LISTED, SweepConfig
 from orchestrator.standings import Phase, Standing
 from shapca.provenance import git_commit
@@ -172,6 +172,14 @@ class Documents:
                 final: RunStatus = status if key == PARENT else "killed"
                 tags = {**document.tags, "interrupted": reason}
                 self._write(replace(document, status=final, ended_at=at, tags=tags))
+
+    def name_champion(self, event: Proposed, model: ModelDocument) -> None:
+        """One cell's model is the sweep's, and no other one's any more."""
+        champion = self.key_of(event)
+        for key, document in read_runs(self._cells.store, self._sweep.name).items():
+            wanted = model if key == champion else None
+            if document.model != wanted:
+                self._write(replace(document, model=wanted))
 
     def _write_average(self, event: Proposed, at: float) -> None:
         phase = self._shown_phase(event.phase)

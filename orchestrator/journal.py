@@ -28,6 +28,7 @@ class Entry:
         params: digest of the parameters logged; they are logged once.
         tags: keys of the document's tags.
         artifacts: path → digest of the content.
+        model: version registered for it, if any.
     """
 
     run_id: str
@@ -39,6 +40,7 @@ class Entry:
     params: str | None = None
     tags: tuple[str, ...] = ()
     artifacts: Mapping[str, str] = field(default_factory=dict)
+    model: str | None = None
 
 
 @dataclass(frozen=True)
@@ -122,4 +124,7 @@ def digest(value: Any) -> str:
 
 def document_digest(document: RunDocument) -> str:
     """Digest of a run document without its metrics, which are published at its end."""
-    return digest({**asdict(document), "metrics": None})
+    record = {**asdict(document), "metrics": None}
+    if document.model is None:
+        del record["model"]  # journals written before there were models stay valid
+    return digest(record)

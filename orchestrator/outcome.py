@@ -12,10 +12,12 @@ from orchestrator.cells import CellStore
 from orchestrator.documents import test_metrics
 from orchestrator.history import History
 from orchestrator.naming import describe
+from orchestrator.records import ModelDocument
 from orchestrator.space import Values
 from orchestrator.standings import Standing
 from orchestrator.view import TrackingState
 
+CHAMPION = "champion"
 SweepStatus = Literal["finished", "interrupted", "budget"]
 
 
@@ -179,6 +181,37 @@ def _result(
         missing=dict(sorted(standing.missing.items())),
         cells=keys,
         pruned=dict(sorted(standing.pruned.items())),
+    )
+
+
+def champion_model(outcome: SweepOutcome) -> ModelDocument | None:
+    """The champion as MLflow shall register it, under the sweep's name; none while there is none.
+
+    It is the reported seed with the best validation F1. What is reported is the mean of all seeds.
+    """
+    winner = outcome.winner
+    if winner is None or outcome.champion is None:
+        return None
+    seed = next(seed for seed, cell in winner.cells.items() if cell == outcome.champion)
+    lines = [
+        f"Champion of the sweep **{outcome.sweep}**: {winner.name}, seed {seed}, of "
+        f"{len(winner.val)} the one with the best validation F1 ({winner.val[seed]:.2f}).",
+        f"Mean over the seeds: val F1 {score(winner.val_mean, winner.val_std)}",
+    ]
+    if winner.test:
+        lines[-1] += f", test F1 {score(winner.test_mean, winner.test_std)}"
+    return ModelDocument(
+        name=outcome.sweep,
+        alias=CHAMPION,
+        note="\n\n".join([lines[0], lines[1] + "."]),
+        tags={
+            "sweep": outcome.sweep,
+            "cell": outcome.champion,
+            "configuration": winner.configuration,
+            "phase": winner.phase,
+            "seed": str(seed),
+            "val_f1": f"{winner.val[seed]:.2f}",
+        },
     )
 
 

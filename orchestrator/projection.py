@@ -14,7 +14,7 @@ import hashlib
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.cells import CellStore
 from orchestrator.journal import Entry, Journal, Plan, digest, document_digest
@@ -32,6 +32,9 @@ from orchestrator.tracking import (
 )
 from orchestrator.tracking_uri import check_uri, default_artifacts, redact
 from shapca.storage import FolderStore, ObjectStore, read_json, to_json
+
+if TYPE_CHECKING:
+    from orchestrator.registry import Registry
 
 STATES: dict[RunStatus, RunState] = {
     "running": "RUNNING",
@@ -77,6 +80,7 @@ class Projection:
         self._journal = Journal(store, f"{self._folder}/{digest(redact(self.uri))[:12]}")
         self._tracking: Tracking | None = None
         self._runs: RunIndex | None = None
+        self._registry: Registry | None = None
 
     @property
     def metric_calls(self) -> int:
@@ -191,6 +195,8 @@ class Projection:
                 tracking.describe_experiment(runs.experiment, document.note)
             if plan.is_terminal or not is_new:  # a new run is RUNNING already
                 tracking.set_status(entry.run_id, STATES[document.status], document.ended_at)
+            if document.model is not None:
+                entry = replace(entry, model=self._publish_model(document, entry))
             entry = replace(
                 entry,
                 parent=plan.parent,
@@ -226,9 +232,19 @@ class Projection:
             tracked = runs.get(key)
             if tracked is None or tracked.run_id != entry.run_id:
                 self._journal.forget(key)
-            elif (tracked.status, tracked.parent) != (STATES[document.status], entry.parent):
+            elif (tracked.status, tracked.parent) != (
+                STATES[document.status],
+                entry.parent,
+            ) or self._lost_model(document, entry):
                 self._journal.write(key, replace(entry, document=None))
         return num_duplicates, num_ended
+
+    def _lost_model(self, document: RunDocument, entry: Entry) -> bool:
+        """Whether the registered version of a run's model was deleted in MLflow."""
+        model = document.model
+        if model is None or entry.model is None:
+            return False
+        return not self._models().has(model.name, entry.model)
 
     def forget(self, key: str) -> None:
         """Take a run's journal away: it is looked for in MLflow, or made, and sent whole."""
@@ -289,6 +305,24 @@ class Projection:
                 self._connect()[0].log_artifact(entry.run_id, path, content)
                 published[path] = content_digest
         return published
+
+    def _publish_model(self, document: RunDocument, entry: Entry) -> str:
+        """Register the model of a run's cell; its version."""
+        assert document.model is not None
+        assert document.cell is not None
+        _, runs = self._connect()
+        cell = self._cells.run_store(document.cell)
+        found = self._models().ensure(
+            document.model, cell, runs.experiment, entry.run_id, self.identity()
+        )
+        return found.version
+
+    def _models(self) -> Registry:
+        if self._registry is None:
+            from orchestrator.registry import Registry  # brings torch, which a sweep's end needs
+
+            self._registry = Registry(self.uri)
+        return self._registry
 
 
 def _tags(document: RunDocument, parent: str | None) -> dict[str, str]:

@@ -20,6 +20,23 @@ RunKind = Literal["sweep", "configuration", "cell"]
 
 
 @dataclass(frozen=True)
+class ModelDocument:
+    """A cell's best model as MLflow shall register it.
+
+    Attributes:
+        name: of the registered model.
+        alias: that shall mean it.
+        note: Markdown shown with it.
+        tags: sweep, cell, configuration, seed, val_f1 …
+    """
+
+    name: str
+    alias: str
+    note: str
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class RunDocument:
     """One run as MLflow shall show it.
 
@@ -39,6 +56,7 @@ class RunDocument:
         started_at: Unix time in seconds.
         ended_at: Unix time in seconds, none while running.
         artifacts: path in MLflow → object name in the store.
+        model: register the cell's best model, which is the sweep's champion.
     """
 
     key: str
@@ -55,6 +73,7 @@ class RunDocument:
     note: str | None = None
     ended_at: float | None = None
     artifacts: Mapping[str, str] = field(default_factory=dict)
+    model: ModelDocument | None = None
 
 
 def write_run(store: ObjectStore, sweep: str, document: RunDocument) -> None:
@@ -68,11 +87,16 @@ def read_runs(store: ObjectStore, sweep: str) -> dict[str, RunDocument]:
     for name in store.list(f"sweeps/{sweep}/runs/"):
         record: dict[str, Any] | None = read_json(store, name)
         if record is not None:
-            documents[record["key"]] = RunDocument(**record)
+            documents[record["key"]] = _document(record)
     return documents
 
 
 def read_run(store: ObjectStore, sweep: str, key: str) -> RunDocument | None:
     """One run document of a sweep, or none."""
     record: dict[str, Any] | None = read_json(store, f"sweeps/{sweep}/runs/{key}.json")
-    return None if record is None else RunDocument(**record)
+    return None if record is None else _document(record)
+
+
+def _document(record: dict[str, Any]) -> RunDocument:
+    model = record.pop("model", None)
+    return RunDocument(**record, model=None if model is None else ModelDocument(**model))

@@ -19,7 +19,7 @@ from orchestrator.events import EventLog, Opened
 from orchestrator.history import History
 from orchestrator.identity import CellFactory
 from orchestrator.lease import Lease, LeaseLost
-from orchestrator.outcome import SweepOutcome, SweepStatus, note, outcome_of
+from orchestrator.outcome import SweepOutcome, SweepStatus, champion_model, note, outcome_of
 from orchestrator.progress import Progress
 from orchestrator.publisher import Publisher
 from orchestrator.ray_watch import RayLostError, watched
@@ -45,7 +45,8 @@ from shapca.storage import FolderStore, ObjectStore
 logger = logging.getLogger(__name__)
 NO_TRACKING = "none"
 SECONDS_BETWEEN_VIEWS = 0.25
-LAST_PUBLISHING_SECONDS = 60.0
+# The last thing sent is a model, as large as its weights; an outage ends the waiting at once.
+LAST_PUBLISHING_SECONDS = 300.0
 INTERRUPTED_PUBLISHING_SECONDS = 5.0
 
 
@@ -171,6 +172,7 @@ class _Driver:
         if parent is None or parent.status != "finished":
             self._open_documents()
             self._close_documents("finished", self._outcome("finished", None))
+        self._name_champion(self._outcome("finished", None))
         if self.publisher is not None:
             if self.publisher.pending():
                 self.publisher.start()
@@ -242,7 +244,9 @@ class _Driver:
     def _end(self, status: SweepStatus, reason: str | None, patience: float) -> SweepOutcome:
         self._open_documents()
         if status == "finished":
-            self._close_documents("finished", self._outcome(status, reason))
+            outcome = self._outcome(status, reason)
+            self._close_documents("finished", outcome)
+            self._name_champion(outcome)
         else:
             self._close_documents("killed", self._outcome(status, reason))
             self.conductor.interrupt(reason or status)
@@ -269,6 +273,14 @@ class _Driver:
             logger.warning("the report was not made: %s: %s", type(error).__name__, error)
             return {}, {"report_error": f"{type(error).__name__}: {error}"}
         return made, {MADE_AT: clock(time.time())}
+
+    def _name_champion(self, outcome: SweepOutcome) -> None:
+        """The finished sweep's model goes to MLflow's registry with its run."""
+        model = champion_model(outcome)
+        if model is not None:
+            events = self.history.proposed.values()
+            event = [event for event in events if event.cell == outcome.champion][-1]
+            self.conductor.documents.name_champion(event, model)
 
     def _stop_publishing(self, patience: float) -> None:
         if self.publisher is not None:

@@ -1,4 +1,4 @@
-"""A thin client of MLflow, and the only file that imports it (late: the import takes seconds).
+"""A thin client of MLflow's runs; MLflow is imported late, since that takes seconds.
 
 The tracking URI is always explicit and absolute, never taken from the environment. Requests give
 up soon and are not retried here: whoever calls decides when to try again, so that nothing is sent
@@ -55,6 +55,9 @@ _ENVIRONMENT = {
     "MLFLOW_ARTIFACT_UPLOAD_DOWNLOAD_TIMEOUT": "120",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    # A model is made of what is installed, and its upload draws nothing over the progress view.
+    "MLFLOW_UV_AUTO_DETECT": "false",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
 
 
@@ -102,12 +105,8 @@ class Tracking:
         self.uri = check_uri(uri)
         self.metric_calls = 0
         self.num_cut = 0
-        for name, value in _ENVIRONMENT.items():
-            os.environ.setdefault(name, value)
-        for name in ("mlflow", "alembic"):
-            # Errors are raised; MLflow's own lines would break the progress view.
-            logging.getLogger(name).setLevel(logging.CRITICAL)
-        with _translated():
+        set_environment()
+        with translated():
             if self.uri.startswith("sqlite:"):
                 _prepare_sqlite(Path(self.uri.removeprefix("sqlite:///")))
             from mlflow import MlflowClient
@@ -134,7 +133,7 @@ class Tracking:
         Raises:
             InputError: it was deleted in MLflow, which keeps its name taken.
         """
-        with _translated():
+        with translated():
             found = self._client.get_experiment_by_name(name)
             if found is None:
                 # The kind makes MLflow open the experiment on its table of runs.
@@ -150,7 +149,7 @@ class Tracking:
 
     def describe_experiment(self, experiment: str, note: str) -> None:
         """Set the Markdown that MLflow shows on top of an experiment."""
-        with _translated():
+        with translated():
             self._client.set_experiment_tag(experiment, NOTE, self._cut(note, MAX_TAG_LENGTH))
 
     def runs(self, experiment: str, storage: str) -> list[TrackedRun]:
@@ -159,7 +158,7 @@ class Tracking:
         found: list[TrackedRun] = []
         token: str | None = None
         while True:
-            with _translated():
+            with translated():
                 page = self._client.search_runs(
                     [experiment], query, max_results=1000, page_token=token
                 )
@@ -189,7 +188,7 @@ class Tracking:
             started_at: Unix time in seconds.
         """
         shown = {key: self._cut(value, MAX_TAG_LENGTH) for key, value in tags.items()}
-        with _translated():
+        with translated():
             run = self._client.create_run(
                 experiment, start_time=_milliseconds(started_at), tags=shown, run_name=name
             )
@@ -197,7 +196,7 @@ class Tracking:
 
     def params(self, run_id: str) -> dict[str, str]:
         """The parameters that MLflow has for a run."""
-        with _translated():
+        with translated():
             return dict(self._client.get_run(run_id).data.params)
 
     def log(
@@ -227,17 +226,17 @@ class Tracking:
             room = min(MAX_METRICS, MAX_ENTITIES - len(part_pairs) - len(part_labels))
             part_points, points = points[:room], points[room:]
             self.metric_calls += bool(part_points)
-            with _translated():
+            with translated():
                 self._client.log_batch(run_id, part_points, part_pairs, part_labels)
 
     def delete_tag(self, run_id: str, key: str) -> None:
         """Remove a tag of a run."""
-        with _translated():
+        with translated():
             self._client.delete_tag(run_id, key)
 
     def set_status(self, run_id: str, status: RunState, ended_at: float | None = None) -> None:
         """Set a run's state; one that is not RUNNING ends at `ended_at` (Unix time in seconds)."""
-        with _translated():
+        with translated():
             if status == "RUNNING":
                 self._client.update_run(run_id, status=status)
             else:
@@ -246,7 +245,7 @@ class Tracking:
 
     def delete_run(self, run_id: str) -> None:
         """Put a run into MLflow's bin."""
-        with _translated():
+        with translated():
             self._client.delete_run(run_id)
 
     def log_artifact(self, run_id: str, path: str, content: bytes) -> None:
@@ -255,12 +254,21 @@ class Tracking:
         with tempfile.TemporaryDirectory() as temporary:
             local = Path(temporary, file)
             local.write_bytes(content)
-            with _translated():
+            with translated():
                 self._client.log_artifact(run_id, str(local), folder or None)
 
     def _cut(self, value: str, length: int) -> str:
         self.num_cut += len(value) > length
         return _cut(value, length)
+
+
+def set_environment() -> None:
+    """Settings of MLflow for this process, before it is first used."""
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    for name in ("mlflow", "alembic"):
+        # Errors are raised; MLflow's own lines would break the progress view.
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def cut_param(value: str) -> str:
@@ -308,10 +316,12 @@ def _create_sqlite(path: Path) -> None:
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def translated() -> Iterator[None]:
     """Turn whatever MLflow and the libraries below it raise into this module's two errors."""
     try:
         yield
+    except InputError:
+        raise
     except Exception as error:
         code = getattr(error, "error_code", None)
         message = redact(" ".join(str(error).split()))[:500]

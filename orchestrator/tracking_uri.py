@@ -1,4 +1,4 @@
-"""Addresses of MLflow stores: which are allowed, where they are by default, and how they are shown.
+"""Addresses of MLflow stores and models: which are allowed, the default ones, how they are shown.
 
 Nothing here imports or contacts MLflow. Credentials in an address reach MLflow alone; they may as
 well be given as MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD.
@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from shapca.errors import InputError
 
+REGISTRY_URI = "models:/"
 _DATABASE_DRIVERS = {"postgresql": "psycopg2", "mysql": "pymysql", "mssql": "pymssql"}
 
 
@@ -72,6 +73,34 @@ def check_uri(uri: str) -> str:
         f"tracking URI {shown}: expected http://…, https://…, sqlite:///FILE or postgresql://…; "
         "MLflow 3 keeps runs in no plain folder (file:)"
     )
+
+
+def existing_database(uri: str) -> str:
+    """A checked tracking URI that is only read, so a database file must be there.
+
+    Raises:
+        InputError: no such file.
+    """
+    if uri.startswith("sqlite:") and not Path(uri.removeprefix("sqlite:///")).is_file():
+        raise InputError(
+            f"{uri}: no such database; nothing was tracked there yet (orchestrator sweep FILE), or "
+            "another --storage has it"
+        )
+    return uri
+
+
+def parse_model_uri(uri: str) -> tuple[str, str, bool]:
+    """Name, then alias or version, and whether it is an alias, of a model's address.
+
+    Raises:
+        InputError: neither `models:/NAME@ALIAS` nor `models:/NAME/VERSION`.
+    """
+    rest = uri.removeprefix(REGISTRY_URI)
+    is_alias = "@" in rest
+    name, _, which = rest.partition("@" if is_alias else "/")
+    if rest == uri or not name or not which or "/" in which or not (is_alias or which.isdigit()):
+        raise InputError(f"{uri!r}: expected models:/NAME@champion or models:/NAME/VERSION")
+    return name, which, is_alias
 
 
 def default_artifacts(uri: str, storage: Path | None) -> str | None:

@@ -11,7 +11,6 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -37,18 +36,19 @@ def ui(
 ) -> None:
     """Open the MLflow UI on 127.0.0.1 until Ctrl-C."""
     from orchestrator.stores import absolute_uri
-    from orchestrator.tracking_uri import check_uri, default_tracking_uri, redact, server_command
+    from orchestrator.tracking_uri import (
+        check_uri,
+        default_tracking_uri,
+        existing_database,
+        redact,
+        server_command,
+    )
 
     uri = check_uri(tracking_uri or default_tracking_uri(absolute_uri(storage)))
     if uri.startswith(("http://", "https://")):
         typer.echo(f"{redact(uri)} is an MLflow server: open it in a browser")
         return
-    if uri.startswith("sqlite:") and not Path(uri.removeprefix("sqlite:///")).is_file():
-        raise InputError(
-            f"{uri}: no such database; nothing was tracked there yet (orchestrator sweep FILE), or "
-            "another --storage has it"
-        )
-    command, environment = server_command(uri, chosen := _free_port(port))
+    command, environment = server_command(existing_database(uri), chosen := _free_port(port))
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # the server must not outlive us
     with tempfile.TemporaryFile() as log:
         server = subprocess.Popen(

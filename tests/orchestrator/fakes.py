@@ -42,7 +42,8 @@ class FakeTraining:
         self.cell = cell
         self.store = store
         code = os.environ.get("FAKE_CODE", CODE)
-        store.put_new("run.json", to_json({"environments": [{"code": code}]}))
+        config = cell.config.model_dump(mode="json")
+        store.put_new("run.json", to_json({"config": config, "environments": [{"code": code}]}))
         self.result = read_json(store, "result.json")
         self.history: list[EpochRecord] = []
         states = [name for name in store.list("checkpoint/") if name.endswith("state.json")]

@@ -100,6 +100,23 @@ def test_killed_drivers_lose_nothing(
         key: {"finished": "FINISHED", "killed": "KILLED", "failed": "FAILED"}[document.status]
         for key, document in documents.items()
     }
+    # The confirm seed with the best validation F1 is the registered champion, once.
+    scores = last["winner"]["val_f1"]
+    champion = last["winner"]["cells"][max(scores, key=lambda seed: scores[seed])]
+    assert registered(mlflow_uri) == [champion]
+    finish(start(tmp_path, "--tracking-uri", mlflow_uri))
+    assert registered(mlflow_uri) == [champion]
+
+
+def registered(uri: str) -> list[str]:
+    """Cells of the registered versions; the alias means the last one."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+    versions = sorted(client.search_model_versions("name = 'small'"), key=lambda v: int(v.version))
+    named = client.get_model_version_by_alias("small", "champion")
+    assert named.version == versions[-1].version
+    return [version.tags["cell"] for version in versions]
 
 
 def tracked_states(uri: str) -> dict[str, str]:
