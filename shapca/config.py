@@ -290,10 +290,12 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     """Read a YAML file whose top is a mapping.
 
     Raises:
-        InputError: missing, unreadable, not YAML, or not a mapping.
+        InputError: missing, unreadable, not YAML, not a mapping, or a key twice in one mapping.
     """
     try:
-        tree = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        text = Path(path).read_text(encoding="utf-8")
+        _refuse_repeated_keys(yaml.compose(text, Loader=yaml.SafeLoader), path)
+        tree = yaml.safe_load(text)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
     except UnicodeDecodeError as error:
@@ -308,6 +310,26 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     if not isinstance(tree, dict):
         raise InputError(f"{path}: expected a mapping at the top, found {type(tree).__name__}")
     return tree
+
+
+def _refuse_repeated_keys(node: yaml.Node | None, path: str | Path) -> None:
+    """YAML would take the last value of a key that is given twice, and say nothing.
+
+    Raises:
+        InputError: such a key.
+    """
+    if isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            _refuse_repeated_keys(item, path)
+    elif isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, value in node.value:
+            if key.value in seen:
+                line = key.start_mark.line + 1
+                raise InputError(f"{path}:{line}: the key {key.value!r} is given twice")
+            if isinstance(key.value, str):
+                seen.add(key.value)
+            _refuse_repeated_keys(value, path)
 
 
 def apply_overrides(tree: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -10,6 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Self
 
 from shapca.config import RuntimeConfig
+from shapca.data.encoding import EncodingReport
 from shapca.data.image_writing import write_images
 from shapca.data.images import ImageStore
 from shapca.data.pos import tag_words
@@ -21,6 +23,8 @@ from shapca.inputs import encode_examples
 from shapca.storage import ObjectStore
 from shapca.trained import TrainedModel
 from shapca.words import Word
+
+logger = logging.getLogger(__name__)
 
 Characters = tuple[int, int]
 
@@ -215,6 +219,7 @@ class Extractor:
                 contexts=None if config.data.contexts is None else contexts,
                 images=self._images(posts, Path(folder)),
             )
+            _warn_of_cuts(encoded.report)
             return predict_split(
                 trained.model,
                 encoded,
@@ -267,6 +272,17 @@ class Extractor:
                 head, tail = entities[relation.head], entities[relation.tail]
                 relations.append(FoundRelation(head, tail, relation.type))
         return Extraction(post.text, words, tuple(entities.values()), tuple(relations))
+
+
+def _warn_of_cuts(report: EncodingReport) -> None:
+    """Say what of the input the model does not read."""
+    if report.num_cut_words:
+        logger.warning(
+            "%d words at the end are more than the model reads; nothing is found in them",
+            report.num_cut_words,
+        )
+    if report.num_cut_contexts:
+        logger.warning("the context is longer than the model reads and was cut")
 
 
 def _image_id(index: int) -> str:

@@ -138,6 +138,8 @@ def describe_run(
     hashes = data.part_hashes(config)
     images = data.image_store() if config.image.encoder != "none" else None
     train = selected_examples(config, data, "train")
+    if config.data.contexts is not None:
+        data.contexts(config.data.contexts)  # a damaged part is found before anything is written
     return RunRecord(
         config=config,
         seed=seed,

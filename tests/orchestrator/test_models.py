@@ -38,7 +38,7 @@ from shapca.prediction import Extractor
 from shapca.storage import FolderStore, SubStore
 from shapca.training import fit
 from tests.factories import tiny_config
-from tests.orchestrator.publishing import SWEEP, finished, parent, trial, write
+from tests.orchestrator.publishing import SWEEP, finished, parent, runs, trial, write
 from tests.orchestrator.servers import Server, free_port
 
 RUNTIME = RuntimeConfig(device="cpu", num_threads=1)
@@ -142,7 +142,7 @@ def test_what_was_deleted_in_mlflow_is_made_again(store: FolderStore, mlflow_uri
     client.delete_run(run_id)
     sync(store, mlflow_uri)
     assert versions(mlflow_uri) == [("1", "aa")]
-    (new,) = [run for run in client.search_runs(["1"]) if run.data.tags.get("cell") == "aa"]
+    new = runs(mlflow_uri)["search-aa"]
     assert new.info.run_id != run_id
     assert len(new.outputs.model_outputs) == 1
 

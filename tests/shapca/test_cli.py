@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -219,6 +220,33 @@ def test_bad_input_is_one_message_and_exit_code_2(
     assert message in shown.err
     assert "Traceback" not in shown.err
     assert shown.out == ""
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("below", ["", "/run"])
+def test_a_file_is_no_folder_for_a_run(
+    config_file: Path,
+    tiny_root: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    below: str,
+) -> None:
+    (tmp_path / "taken").write_text("mine")
+    out = f"{tmp_path / 'taken'}{below}"
+    assert call("train", config_file, "--out", out, "--data-root", tiny_root) == 2
+    assert "taken is none" in capsys.readouterr().err
+    assert (tmp_path / "taken").read_text() == "mine"
+
+
+def test_a_changed_context_set_is_found_before_anything_is_written(
+    config_file: Path, tiny_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, out = tmp_path / "data", tmp_path / "run"
+    shutil.copytree(tiny_root / "tiny-mner", data / "tiny-mner")
+    with (data / "tiny-mner" / "contexts" / "captions.jsonl").open("a") as file:
+        file.write("{}\n")
+    assert call("train", config_file, "--out", out, "--data-root", data) == 2
+    assert "captions.jsonl: changed since it was prepared" in capsys.readouterr().err
     assert not out.exists()
 
 

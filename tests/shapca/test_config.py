@@ -46,6 +46,8 @@ def test_overrides_win_and_runtime_stands_apart(tmp_path: Path) -> None:
         ("data: {dataset: x}\nruntime: {device2: 1}\n", "runtime.device2: unknown key"),
         ("data: [1\n", "not valid YAML"),
         ("- 1\n", "expected a mapping"),
+        ("data: {dataset: x}\ntask: mner\ntask: mre\n", ":3: the key 'task' is given twice"),
+        ("data:\n  dataset: x\n  dataset: y\n", ":3: the key 'dataset' is given twice"),
     ],
 )
 def test_bad_input_names_file_and_key(tmp_path: Path, text: str, expected: str) -> None:

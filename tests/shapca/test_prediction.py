@@ -309,3 +309,18 @@ def test_a_pretrained_model_is_loaded_without_its_origin(
     loaded = trained.model.state_dict()
     assert stored.keys() == loaded.keys()
     assert all(torch.equal(stored[name], loaded[name]) for name in stored)
+
+
+def test_what_is_too_long_to_be_read_is_said(
+    extractors: dict[Task, Extractor], caplog: pytest.LogCaptureFixture
+) -> None:
+    extractors["mner"].extract("Anna in Paris", context="a photo")
+    assert not caplog.messages
+    found = extractors["mner"].extract("Anna " * 100, context="a photo " * 100)
+    assert len(found.words) == 100
+    words, context = caplog.messages
+    number = int(words.split()[0])
+    assert words.endswith("are more than the model reads; nothing is found in them")
+    assert 30 <= number < 100
+    assert all(entity.start < 5 * (100 - number) for entity in found.entities)
+    assert "context" in context
