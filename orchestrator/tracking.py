@@ -120,7 +120,7 @@ class Tracking:
         Raises:
             TrackingUnavailableError: it does not answer, or refuses the credentials.
         """
-        with _translated():
+        with translated():
             self._client.search_experiments(max_results=1)
 
     def experiment(self, name: str, artifacts: str | None = None) -> str:
