@@ -53,6 +53,7 @@ class Running:
         pruned: It was told to stop as too weak.
         began: When it was given to a trial, on the monotonic clock.
         curve: Best validation F1 so far after each epoch.
+        lost_seconds: Time that processes took which were lost.
     """
 
     event: Proposed
@@ -61,6 +62,12 @@ class Running:
     pruned: bool = False
     began: float = field(default_factory=time.monotonic)
     curve: list[float] = field(default_factory=list)
+    lost_seconds: float = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """Time that the trial has occupied its resources, as far as it has said so."""
+        return self.lost_seconds + (0.0 if self.report is None else self.report.seconds)
 
 
 class Conductor:
@@ -173,7 +180,7 @@ class Conductor:
     def report(self, number: int, report: Report) -> bool:
         """Take note of what a trial says; whether to stop it."""
         running = self.running[number]
-        running.report = report
+        self._take_note(running, report)
         if report.value is not None and report.epoch == len(running.curve) + 1:
             running.curve.append(report.value)
         self._on_change(self.documents.key_of(running.event))
@@ -191,7 +198,9 @@ class Conductor:
             error: Its process was lost again and again.
         """
         running = self.running.pop(number)
-        last = report or running.report
+        if report is not None:
+            self._take_note(running, report)
+        last = running.report
         if running.pruned:
             end = self._ended(running, "pruned", last)
         elif last is not None and last.state != "running":
@@ -201,6 +210,7 @@ class Conductor:
         else:
             self._cells.release(running.event.cell)
             self._waiting.append(number)
+            self.history.interrupted(number, running.seconds)
             reason = self.halted or "stopped"
             self.documents.cell_interrupted(running.event, self._clock(), reason)
             return
@@ -225,8 +235,9 @@ class Conductor:
             reason: Why; what was running goes on when the sweep is taken up again.
             status: The final status of the sweep's own document.
         """
-        for running in self.running.values():
+        for number, running in self.running.items():
             self._cells.release(running.event.cell)
+            self.history.interrupted(number, running.seconds)
         self.running.clear()
         self.documents.close_open(status, self._clock(), reason)
 
@@ -237,6 +248,12 @@ class Conductor:
         reason = "its process was lost four times"
         self._cells.settle(key, "failed", {"reason": reason, "sweep": self._sweep.name})
         return reason
+
+    @staticmethod
+    def _take_note(running: Running, report: Report) -> None:
+        if running.report is not None and report.seconds < running.report.seconds:
+            running.lost_seconds += running.report.seconds  # a process in place of a lost one
+        running.report = report
 
     def _ended(
         self, running: Running, status: Verdict, last: Report | None, reason: str | None = None
@@ -251,7 +268,7 @@ class Conductor:
             value=last.value,
             best_epoch=last.best_epoch,
             trained=last.trained,
-            seconds=last.seconds,
+            seconds=running.seconds,
             codes=codes,
             curve=running.curve,
         )
@@ -273,7 +290,6 @@ class Conductor:
 
     def _over_time(self) -> bool:
         """Whether running trials must stop, too."""
-        reports = [running.report for running in self.running.values()]
-        reason = self._budget.time_is_up(report.seconds for report in reports if report)
+        reason = self._budget.time_is_up(running.seconds for running in self.running.values())
         self.halted = self.halted or reason
         return reason is not None

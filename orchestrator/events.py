@@ -111,6 +111,21 @@ class Ended:
 
 
 @dataclass(frozen=True)
+class Interrupted:
+    """A trial was let go before its end; its cell goes on when the sweep is taken up again.
+
+    Attributes:
+        number: Which proposal.
+        seconds: Time that it had occupied its resources.
+        at: Unix time in seconds.
+    """
+
+    number: int
+    seconds: float
+    at: float
+
+
+@dataclass(frozen=True)
 class Reopened:
     """A failed cell is tried again on request.
 
@@ -136,11 +151,12 @@ class Restarted:
     reason: str
 
 
-Event: TypeAlias = Opened | Proposed | Ended | Reopened | Restarted
+Event: TypeAlias = Opened | Proposed | Ended | Interrupted | Reopened | Restarted
 _KINDS: dict[str, type[Event]] = {
     "opened": Opened,
     "proposed": Proposed,
     "ended": Ended,
+    "interrupted": Interrupted,
     "reopened": Reopened,
     "restarted": Restarted,
 }

@@ -12,7 +12,15 @@ from dataclasses import replace
 
 from orchestrator.cells import Cell, CellStore
 from orchestrator.declaration import recall
-from orchestrator.events import Ended, EventLog, Opened, Proposed, Reopened, Restarted
+from orchestrator.events import (
+    Ended,
+    EventLog,
+    Interrupted,
+    Opened,
+    Proposed,
+    Reopened,
+    Restarted,
+)
 from orchestrator.identity import BareFactory, CellFactory
 from orchestrator.protocol import Protocol, Signal
 from orchestrator.search import build_sampler
@@ -191,9 +199,14 @@ class History:
         """Cells of which this sweep trained at least an epoch."""
         return len({self.keys[n] for n, end in self.ended.items() if end.trained > 0})
 
+    def interrupted(self, number: int, seconds: float) -> None:
+        """Record that a trial was let go after it had occupied its resources for so long."""
+        self.log.append(Interrupted(number, seconds, self._clock()))
+
     def trial_seconds(self) -> float:
-        """Time that ended trials occupied their resources."""
-        return sum(end.seconds for end in self.ended.values())
+        """Time that ended and interrupted trials occupied their resources."""
+        let_go = [event for event in self.log.current() if isinstance(event, Interrupted)]
+        return sum(end.seconds for end in self.ended.values()) + sum(e.seconds for e in let_go)
 
     def is_complete(self) -> bool:
         """Whether nothing is left to do."""

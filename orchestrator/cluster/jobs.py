@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import logging
 import os
 import re
 import shlex
@@ -26,6 +27,11 @@ OUR_KEY = "shap-ca/sweep"
 STOP_SECONDS = 20
 """The driver needs some to give every run its status; Ray kills it after three by default."""
 MAX_NAME = 60
+CHATTY = (
+    "ray.dashboard.modules.dashboard_sdk",
+    "ray.dashboard.modules.job.sdk",
+    "ray._private.runtime_env.packaging",
+)
 
 
 @dataclass(frozen=True)
@@ -87,6 +93,8 @@ class Cluster:
         self.address = address
         from ray.job_submission import JobSubmissionClient
 
+        for name in CHATTY:
+            logging.getLogger(name).setLevel(logging.WARNING)
         # Ray prefers the environment over what it is told.
         with _translated(address), _without(*ADDRESSES):
             self._client: Any = JobSubmissionClient(address)

@@ -86,6 +86,26 @@ def test_gpu_hours_are_hours_times_gpus_of_running_and_ended_trials(tmp_path: Pa
     assert conductor.next() is Signal.DONE
 
 
+def test_gpu_hours_count_lost_processes_and_interrupted_drivers(tmp_path: Path) -> None:
+    clock = Clock()
+    sweep: dict[str, Any] = {"budget": {"gpu_hours": 3}, "resources": {"gpu": 1}}
+    conductor = opened(tmp_path, clock, **sweep)
+    number = start(conductor)
+    assert not conductor.report(number, say(3, 3600))
+    assert not conductor.report(number, say(1, 60))  # its process was lost: another began anew
+    clock.now += 3660
+    conductor.interrupt("interrupted")
+    again = opened(tmp_path, clock, **sweep)
+    assert again.history.trial_seconds() == 3660
+    assert again.history.wall_seconds() == pytest.approx(3660)  # not only until the last proposal
+    assert start(again) == number
+    assert not again.report(number, say(4, 7139))
+    assert again.report(number, say(5, 7140))
+    again.complete(number, say(6, 7200, "finished"))
+    assert again.history.ended[number].seconds == 7200
+    assert again.history.trial_seconds() == 3660 + 7200
+
+
 def test_gpu_hours_do_not_count_what_uses_no_gpu(tmp_path: Path) -> None:
     conductor = opened(tmp_path, Clock(), budget={"gpu_hours": 0.001})
     number = start(conductor)
