@@ -172,6 +172,7 @@ class Learner:
             "train/gradient_norm": norms.mean().item(),
             "train/samples_per_second": num_examples / seconds,
             "train/input_seconds": seconds_waited,
+            "train/input_wait_share": seconds_waited / seconds,
             "train/seconds": seconds,
         }
 

@@ -6,7 +6,6 @@ L tags.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 
 import torch
@@ -15,6 +14,7 @@ from torchcrf import CRF
 
 from shapca.data.batch import Batch
 from shapca.heads.channels import Channels
+from shapca.heads.viterbi import viterbi
 
 
 def forbidden_starts(tags: Sequence[str]) -> Tensor:
@@ -95,10 +95,12 @@ class CRFHead(nn.Module):
         Raises:
             ValueError: a post without an encoded word.
         """
-        # One copy to the CPU: the library's search reads single numbers, each a wait for a GPU.
-        emissions, mask = self(channels).cpu(), channels.mask.cpu()
-        decoder = copy.deepcopy(self.crf).cpu()
-        decoder.start_transitions.masked_fill_(self.forbidden_start.cpu(), -torch.inf)
-        decoder.transitions.masked_fill_(self.forbidden.cpu(), -torch.inf)
-        paths: list[list[int]] = decoder.decode(emissions, mask)
-        return paths
+        # One copy to the CPU: every step is small, and on a GPU would mostly be waiting.
+        crf = self.crf
+        return viterbi(
+            self(channels).cpu(),
+            channels.mask.cpu(),
+            crf.start_transitions.masked_fill(self.forbidden_start, -torch.inf).cpu(),
+            crf.transitions.masked_fill(self.forbidden, -torch.inf).cpu(),
+            crf.end_transitions.cpu(),
+        )

@@ -2,11 +2,13 @@ import itertools
 
 import pytest
 import torch
+from torchcrf import CRF
 
 from shapca.data.batch import Batch
 from shapca.data.schema import Labels
 from shapca.heads.channels import ChannelEmbeddings, Channels
 from shapca.heads.crf import CRFHead
+from shapca.heads.viterbi import viterbi
 from tests.head_batches import head_batch, prefix_mask, random_channels
 from tests.oracles import heads as oracle
 
@@ -52,6 +54,32 @@ def test_decoding_is_the_best_path_that_bio_allows(seed):
     for post, path in enumerate(decoded):
         assert path == oracle.crf_best(head.crf, emissions[post, : WORDS[post]], TAGS)
         assert oracle.is_bio(tuple(TAGS[tag] for tag in path))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("step", [1e-4, 1.0])  # whole numbers make many paths equally good
+def test_paths_are_those_of_the_library(step, dtype):
+    generator = torch.Generator().manual_seed(0)
+
+    def numbers(*shape):
+        drawn = torch.randn(*shape, generator=generator, dtype=dtype)
+        return (drawn / step).round() * step
+
+    crf = CRF(len(TAGS), batch_first=True).to(dtype)
+    for batch_size, num_words in ((1, 1), (1, 9), (7, 1), (40, 30)):
+        for parameter in crf.parameters():
+            parameter.data = numbers(*parameter.shape)
+        crf.transitions.data[
+            torch.rand(len(TAGS), len(TAGS), generator=generator) < 0.3
+        ] = -torch.inf
+        lengths = torch.randint(1, num_words + 1, (batch_size, 1), generator=generator)
+        mask = torch.arange(num_words) < lengths
+        emissions = numbers(batch_size, num_words, len(TAGS))
+        with torch.no_grad():
+            paths = viterbi(
+                emissions, mask, crf.start_transitions, crf.transitions, crf.end_transitions
+            )
+            assert paths == crf.decode(emissions, mask)
 
 
 def test_without_the_constraint_a_forbidden_path_would_win():

@@ -55,7 +55,14 @@ def outcome(store: ObjectStore) -> dict[str, Any]:
 
 
 def without_measures(tree: Any) -> Any:
-    measures = ("seconds", "finished_at", "peak_memory_mb", "samples_per_second", "environments")
+    measures = (
+        "seconds",
+        "finished_at",
+        "peak_memory_mb",
+        "samples_per_second",
+        "share",
+        "environments",
+    )
     if isinstance(tree, dict):
         return {k: without_measures(v) for k, v in tree.items() if not k.endswith(measures)}
     return [without_measures(item) for item in tree] if isinstance(tree, list) else tree

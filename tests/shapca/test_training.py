@@ -92,7 +92,9 @@ def test_a_run_of_each_task_leaves_its_records(tiny_datasets: Datasets, task: Ta
             "val/f1", "val/precision", "val/recall", "peak_memory_mb",
         }  # fmt: skip
         assert all(math.isfinite(value) for value in record.metrics.values())
-        assert record.metrics["train/input_seconds"] < record.metrics["train/seconds"]
+        waited, seconds = record.metrics["train/input_seconds"], record.metrics["train/seconds"]
+        assert 0 < waited < seconds
+        assert record.metrics["train/input_wait_share"] == waited / seconds
         assert record.metrics["train/samples_per_second"] * record.metrics[
             "train/seconds"
         ] == pytest.approx(NUM_TRAIN)
