@@ -113,6 +113,7 @@ def _image(config: ExperimentConfig, pretrained: bool) -> ImageEncoder | None:
         config.image.weights,
         size=config.image.size,
         freeze=config.image.freeze,
+        gradient_checkpointing=config.image.gradient_checkpointing,
         pretrained=pretrained,
     )
 

@@ -82,6 +82,8 @@ class ImageConfig(Section):
     """Side of the square that the encoder sees, cropped from the stored image, in pixels."""
     freeze: bool = False
     """Keep the encoder's weights as they are."""
+    gradient_checkpointing: bool = False
+    """Recompute activations in the backward pass: less memory, more time."""
     missing: Literal["mask", "error"] = "mask"
     """A missing image is masked and counted, or refused."""
     augment: bool = False

@@ -9,9 +9,7 @@ import json
 import os
 import struct
 import zlib
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -20,6 +18,7 @@ import numpy as np
 from PIL import Image
 
 from shapca.data.images import ImageSource, Pixels, Progress, load_square
+from shapca.data.parallel import in_order
 
 BROKEN_PICTURE = (
     OSError, SyntaxError, ValueError, IndexError, EOFError, struct.error, zlib.error,
@@ -91,7 +90,13 @@ def write_images(
         handle.seek(_place(len(ids), size))
         handle.truncate()
         journal.seek(0, os.SEEK_END)
-        squares = _in_parallel(lambda name: _load_or_reason(images[name], size), names[done:])
+        cores = _num_cores()  # threads suffice: Pillow decodes without the interpreter's lock
+        squares = in_order(
+            lambda name: _load_or_reason(images[name], size),
+            names[done:],
+            num_threads=cores,
+            ahead=4 * cores,
+        )
         for name, square in zip(names[done:], squares, strict=True):
             entry: dict[str, Any] = {"image": name}
             if isinstance(square, str):
@@ -184,18 +189,5 @@ def _load_or_reason(source: Path | Pixels, size: int) -> Pixels | str:
         return f"{type(error).__name__}: {error}"
 
 
-def _in_parallel(work: Callable[[str], Any], names: list[str]) -> Iterator[Any]:
-    """Results in order, with a few ahead of the reader only (Pillow decodes without the GIL)."""
-    num_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 4
-    with ThreadPoolExecutor(num_threads) as pool:
-        ahead: deque[Future[Any]] = deque()
-        try:
-            for name in names:
-                ahead.append(pool.submit(work, name))
-                if len(ahead) > 4 * num_threads:
-                    yield ahead.popleft().result()
-            while ahead:
-                yield ahead.popleft().result()
-        finally:
-            for future in ahead:
-                future.cancel()
+def _num_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 4

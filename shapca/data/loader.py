@@ -1,4 +1,4 @@
-"""Batches of an epoch, collated here or by worker processes."""
+"""Batches of an epoch, collated here, by a thread that runs ahead, or by worker processes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ from torch.utils.data import DataLoader, Dataset
 
 from shapca.data.batch import Batch
 from shapca.data.dataset import EncodedSplit
+from shapca.data.parallel import in_order
 from shapca.data.pictures import Augmentation
+
+BATCHES_AHEAD = 2
+"""Batches that are ready while a CUDA device is busy with another."""
 
 
 class _Batches(Dataset[Batch]):
@@ -44,14 +48,21 @@ def load_batches(
         split: the encoded split.
         batches: row numbers of each batch (`epoch_batches`).
         augmentation: crops and flips of the epoch (`EncodedSplit.augmentation`).
-        num_workers: worker processes; 0 collates here, which suffices on a CPU.
-        pin_memory: page-locked memory, for copies to a CUDA device that overlap with compute.
+        num_workers: worker processes; 0 collates in this one.
+        pin_memory: for a CUDA device: batches lie in page-locked memory, from which they are copied
+            while it computes, and are collated ahead by a thread. A CPU computes and collates with
+            the same cores, so there nothing is gained by it.
     """
     dataset = _Batches(split, batches, augmentation)
-    if num_workers == 0:
-        for index in range(len(dataset)):
-            batch = dataset[index]
-            yield batch.pin_memory() if pin_memory else batch
+    if num_workers == 0 and pin_memory:
+        yield from in_order(
+            lambda index: dataset[index].pin_memory(),
+            range(len(dataset)),
+            num_threads=1,
+            ahead=BATCHES_AHEAD,
+        )
+    elif num_workers == 0:
+        yield from map(dataset.__getitem__, range(len(dataset)))
     else:
         yield from DataLoader(
             dataset,

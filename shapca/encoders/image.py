@@ -15,6 +15,7 @@ import torchvision
 from torch import Tensor, nn
 from transformers import CLIPVisionConfig, CLIPVisionModel
 
+from shapca.encoders.recomputation import recomputed
 from shapca.encoders.text import load_transformer
 from shapca.encoders.weights import (
     CLIP_HUB_NAME,
@@ -50,10 +51,15 @@ class ResNet(nn.Module):
         frozen_statistics: batch norm stays in eval mode, as fits pretrained weights. Otherwise it
             trains, and residual branches start at zero (`zero_init_residual`), without which the
             features of a deep random network explode.
+        gradient_checkpointing: keep the input of each residual block alone, and recompute the rest
+            in the backward pass.
     """
 
-    def __init__(self, architecture: str, *, frozen_statistics: bool) -> None:
+    def __init__(
+        self, architecture: str, *, frozen_statistics: bool, gradient_checkpointing: bool = False
+    ) -> None:
         super().__init__()
+        self.gradient_checkpointing = gradient_checkpointing
         self.resnet = torchvision.models.get_model(
             architecture, weights=None, zero_init_residual=True
         )
@@ -80,7 +86,12 @@ class ResNet(nn.Module):
         """Regions (N, R, H_v) and their mean (N, H_v)."""
         net = self.resnet
         grid = net.maxpool(net.relu(net.bn1(net.conv1(pixels))))
-        grid = net.layer4(net.layer3(net.layer2(net.layer1(grid))))  # (N, H_v, S/32, S/32)
+        for layer in (net.layer1, net.layer2, net.layer3, net.layer4):
+            for block in layer:
+                if self.gradient_checkpointing and torch.is_grad_enabled():
+                    grid = recomputed(block, grid)
+                else:
+                    grid = block(grid)  # in the end (N, H_v, S/32, S/32)
         regions = grid.flatten(2).transpose(1, 2)
         return regions, regions.mean(1)
 
@@ -91,10 +102,13 @@ class CLIPVision(nn.Module):
     Args:
         clip: a `transformers.CLIPVisionModel`; position embeddings are interpolated where the
             image is not of its native size.
+        gradient_checkpointing: recompute the layers' activations in the backward pass.
     """
 
-    def __init__(self, clip: CLIPVisionModel) -> None:
+    def __init__(self, clip: CLIPVisionModel, *, gradient_checkpointing: bool = False) -> None:
         super().__init__()
+        if gradient_checkpointing:
+            clip.gradient_checkpointing_enable({"use_reentrant": False})
         self.clip = clip
         self.width: int = clip.config.hidden_size
         self.patch: int = clip.config.patch_size
@@ -184,6 +198,7 @@ def load_image_encoder(
     *,
     size: int,
     freeze: bool = False,
+    gradient_checkpointing: bool = False,
     pretrained: bool = True,
 ) -> ImageEncoder:
     """Build an image encoder.
@@ -194,6 +209,7 @@ def load_image_encoder(
             a ResNet's file, the folder of a CLIP.
         size: side of the images to come, in pixels.
         freeze: keep the weights as they are.
+        gradient_checkpointing: recompute activations in the backward pass.
         pretrained: read the weights; otherwise only the architecture is built.
 
     Raises:
@@ -201,10 +217,15 @@ def load_image_encoder(
     """
     backbone: ResNet | CLIPVision
     if architecture == "clip-vit-b-32":
-        backbone = _load_clip(weights, pretrained)
+        clip = _load_clip(weights, pretrained)
+        backbone = CLIPVision(clip, gradient_checkpointing=gradient_checkpointing)
         encoder = ImageEncoder(backbone, mean=CLIP_MEAN, std=CLIP_STD, freeze=freeze)
     else:
-        backbone = ResNet(architecture, frozen_statistics=freeze or weights != "random")
+        backbone = ResNet(
+            architecture,
+            frozen_statistics=freeze or weights != "random",
+            gradient_checkpointing=gradient_checkpointing,
+        )
         if pretrained and weights != "random":
             _read_resnet(backbone, architecture, weights)
         encoder = ImageEncoder(backbone, freeze=freeze)
@@ -216,14 +237,14 @@ def load_image_encoder(
     return encoder
 
 
-def _load_clip(weights: str, pretrained: bool) -> CLIPVision:
+def _load_clip(weights: str, pretrained: bool) -> CLIPVisionModel:
     name = CLIP_HUB_NAME if weights == "pretrained" else weights
     if weights != "random" and pretrained:
-        return CLIPVision(load_transformer(CLIPVisionModel, name, "image.weights"))
+        return load_transformer(CLIPVisionModel, name, "image.weights")
     if weights in ("random", "pretrained"):
-        return CLIPVision(CLIPVisionModel(CLIPVisionConfig()))  # the defaults are ViT-B/32
+        return CLIPVisionModel(CLIPVisionConfig())  # the defaults are ViT-B/32
     folder = locate(weights, "image.weights")
-    return CLIPVision(CLIPVisionModel(CLIPVisionConfig.from_pretrained(folder)))
+    return CLIPVisionModel(CLIPVisionConfig.from_pretrained(folder))
 
 
 def _read_resnet(backbone: ResNet, architecture: str, weights: str) -> None:

@@ -60,6 +60,7 @@ ARRIVALS: list[tuple[Task, str, Any, str, Any]] = [
     ("mner", "text.freeze", True, "text.freeze", True),
     ("mner", "text.gradient_checkpointing", True, "text.bert.is_gradient_checkpointing", True),
     ("mner", "image.freeze", True, "image.freeze", True),
+    ("mner", "image.gradient_checkpointing", True, "image.backbone.gradient_checkpointing", True),
     ("mner", "image.encoder", "resnet50", "image.width", 2048),
     ("mner", "alignment.alpha", 0.7, "alpha", 0.7),
     ("mner", "alignment.beta", 0.8, "beta", 0.8),

@@ -166,6 +166,33 @@ def test_a_frozen_encoder_stays_as_it_is(build: Build) -> None:
     assert all(torch.equal(value, before[name]) for name, value in encoder.state_dict().items())
 
 
+def test_gradient_checkpointing_keeps_less_and_changes_no_bit(build: Build) -> None:
+    gradients, buffers, kept = [], [], []
+    for checkpointing in (False, True):
+        encoder = build(gradient_checkpointing=checkpointing).train()
+        num_bytes = 0
+
+        def count(tensor: Tensor) -> Tensor:
+            nonlocal num_bytes
+            num_bytes += tensor.nbytes
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+            features = encoder(images(), PRESENT)
+        kept.append(num_bytes)
+        (features.regions.square().sum() + features.pooled.sum()).backward()
+        gradients.append({name: p.grad for name, p in encoder.named_parameters()})
+        buffers.append({name: buffer.clone() for name, buffer in encoder.named_buffers()})
+        with torch.no_grad():
+            encoder(images(), PRESENT)  # nothing to recompute where nothing is learnt
+    assert gradients[0].keys() == gradients[1].keys()
+    for name, gradient in gradients[0].items():
+        assert (gradient is None) == (gradients[1][name] is None), name
+        assert gradient is None or torch.equal(gradient, gradients[1][name]), name
+    assert all(torch.equal(buffers[0][name], buffers[1][name]) for name in buffers[0])
+    assert kept[1] < 0.6 * kept[0]
+
+
 def test_pixels_are_normalised_as_imagenet_was() -> None:
     encoder, seen = load_image_encoder("resnet18", "random", size=SIZE), []
     encoder.backbone.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))

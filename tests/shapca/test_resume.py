@@ -6,13 +6,17 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+import shapca.learning
 from shapca.config import ExperimentConfig, RuntimeConfig
+from shapca.data.batch import Batch
+from shapca.data.loader import load_batches
 from shapca.data.prepared import PreparedData
 from shapca.records import EpochRecord, FitResult
 from shapca.storage import FolderStore, ObjectStore
@@ -168,6 +172,44 @@ def test_worker_processes_change_nothing(
     runtime = RUNTIME.model_copy(update={"num_workers": 2})
     fit(config(), tiny_mner, seed=5, runtime=runtime, store=store, test=True)
     assert outcome(store) == undisturbed
+
+
+def test_augmented_pictures_follow_seed_and_epoch_through_a_restart(
+    tiny_mner: PreparedData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the model sees of each post in each epoch: a function of the seed, however it runs."""
+    seen: list[dict[int, bytes]] = []
+
+    def watched(*args: Any, **kwargs: Any) -> Iterator[Batch]:
+        pictures: dict[int, bytes] = {}
+        seen.append(pictures)
+        for batch in load_batches(*args, **kwargs):
+            assert batch.images is not None
+            for place in batch.image_mask.nonzero().flatten().tolist():
+                pictures[int(batch.rows[place])] = batch.images[place].numpy().tobytes()
+            yield batch
+
+    monkeypatch.setattr(shapca.learning, "load_batches", watched)
+
+    def two_epochs(seed: int, *, restart: bool, **changes: Any) -> list[dict[int, bytes]]:
+        seen.clear()
+        experiment = config(**{"optimisation.epochs": 2, "fusion.kind": "none", **changes})
+        store = MemoryStore()
+        for _ in range(2 if restart else 1):
+            fit(experiment, tiny_mner, seed=seed, runtime=RUNTIME, store=store,
+                on_epoch=lambda _: restart)  # fmt: skip
+        return list(seen)
+
+    whole = two_epochs(5, restart=False)
+    assert len(whole) == 2
+    assert two_epochs(5, restart=True) == whole
+    for other in (
+        [whole[1]],
+        two_epochs(6, restart=False),
+        two_epochs(5, restart=False, **{"image.augment": False}),
+    ):
+        same = sum(other[0][row] == picture for row, picture in whole[0].items())
+        assert same < len(whole[0]) / 2
 
 
 def test_stopped_then_continued(undisturbed: dict[str, Any], tiny_mner: PreparedData) -> None:

@@ -422,13 +422,18 @@ def test_ways_to_compute_train_to_about_the_same_loss(
     assert losses[1] == pytest.approx(losses[0], rel=0.05)
 
 
-def test_gradient_checkpointing_changes_no_bit(tiny_mner: PreparedData) -> None:
-    losses = []
+@pytest.mark.parametrize("encoder", ["text", "image"])
+def test_gradient_checkpointing_changes_no_bit(tiny_mner: PreparedData, encoder: str) -> None:
+    weights = []
     for checkpointing in (False, True):
-        config = small(**{"text.gradient_checkpointing": checkpointing})
-        result, _ = run(config, tiny_mner)
-        losses.append(result.best_metrics["train/loss"])
-    assert losses[0] == losses[1]
+        change = {f"{encoder}.gradient_checkpointing": checkpointing, "optimisation.epochs": 1}
+        result, store = run(
+            small(**change) if encoder == "text" else tiny_config(**change), tiny_mner
+        )
+        assert result.best_epoch == 1
+        weights.append(unpack(store, "best/0001.safetensors"))
+    assert weights[0].keys() == weights[1].keys()
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
 
 def test_a_compiled_model_trains_alike_and_keeps_plain_names(tiny_mner: PreparedData) -> None:
