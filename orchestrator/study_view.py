@@ -41,14 +41,7 @@ def table_view(table: Table) -> RichTable:
 def closing_lines(outcome: StudyOutcome, storage: str) -> list[Text]:
     """What the marks mean, what is missing and why, and where the files are."""
     lines = [Text(remark, style="dim") for remark in outcome.table.remarks()]
-    for row, column, cell in outcome.table.cells():
-        place = f"{row.title}, {column.title if column.group is None else column.key}"
-        lines += [
-            Text(f"missing: {place} · seed {seed}: {why}", style="red")
-            for seed, why in cell.missing.items()
-        ]
-        if cell.state == "missing" and not cell.missing:
-            lines.append(Text(f"missing: {place}: {cell.reason}", style="red"))
+    lines += [Text(gap, style="red") for gap in outcome.table.gaps()]
     if outcome.reset:
         number = len(outcome.reset)
         lines.append(

@@ -91,7 +91,8 @@ def to_markdown(table: Table) -> str:
                     [_escaped_markdown(row.title), *[shown(row, c) for c in table.columns]]
                 )
             )
-    lines += ["", *(f"- {_escaped_markdown(line)}" for line in table.remarks()), *_missing(table)]
+    below = (*table.remarks(), *table.gaps())
+    lines += ["", *(f"- {_escaped_markdown(line)}" for line in below)]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -192,6 +193,7 @@ def to_json(table: Table) -> dict[str, Any]:
     """The table for programs; a NaN becomes null."""
     record: dict[str, Any] = _without_nan(asdict(table))
     record["remarks"] = list(table.remarks())
+    record["gaps"] = list(table.gaps())
     record["best"] = {column.key: sorted(table.best(column)) for column in table.columns}
     return record
 
@@ -241,19 +243,6 @@ def _markdown_row(parts: Sequence[str]) -> str:
 
 def _escaped_markdown(text: str) -> str:
     return text.replace("*", r"\*").replace("|", r"\|").replace("\n", " ")
-
-
-def _missing(table: Table) -> list[str]:
-    """Seeds that a mean lacks, by name: never silently dropped."""
-    lines = []
-    for row, column, cell in table.cells():
-        title = column.title if column.group is None else f"{column.group} {column.title}"
-        if cell.missing:
-            seeds = "; ".join(f"seed {seed}: {why}" for seed, why in cell.missing.items())
-            lines.append(f"- {_escaped_markdown(f'{row.title}, {title}: {seeds}')}")
-        elif cell.reason is not None and cell.state == "missing":
-            lines.append(f"- {_escaped_markdown(f'{row.title}, {title}: {cell.reason}')}")
-    return lines
 
 
 def _pairs(values: Any, shown: Callable[[Any], str]) -> str:

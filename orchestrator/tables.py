@@ -214,6 +214,17 @@ class Table:
         """Cells of a state."""
         return sum(cell.state == state for _, _, cell in self.cells())
 
+    def gaps(self) -> tuple[str, ...]:
+        """What is missing and why, one line a row and reason: never silently dropped."""
+        columns: dict[str, list[str]] = {}
+        for row, column, cell in self.cells():
+            reasons = [f"seed {seed}: {why}" for seed, why in cell.missing.items()]
+            if not reasons and cell.state == "missing":
+                reasons = [cell.reason or "no figure"]
+            for reason in reasons:
+                columns.setdefault(f"{row.title} · {reason}", []).append(column.key)
+        return tuple(f"missing: {what} ({', '.join(of)})" for what, of in columns.items())
+
     def remarks(self) -> tuple[str, ...]:
         """The notes, and what the marks of this very table mean."""
         cells = [cell for _, _, cell in self.cells()]
@@ -231,7 +242,7 @@ class Table:
             lines.append("† published by others, not measured here.")
         if any(cell.state == "stale" for cell in cells):
             lines.append("‡ stale: made by other code than the present one.")
-        if any(cell.state in ("running", "missing") for cell in cells):
+        if any(cell.missing and cell.mean is not None for cell in cells):
             lines.append("§ incomplete: the seeds in brackets of those that were asked for.")
         if any(self.best(column) for column in self.columns):
             lines.append("Bold: the best complete measured mean of a column.")

@@ -218,7 +218,7 @@ def test_a_failed_seed_is_named(tmp_path: Path) -> None:
     assert broken.cells["A"].state == "missing"
     assert set(broken.cells["A"].missing) == {1, 2}
     assert "this data makes no sense" in broken.cells["A"].missing[1]
-    assert "seed 1: failed" in to_markdown(table)
+    assert "broken · seed 1: failed" in to_markdown(table)
 
 
 def test_averages_and_tags_for_the_tracking_ui(tmp_path: Path) -> None:
