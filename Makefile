@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 export PYTHONHASHSEED ?= 0
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: sweep test test-all check format bench ui clean
+.PHONY: sweep test test-all check format bench paper-demo ui clean
 
 sweep: $(READY)  ## demo sweep on synthetic data: local Ray, SQLite MLflow, 3-seed result
 	$(BIN)/orchestrator sweep search_spaces/demo.yaml
@@ -34,6 +34,9 @@ format: $(READY)
 
 bench: $(READY)  ## speed as ratios against the plain alternative in the same run
 	$(BIN)/pytest -m bench -s tests/benchmarks
+
+paper-demo: $(READY)  ## the paper's tables and figures on synthetic data, into paper-demo/
+	$(BIN)/orchestrator study $(wildcard search_spaces/paper/demo/*.yaml) --out paper-demo
 
 ui: $(READY)  ## MLflow UI of the demo sweep on loopback
 	$(BIN)/orchestrator ui

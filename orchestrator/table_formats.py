@@ -93,6 +93,8 @@ def to_markdown(table: Table) -> str:
             )
     below = (*table.remarks(), *table.gaps())
     lines += ["", *(f"- {_escaped_markdown(line)}" for line in below)]
+    if doubts := table.doubts():
+        lines += ["", *(f"- {_escaped_markdown(line)}" for line in doubts)]
     return "\n".join(lines).rstrip() + "\n"
 
 

@@ -225,6 +225,25 @@ class Table:
                 columns.setdefault(f"{row.title} · {reason}", []).append(column.key)
         return tuple(f"missing: {what} ({', '.join(of)})" for what, of in columns.items())
 
+    def doubts(self) -> tuple[str, ...]:
+        """Intervals of the means, and every difference to the reference with its p, in words."""
+        lines = []
+        for row, column, cell in self.cells():
+            parts = []
+            if cell.low is not None and cell.high is not None:
+                parts.append(f"95% interval {cell.low:.2f} to {cell.high:.2f}")
+            if (against := cell.against) is not None:
+                text = f"{against.mean:+.2f} to the reference"
+                if not math.isnan(against.p_value):
+                    text += (
+                        f" ({against.low:+.2f} to {against.high:+.2f}), p = {against.p_value:.3g}, "
+                        f"corrected {against.corrected:.3g}"
+                    )
+                parts.append(f"{text}, seeds {' '.join(map(str, against.seeds))}")
+            if parts:
+                lines.append(f"{row.title}, {column.key}: {'; '.join(parts)}")
+        return tuple(lines)
+
     def remarks(self) -> tuple[str, ...]:
         """The notes, and what the marks of this very table mean."""
         cells = [cell for _, _, cell in self.cells()]

@@ -123,6 +123,7 @@ def _show(found: SweepStatus) -> None:
         verb = "running" if found.holder else "unfinished"
         lines.append(f"{verb}: #{trial.number} {trial.phase} {trial.name}, epoch {trial.epoch}")
     if found.state == "stopped":
-        lines.append("to go on, run `orchestrator sweep` again")
+        verb = "study" if "study" in found.planned else "sweep"
+        lines.append(f"to go on, run `orchestrator {verb}` again")
     for line in (*lines, *winner_lines(outcome)):
         console.print(line, soft_wrap=True, markup=False, highlight=False)

@@ -9,10 +9,13 @@ import pytest
 import yaml
 
 from orchestrator.cells import CellStore
+from orchestrator.commands.arguments import sweep_name
 from orchestrator.conductor import Conductor
+from orchestrator.declaration import remember
 from orchestrator.protocol import Signal
 from orchestrator.records import read_runs
 from orchestrator.reuse import StaleCellsError
+from orchestrator.status import sweep_status
 from orchestrator.study_config import StudyConfig
 from orchestrator.study_plan import StudyPlan, plan_study
 from orchestrator.study_tables import StudyTables
@@ -202,6 +205,24 @@ def test_other_code_is_shown_and_not_mixed_unasked(tmp_path: Path) -> None:
     ours = table.row("Shap-CA")
     assert ours is not None
     assert ours.cells["A"].seeds == (1, 2, 3)
+
+
+def test_a_study_is_found_by_its_name_as_a_sweep_is(tmp_path: Path) -> None:
+    tree = study_tree()
+    sweep = plan_of(tree).sweep
+    assert sweep is not None
+    store = FolderStore(tmp_path)
+    remember(store, sweep)
+    assert sweep_status(store, "small-table", "here").state == "stopped"
+    run(tmp_path, tree)
+    found = sweep_status(store, "small-table", "here")
+    assert (found.state, found.planned, found.done) == ("complete", {"study": 10}, {"study": 10})
+    assert [row.name for row in found.outcome.rows] == list(sweep.configurations)
+    assert all(len(row.test) == 2 for row in found.outcome.rows)
+    assert found.outcome.winner is None  # nothing is chosen
+    path = tmp_path / "file.yaml"
+    path.write_text(yaml.safe_dump(tree), encoding="utf-8")
+    assert sweep_name(str(path)) == "small-table"
 
 
 def test_a_failed_seed_is_named(tmp_path: Path) -> None:

@@ -147,6 +147,16 @@ def test_markdown_is_a_table_and_names_what_is_missing() -> None:
     assert "'twitter2015' is not under data" in text
 
 
+def test_intervals_and_differences_are_said_in_words() -> None:
+    doubts = example().doubts()
+    assert doubts == (
+        "Shap-CA, T-15: 95% interval 67.03 to 76.97",
+        "w/o Shapley Value, T-15: 95% interval 67.52 to 72.48; "
+        "-2.00 to the reference (-3.00 to -1.00), p = 0.004, corrected 0.004, seeds 1 2 3",
+    )
+    assert all(line.replace("*", "") in to_markdown(example()) for line in doubts)
+
+
 def test_csv_keeps_everything_and_runs_nothing_in_a_spreadsheet() -> None:
     table = example()
     risky = Row("risky", "=HYPERLINK(1)", {"T-15": TableCell.measured("done", {1: -1.5})})
