@@ -152,9 +152,11 @@ def _connect(settings: dict[str, Any]) -> None:
 def _own_signals() -> Iterator[None]:
     """Keep the handler of SIGTERM, which `ray.init` replaces by one that exits."""
     handler = signal.getsignal(signal.SIGTERM)
-    yield
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, handler)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, handler)
 
 
 def num_cpus() -> int:
