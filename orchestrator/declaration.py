@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from orchestrator.events import EventLog, Proposed
 from orchestrator.identity import CellFactory
 from orchestrator.space import SweepConfig
 from shapca.errors import InputError
@@ -53,6 +54,8 @@ def declaration(sweep: SweepConfig, factory: CellFactory) -> dict[str, Any]:
 def declare(store: ObjectStore, name: str, declared: dict[str, Any]) -> None:
     """Write a new sweep's declaration, or check that it is the one that was begun.
 
+    A sweep of which nothing was proposed yet, since it was refused for other reasons, may change.
+
     Raises:
         InputError: the sweep of that name is another one; the message names what differs.
     """
@@ -66,13 +69,19 @@ def declare(store: ObjectStore, name: str, declared: dict[str, Any]) -> None:
         for key in sorted(there.keys() | asked.keys())
         if there.get(key, _ABSENT) != asked.get(key, _ABSENT)
     ]
-    if differences:
+    if differences and not _has_begun(store, name):
+        store.put(place, to_json(declared))
+    elif differences:
         raise InputError(
             f"sweep {name}: it was begun with something else in this storage: "
             + "; ".join(differences)
             + ". Give the changed sweep another name (--set name=…); cells that both need are "
             "trained once"
         )
+
+
+def _has_begun(store: ObjectStore, name: str) -> bool:
+    return any(isinstance(event, Proposed) for event in EventLog.load(store, name).events)
 
 
 def remember(store: ObjectStore, sweep: SweepConfig) -> None:

@@ -14,6 +14,7 @@ import urllib.request
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -25,6 +26,7 @@ from typer.testing import CliRunner
 import orchestrator.cli
 import shapca.cli
 from orchestrator import registry
+from orchestrator import sweep as driver
 from orchestrator.model_package import REQUIREMENTS, requirements
 from orchestrator.publisher import Publisher
 from orchestrator.records import ModelDocument
@@ -38,6 +40,7 @@ from shapca.prediction import Extractor
 from shapca.storage import FolderStore, SubStore
 from shapca.training import fit
 from tests.factories import tiny_config
+from tests.orchestrator.fakes import CODE, PLACE, FakeFactory, execute, open_sweep, sweep_config
 from tests.orchestrator.publishing import SWEEP, finished, parent, runs, trial, write
 from tests.orchestrator.servers import Server, free_port
 
@@ -145,6 +148,32 @@ def test_what_was_deleted_in_mlflow_is_made_again(store: FolderStore, mlflow_uri
     new = runs(mlflow_uri)["search-aa"]
     assert new.info.run_id != run_id
     assert len(new.outputs.model_outputs) == 1
+
+
+def test_the_confirm_seed_with_the_best_validation_f1_is_the_champion(
+    tmp_path: Path, mlflow_uri: str
+) -> None:
+    """As the driver of a sweep ends, and again when it finds the sweep complete."""
+    sweep = sweep_config()
+    conductor = open_sweep(tmp_path, sweep)
+    execute(conductor, tmp_path)
+    options = driver.SweepOptions(storage=str(tmp_path), tracking_uri=mlflow_uri)
+    for _ in range(2):
+        with (
+            mock.patch.object(driver, "CellFactory", return_value=FakeFactory()),
+            mock.patch.object(driver, "code_fingerprint", return_value=CODE),
+        ):
+            outcome = driver.run_sweep(sweep, options, training=PLACE)
+        assert outcome.tracking.status == "current"
+        assert outcome.winner is not None
+        assert outcome.winner.phase == "confirm"
+        best = max(outcome.winner.val, key=lambda seed: outcome.winner.val[seed])
+        (version,) = client_of(mlflow_uri).search_model_versions("name = 'small'")
+        assert version.tags["cell"] == outcome.champion == outcome.winner.cells[best]
+        assert (version.tags["phase"], version.tags["seed"]) == ("confirm", str(best))
+        assert f"{outcome.winner.val_mean:.2f}" in version.description
+    named = client_of(mlflow_uri).get_model_version_by_alias("small", "champion")
+    assert named.version == version.version
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -189,3 +189,18 @@ def test_another_space_under_the_same_name_is_refused(
     ):
         with pytest.raises(InputError, match=difference):
             declare(store, "small", declaration(changed, factory))
+
+
+def test_a_sweep_that_was_refused_before_its_first_trial_may_change(tmp_path: Path) -> None:
+    from orchestrator.declaration import declaration, declare
+    from orchestrator.events import Opened
+    from shapca.errors import InputError
+    from tests.orchestrator.fakes import FakeFactory, execute, open_sweep, sweep_config
+
+    store, factory = FolderStore(tmp_path), cast(Any, FakeFactory())
+    declare(store, "small", declaration(sweep_config(protocol={"sampler": "grid"}), factory))
+    EventLog.load(store, "small").append(Opened(0.0, "driver", "code"))
+    declare(store, "small", declaration(sweep_config(), factory))
+    execute(open_sweep(tmp_path, sweep_config()), tmp_path, stop=lambda steps: steps > 1)
+    with pytest.raises(InputError, match="sampler was tpe, now grid"):
+        declare(store, "small", declaration(sweep_config(protocol={"sampler": "grid"}), factory))
