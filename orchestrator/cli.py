@@ -6,6 +6,8 @@ Exit codes: 0 done, 1 the work failed, 2 bad input (one message, no traceback), 
 from __future__ import annotations
 
 import importlib
+import os
+import sys
 from typing import Any
 
 import typer
@@ -63,4 +65,29 @@ def _orchestrator() -> None:
 
 def main() -> None:
     """Entry point of the script `orchestrator`."""
-    run_application(app)
+    run_driver(app)
+
+
+def run_driver(application: typer.Typer, arguments: list[str] | None = None) -> None:
+    """Run a command line; where a driver lost what it works on, one message and exit code 1.
+
+    Args:
+        application: The command line.
+        arguments: Its arguments; none: those of the process.
+
+    Raises:
+        SystemExit: always, with the exit code, except where Ray was lost.
+    """
+    from orchestrator.lease import LeaseLost
+    from orchestrator.ray_watch import RayLostError
+
+    try:
+        run_application(application, arguments)
+    except LeaseLost as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except RayLostError as error:
+        message = f"error: {error}. Nothing that was trained is lost: the same command goes on"
+        print(message, file=sys.stderr, flush=True)
+        sys.stdout.flush()
+        os._exit(1)  # Ray's own farewell would wait for what is gone

@@ -218,12 +218,18 @@ class Conductor:
 
     def lost_for_memory(self, number: int) -> None:
         """Take note that the machine ran out of memory: trying again would only repeat it."""
+        event = self.running[number].event
+        epochs = self._cells.epochs(event.cell)
+        peaks = [record["metrics"].get("peak_memory_mb", 0.0) for record in epochs]
+        peak = f", peak {max(peaks):,.0f} MiB before" if any(peaks) else ""
+        size = self._sweep.resolve(event.values).optimisation.batch_size
         self._cells.settle(
-            self.running[number].event.cell,
+            event.cell,
             "failed",
             {
-                "reason": "the machine ran out of memory and its process was killed; lower "
-                "optimisation.batch_size, resources.max_concurrent or runtime.num_workers",
+                "reason": f"out of memory in epoch {len(epochs) + 1}: batch size {size}{peak}; the "
+                "machine ran out and killed the process; lower optimisation.batch_size, "
+                "resources.max_concurrent or runtime.num_workers",
                 "sweep": self._sweep.name,
             },
         )

@@ -297,6 +297,8 @@ class Projection:
     def _publish_artifacts(self, document: RunDocument, entry: Entry) -> dict[str, str]:
         published = dict(entry.artifacts)
         for path, name in document.artifacts.items():
+            if path.startswith("/") or ".." in path.split("/"):
+                raise TrackingRefusedError(f"run {document.key}: {path!r} leads out of the run")
             content = self._store.get(name)
             if content is None:
                 raise TrackingRefusedError(f"run {document.key}: {name} is not in the storage")

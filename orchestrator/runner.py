@@ -21,11 +21,10 @@ from orchestrator.cluster.delivery import Delivery
 from orchestrator.conductor import Conductor
 from orchestrator.ray_watch import RayLostError
 from orchestrator.space import ResourceConfig, SweepConfig
+from orchestrator.tracking_uri import redact
 from shapca.config import RuntimeConfig
 from shapca.errors import InputError
 
-STARTS = 4
-"""Attempts to start a local Ray."""
 RETRIES = 3
 """New processes that a cell gets when one is lost; preemptions do not count."""
 ENVIRONMENT = {
@@ -112,16 +111,17 @@ def ray_session(options: RayOptions) -> Iterator[None]:
     with _quiet():
         try:
             with _own_signals():
-                _connect(settings)
+                ray.init(**settings)
         except (ConnectionError, ray.exceptions.AuthenticationError) as error:
             raise InputError(_not_reachable(address, error)) from error
         except Exception as error:
-            # Ray raises a bare exception where a busy machine starts its helpers too slowly.
+            # Ray raises a bare exception where a busy machine starts its helpers too slowly; what
+            # was started by then ends with this process.
             if address is not None or "timed out" not in str(error):
                 raise
-            raise InputError(
-                "Ray did not start in time: this machine is very busy. Run the same command again "
-                "when there is less to do"
+            raise RayLostError(
+                "Ray did not start in time: this machine is very busy, try again when it has less "
+                "to do"
             ) from error
         try:
             yield
@@ -131,21 +131,6 @@ def ray_session(options: RayOptions) -> Iterator[None]:
             ray.shutdown()
             raise
         ray.shutdown()
-
-
-def _connect(settings: dict[str, Any]) -> None:
-    """`ray.init`; again where a machine is so busy that Ray's own 30 s for it are too few."""
-    import ray
-
-    for attempt in range(1, STARTS + 1):
-        try:
-            ray.init(**settings)
-        except Exception as error:
-            if "timed out during startup" not in str(error) or attempt == STARTS:
-                raise
-            ray.shutdown()
-        else:
-            return
 
 
 @contextlib.contextmanager
@@ -282,10 +267,14 @@ def _quiet() -> Iterator[None]:
             logger.setLevel(level)
 
 
+def first_line(error: Exception) -> str:
+    """The first line of what an error says, without credentials."""
+    return redact(str(error).strip().partition("\n")[0])
+
+
 def _not_reachable(address: str | None, error: Exception) -> str:
-    first = str(error).strip().partition("\n")[0]
     return (
-        f"Ray at {address or 'this machine'} cannot be used: {first}. Check the address (--address "
-        "or RAY_ADDRESS); a cluster with token authentication needs RAY_AUTH_MODE=token and "
-        "RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH"
+        f"Ray at {address or 'this machine'} cannot be used: {first_line(error)}. Check the "
+        "address (--address or RAY_ADDRESS); a cluster with token authentication needs "
+        "RAY_AUTH_MODE=token and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH"
     )

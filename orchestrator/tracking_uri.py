@@ -15,17 +15,18 @@ from urllib.parse import urlsplit
 from shapca.errors import InputError
 
 REGISTRY_URI = "models:/"
+# `?password=…`, `&access_token=…`, `&sslkey=…`; and what libraries print of requests' headers.
+_SECRET = re.compile(
+    r"(?i)([?&;][\w.-]*(?:pass|pwd|user|token|secret|key|sig|cred|auth)[\w.-]*=)[^&;\s'\"]+"
+    r"|(\bauthorization['\"]?\s*[:=]\s*['\"]?(?:basic|bearer)\s+)[^\s'\",}]+"
+)
 _DATABASE_DRIVERS = {"postgresql": "psycopg2", "mysql": "pymysql", "mssql": "pymssql"}
 
 
 def redact(text: str) -> str:
     """The text without the credentials of any URI in it."""
     text = re.sub(r"(?<=://)[^\s/'\"]*@", "***@", text)
-    return re.sub(
-        r"(?i)([?&](?:password|passwd|user|username|token|secret|api_key)=)[^&\s'\"]+",
-        r"\1***",
-        text,
-    )
+    return _SECRET.sub(lambda found: (found[1] or found[2]) + "***", text)
 
 
 def default_tracking_uri(storage: str) -> str:

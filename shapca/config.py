@@ -34,7 +34,9 @@ def _number(value: Any) -> Any:
 
 
 Number = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+"""What names of sweeps, data sets and context sets look like: file names, never paths."""
+Name = Annotated[str, Field(pattern=NAME)]
 
 
 class Section(BaseModel):

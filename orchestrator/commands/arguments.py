@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +11,7 @@ import typer
 from orchestrator.space import SweepConfig
 from orchestrator.stores import absolute_uri, is_remote, open_store
 from orchestrator.study_config import StudyConfig
-from shapca.config import read_yaml
+from shapca.config import NAME, read_yaml
 from shapca.errors import InputError
 from shapca.storage import ObjectStore
 
@@ -53,7 +54,7 @@ def sweep_name(space_or_name: str) -> str:
         if "rows" in (tree := read_yaml(path)) or "series" in tree:
             return StudyConfig.load(path).name
         return SweepConfig.load(path).name
-    if "/" in space_or_name or not space_or_name:
+    if not re.fullmatch(NAME, space_or_name):
         raise InputError(f"{space_or_name!r}: expected a search-space file or the name of a sweep")
     return space_or_name
 

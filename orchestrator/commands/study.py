@@ -60,7 +60,6 @@ def study(
     as_json: AsJson = False,
 ) -> None:
     """Run studies. The same command again goes on where it stopped and repeats nothing."""
-    from orchestrator.lease import LeaseLost
     from orchestrator.runner import RayOptions
     from orchestrator.study import run_study
     from orchestrator.study_config import StudyConfig
@@ -80,13 +79,7 @@ def study(
     answers = []
     is_whole = True
     for config in configs:
-        try:
-            outcome = run_study(
-                config, options, rows=row or (), data=data or (), train=not no_train
-            )
-        except LeaseLost as error:
-            typer.echo(f"error: {error}", err=True)
-            raise typer.Exit(1) from None
+        outcome = run_study(config, options, rows=row or (), data=data or (), train=not no_train)
         answers.append(_record(outcome))
         if not as_json:
             _show(outcome, storage)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -57,8 +56,6 @@ def sweep(
     ] = False,
 ) -> None:
     """Run a sweep. The same command again goes on where it stopped and repeats nothing."""
-    from orchestrator.lease import LeaseLost
-    from orchestrator.ray_watch import RayLostError
     from orchestrator.results import print_outcome
     from orchestrator.runner import RayOptions
     from orchestrator.space import SweepConfig
@@ -74,16 +71,7 @@ def sweep(
         stale="accept" if accept_stale else "rerun" if rerun_stale else "refuse",
         retry_failed=retry_failed,
     )
-    try:
-        outcome = run_sweep(SweepConfig.load(space, set_ or ()), options)
-    except LeaseLost as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from None
-    except RayLostError as error:
-        typer.echo(
-            f"error: {error}. What was trained is in {storage}; the same command goes on", err=True
-        )
-        os._exit(1)  # Ray's own farewell would wait for what is gone; stderr has no buffer
+    outcome = run_sweep(SweepConfig.load(space, set_ or ()), options)
     print_outcome(outcome)
     if outcome.status == "interrupted":
         raise typer.Exit(130)

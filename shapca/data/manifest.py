@@ -94,11 +94,17 @@ class Manifest:
                     f"{file}: layout version {record.get('format')!r}, expected {FORMAT}; "
                     "prepare the data set again"
                 )
-            return cls.from_json(record)
+            manifest = cls.from_json(record)
         except InputError:
             raise
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise InputError(f"{file}: damaged ({error}); prepare the data set again") from error
+        for part in (*manifest.parts, *map(context_part, manifest.contexts)):
+            if Path(part).is_absolute() or ".." in Path(part).parts:
+                raise InputError(
+                    f"{file}: {part!r} leads out of the folder; expected its own files"
+                )
+        return manifest
 
 
 def split_part(split: str) -> str:

@@ -8,17 +8,20 @@ from typing import Any
 
 import pytest
 
+from orchestrator.cell_run import CellRun, SupersededError
 from orchestrator.cells import CellStore
 from orchestrator.conductor import Assignment, Conductor
 from orchestrator.events import Ended
 from orchestrator.protocol import Signal
 from orchestrator.records import read_runs
 from orchestrator.reuse import StaleCellsError
-from shapca.storage import FolderStore
+from shapca.config import RuntimeConfig
+from shapca.storage import FolderStore, to_json
 from tests.orchestrator.fakes import (
     CODE,
     DIVERGES,
     EXHAUSTS,
+    PLACE,
     RAISES,
     epochs_trained,
     execute,
@@ -351,3 +354,37 @@ def test_an_end_is_recorded_once_its_documents_are_written(tmp_path: Path) -> No
     assert kinds.count("Proposed") == kinds.count("Ended")
     ended = next(e for e in conductor.history.log.events if isinstance(e, Ended))
     assert ended.codes == [CODE]
+
+
+def test_a_process_whose_cell_was_given_away_leaves_it_alone(tmp_path: Path) -> None:
+    conductor = open_sweep(tmp_path, sweep_config())
+    given = conductor.next()
+    assert isinstance(given, Assignment)
+
+    def process() -> CellRun:
+        return CellRun(
+            CellStore(FolderStore(tmp_path)), given.cell, test=False, sweep="small",
+            runtime=RuntimeConfig(), training=PLACE,
+        )  # fmt: skip
+
+    lost = process()  # its node is out of reach, and taken for lost
+    lost.step()
+    successor = process()
+    assert successor.step().epoch == 1
+    with pytest.raises(SupersededError, match=given.cell):
+        lost.step()
+    assert successor.step().epoch == 2
+    assert CellStore(FolderStore(tmp_path)).status(given.cell) is None
+    assert len(trained_epochs(tmp_path)) == 2
+
+
+def test_a_cell_that_ran_the_machine_out_of_memory_says_how(tmp_path: Path) -> None:
+    conductor = open_sweep(tmp_path, sweep_config())
+    given = conductor.next()
+    assert isinstance(given, Assignment)
+    cells = CellStore(FolderStore(tmp_path))
+    record = {"epoch": 1, "metrics": {"val/f1": 1.0, "peak_memory_mb": 1234.4}}
+    cells.store.put(f"cells/{given.cell}/epochs/0001.json", to_json(record))
+    conductor.lost_for_memory(given.number)
+    reason = (cells.summary(given.cell) or {})["reason"]
+    assert reason.startswith("out of memory in epoch 2: batch size 28, peak 1,234 MiB before")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -42,9 +43,23 @@ def test_a_living_driver_elsewhere_is_respected_and_a_silent_one_replaced(tmp_pa
     with pytest.raises(InputError, match="process 7 on elsewhere"):
         Lease(store, "s").acquire()
     store = held_elsewhere(tmp_path, time.time() - 100)
-    with Lease(store, "s") as lease:
+    with Lease(store, "s", heartbeat=0.05) as lease:
         assert store.list("sweeps/s/lease/") == ["sweeps/s/lease/000004.json"]
         assert holder_of(store, "s") == lease.holder
+
+
+def test_a_living_driver_whose_clock_goes_behind_is_not_replaced(tmp_path: Path) -> None:
+    store = held_elsewhere(tmp_path, time.time() - 100)
+
+    def beat() -> None:
+        time.sleep(0.2)
+        store.put("sweeps/s/beat/000003.json", to_json({"at": time.time() - 99}))
+
+    heart = threading.Thread(target=beat)
+    heart.start()
+    with pytest.raises(InputError, match="process 7 on elsewhere"):
+        Lease(store, "s", heartbeat=1.0).acquire()
+    heart.join()
 
 
 def test_a_driver_killed_on_this_machine_is_replaced_at_once(tmp_path: Path) -> None:
@@ -85,3 +100,18 @@ def test_the_heartbeat_goes_on(tmp_path: Path) -> None:
             beats.add(store.get("sweeps/s/beat/000001.json"))
             time.sleep(0.02)
         assert len(beats) >= 3
+
+
+def test_the_heart_outlives_a_storage_that_is_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = FolderStore(tmp_path)
+    with Lease(store, "s", heartbeat=0.02):
+        with monkeypatch.context() as patch:
+            patch.setattr(store, "put", lambda *_: 1 / 0)  # a bucket's client raises what it likes
+            time.sleep(0.1)
+        before = store.get("sweeps/s/beat/000001.json")
+        deadline = time.monotonic() + 10
+        while store.get("sweeps/s/beat/000001.json") == before:
+            assert time.monotonic() < deadline, "no sign of life any more"
+            time.sleep(0.02)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from orchestrator.lease import Lease
 from orchestrator.stores import absolute_uri, open_store
 from shapca.errors import InputError
 from shapca.storage import ObjectStore, SubStore
@@ -80,6 +82,27 @@ def test_names_stay_within_the_store(store: ObjectStore, name: str) -> None:
         pytest.skip("a name below the prefix")
     with pytest.raises(InputError, match="relative name"):
         store.put(name, b"")
+
+
+def test_a_lease_has_one_holder_in_any_store(store: ObjectStore) -> None:
+    barrier = threading.Barrier(4)
+
+    def acquire(_: int) -> Lease | None:
+        lease = Lease(store, "s")
+        barrier.wait()
+        try:
+            return lease.acquire()
+        except InputError:
+            return None
+
+    with ThreadPoolExecutor(4) as pool:
+        held = [lease for lease in pool.map(acquire, range(4)) if lease is not None]
+    assert len(held) == 1
+    with pytest.raises(InputError, match="works on it"):
+        Lease(store, "s").acquire()
+    held[0].release()
+    with Lease(store, "s") as next_one:
+        next_one.check()
 
 
 def test_addresses() -> None:

@@ -35,6 +35,11 @@ from shapca.storage import FolderStore
         ("mysql://h/d?user=me&password=s3cret&x=1", "mysql://h/d?user=***&password=***&x=1"),
         ("sqlite:////tmp/a@b/mlflow.db", "sqlite:////tmp/a@b/mlflow.db"),
         ("mail me@host.org", "mail me@host.org"),
+        ("http://h/a?access_token=s3cret&x=1", "http://h/a?access_token=***&x=1"),
+        ("https://h/a?X-Amz-Signature=s3cret", "https://h/a?X-Amz-Signature=***"),
+        ("postgresql://h/d?sslpassword=s3cret", "postgresql://h/d?sslpassword=***"),
+        ("{'Authorization': 'Basic bWU6czNjcmV0'}", "{'Authorization': 'Basic ***'}"),
+        ("http://h/a?monkeys=3&page=2", "http://h/a?monkeys=***&page=2"),  # rather too much
     ],
 )  # fmt: skip
 def test_redact_hides_credentials_and_nothing_else(text: str, shown: str) -> None:
@@ -134,6 +139,23 @@ def test_the_database_is_its_owners_alone(tmp_path: Path) -> None:
     Tracking(f"sqlite:///{database}")
     assert database.stat().st_mode & 0o077 == 0
     assert database.parent.stat().st_mode & 0o077 == 0
+
+
+def test_a_database_appears_whole_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow.store.db import utils
+
+    class Killed(BaseException):
+        pass
+
+    def die(*_: object) -> None:
+        raise Killed
+
+    monkeypatch.setattr(utils, "_upgrade_db", die)  # after the first tables were made
+    with pytest.raises(Killed):
+        Tracking(f"sqlite:///{tmp_path}/new/mlflow.db")
+    assert list((tmp_path / "new").iterdir()) == []
 
 
 def test_a_file_that_is_no_database_is_said_to_be_none(tmp_path: Path) -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import stat
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from shapca.errors import InputError
-from shapca.storage import FolderStore, ObjectStore, SubStore, read_json, to_json
+from shapca.processes import this_process
+from shapca.storage import TEMPORARY, FolderStore, ObjectStore, SubStore, read_json, to_json
 
 
 @pytest.fixture(params=["folder", "sub"])
@@ -68,3 +72,50 @@ def test_json_is_canonical(tmp_path: Path) -> None:
     assert store.get("x") == '{"a": "ä", "b": 1}\n'.encode()
     assert read_json(store, "x") == {"a": "ä", "b": 1}
     assert read_json(store, "y") is None
+
+
+def test_a_listing_never_leaves_the_folder(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("x")
+    store = FolderStore(tmp_path / "root")
+    for prefix in ("../", "../secret", "a/../../"):
+        with pytest.raises(InputError, match="object name"):
+            store.list(prefix)
+        with pytest.raises(InputError, match="object name"):
+            store.remove_leftovers(prefix)
+
+
+def test_every_folder_made_is_the_owners_alone(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        FolderStore(tmp_path / "new" / "root").put("a/b/c", b"")
+    finally:
+        os.umask(before)
+    for path in (tmp_path / "new").rglob("*"):
+        assert stat.S_IMODE(path.stat().st_mode) == (0o600 if path.is_file() else 0o700)
+    assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o700
+
+
+def test_what_a_dead_writer_left_goes_and_what_a_living_one_writes_stays(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path)
+    store.put("a/x", b"1")
+    dead = subprocess.run(
+        [sys.executable, "-c", "from shapca.processes import this_process; print(this_process())"],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout.strip()
+    place, pid, born = this_process().split(".")
+    writers = {
+        dead: False,
+        f"{place}.{pid}.{int(born) - 1}": False,  # an earlier process of our id
+        this_process(): True,
+        f"elsewhere.{pid}.1": True,  # of another machine: nobody here can tell
+        "abc": True,
+    }
+    for writer in writers:
+        (tmp_path / "a" / f"{TEMPORARY}{writer}-x_1.db-wal").touch()
+    assert store.list() == ["a/x"]
+    assert store.remove_leftovers("a") == 2
+    left = {path.name.removeprefix(TEMPORARY).partition("-")[0] for path in tmp_path.glob("a/.*")}
+    assert left == {writer for writer, stays in writers.items() if stays}
+    assert store.remove_leftovers("a", nobody_writes=True) == 3
