@@ -117,12 +117,13 @@ def side_by_side(title: str, cases: Sequence[Case]) -> dict[str, bytes]:
 _LINE, _HEADER = 0.24, 0.34
 _LEFT = 2.5  # where text begins, right of the picture, in inches
 _TEXT_WIDTH, _SYSTEM_CHARACTERS = 84, 34
+_LETTER = 9 * 0.602 / 72  # width of a letter of DejaVu Sans Mono at 9 points, in inches
 
 
 def _case_height(case: Case) -> float:
     text = len(_text_lines(case)) + len(_context_lines(case))
     findings = max(
-        sum(len(_finding_lines(f)) for f in findings) + 1
+        sum(len(_finding_lines(f)) for f in findings) + 1 + (not findings)
         for findings in (case.gold, *case.systems.values())
     )
     return max(2.3, _HEADER + _LINE * text + _HEADER + _LINE * findings + 0.45)
@@ -152,6 +153,7 @@ def _draw_case(axes: Axes, case: Case, height: float) -> None:
         line_y = y + _HEADER - 0.04
         if not findings:
             axes.text(x, line_y, "nothing", fontsize=8.5, color="#7b7d7d", va="center")
+            line_y += _LINE
         for finding in findings:
             colour = _INK if place == 0 else _RIGHT if finding.is_right else _WRONG
             sign = "" if place == 0 else "✓ " if finding.is_right else "✗ "
@@ -167,13 +169,16 @@ def _draw_words(axes: Axes, case: Case, y: float) -> float:
     """The post's text, annotated entities on a coloured ground; where the next line begins."""
     for line in _text_lines(case):
         x = _LEFT
-        for word, kind in line:
-            width = 0.082 * len(word) + 0.02
+        for place, (word, kind) in enumerate(line):
             if kind is not None:
+                # The words of one type in a row stand on one ground.
+                goes_on = place + 1 < len(line) and line[place + 1][1] == kind
+                width = _LETTER * (len(word) + goes_on) + (0.0 if goes_on else 0.04)
                 colour = TYPE_COLOURS.get(kind, _OTHER_COLOUR)
-                axes.add_patch(_box(x - 0.02, y - 0.1, width + 0.02, 0.2, colour))
-            axes.text(x, y, word, fontsize=9, family="DejaVu Sans Mono", color=_INK, va="center")
-            x += width + 0.075
+                axes.add_patch(_box(x - 0.02, y - 0.1, width, 0.2, colour))
+            x += _LETTER * (len(word) + 1)
+        text = " ".join(word for word, _ in line)
+        axes.text(_LEFT, y, text, fontsize=9, family="DejaVu Sans Mono", color=_INK, va="center")
         y += _LINE
     return y
 
