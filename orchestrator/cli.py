@@ -22,6 +22,7 @@ COMMANDS = {
     "sweep": "orchestrator.commands.sweep",
     "study": "orchestrator.commands.study",
     "generalize": "orchestrator.commands.generalize",
+    "contexts": "orchestrator.commands.contexts",
     "submit": "orchestrator.commands.submit",
     "status": "orchestrator.commands.status",
     "stop": "orchestrator.commands.stop",

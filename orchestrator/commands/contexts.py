@@ -1,0 +1,81 @@
+"""`orchestrator contexts`: `shapca contexts generate`, spread over the workers of a Ray."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+from shapca.commands.generation import generate, run_generation
+from shapca.errors import InputError
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+def with_options_of(
+    other: Callable[..., Any],
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Let a command take another's options before its own; they reach it as keywords."""
+
+    def extend(command: Callable[..., Any]) -> Callable[..., Any]:
+        every = [
+            parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+            for function in (other, command)
+            for parameter in inspect.signature(function, eval_str=True).parameters.values()
+            if parameter.kind is not inspect.Parameter.VAR_KEYWORD
+        ]
+        command.__signature__ = inspect.Signature(every)  # type: ignore[attr-defined]
+        command.__annotations__ = {p.name: p.annotation for p in every}
+        return command
+
+    return extend
+
+
+@app.command()
+@with_options_of(generate)
+def contexts(
+    *,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=10_000, help="Workers, each with its model; by default all that fit."
+        ),
+    ] = None,
+    cpus_per_worker: Annotated[
+        float, typer.Option(min=0.01, help="CPU cores that a worker occupies.")
+    ] = 1.0,
+    gpus_per_worker: Annotated[
+        float, typer.Option(min=0.0, help="GPUs that a worker occupies; a fraction shares one.")
+    ] = 0.0,
+    address: Annotated[
+        str | None,
+        typer.Option(help="Address of a Ray cluster; by default RAY_ADDRESS, or a local Ray."),
+    ] = None,
+    wait_for_resources: Annotated[
+        bool,
+        typer.Option(
+            "--wait-for-resources",
+            help="Wait for nodes that are still to come, for clusters that scale from zero.",
+        ),
+    ] = False,
+    **options: Any,
+) -> None:
+    """Describe pictures on many workers. The same texts as from one; the same command goes on."""
+    from orchestrator.context_workers import Spread, WorkerOptions
+    from orchestrator.ray_watch import RayLostError
+    from orchestrator.runner import RayOptions, interruptible
+
+    if str(options["generator"]).startswith("captions:"):
+        raise InputError("--generator captions:… needs no workers: use `shapca contexts generate`")
+    spread = Spread(
+        RayOptions(address, wait_for_resources),
+        WorkerOptions(workers, cpus_per_worker, gpus_per_worker),
+    )
+    try:
+        with interruptible():
+            run_generation(options, spread)
+    except RayLostError as error:
+        typer.echo(f"error: {error}; what is done is kept: the same command goes on", err=True)
+        raise typer.Exit(1) from None

@@ -1,0 +1,61 @@
+"""Workers for tests of contexts on Ray: they answer at once, and one of them dies."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from orchestrator.context_workers import ContextWorker
+from shapca.contexts.generator import Answer, Identity, Request
+from shapca.contexts.settings import GenerationSettings
+
+FOLDER = "CONTEXT_WORKERS_FOLDER"
+
+
+class PlainGenerator:
+    """Says the picture's hash and its seed."""
+
+    def answer(self, requests: Sequence[Request]) -> list[Answer]:
+        return [
+            Answer(text=f"{hashlib.sha256(r.content).hexdigest()[:8]} {r.seed}", tokens=2)
+            for r in requests
+        ]
+
+
+class CountedWorker(ContextWorker):
+    """Leaves a file for each start, and one for each batch, named after its process."""
+
+    def __init__(self, settings: GenerationSettings, identity: Identity) -> None:
+        super().__init__(settings, identity)
+        self._folder = Path(os.environ[FOLDER])
+        self._note("start")
+        if settings.name == "plain":
+            self._generator = PlainGenerator()
+
+    def __call__(self, table: Any) -> dict[str, list[str]]:
+        self._note("batch")
+        time.sleep(0.1)  # so that no worker takes all
+        return super().__call__(table)
+
+    def _note(self, what: str) -> None:
+        (self._folder / f"{what}-{os.getpid()}-{time.monotonic_ns()}").touch()
+
+
+class DyingWorker(CountedWorker):
+    """The first of all workers to get a second batch dies of it."""
+
+    def __call__(self, table: Any) -> dict[str, list[str]]:
+        mine = list(self._folder.glob(f"batch-{os.getpid()}-*"))
+        if mine:
+            try:
+                (self._folder / "died").touch(exist_ok=False)
+            except FileExistsError:
+                pass
+            else:
+                os.kill(os.getpid(), signal.SIGKILL)
+        return super().__call__(table)
