@@ -197,6 +197,7 @@ class Documents:
         failures = {} if standing is None else standing.missing
         missing = ", ".join(f"{seed}: {why}" for seed, why in sorted(failures.items()))
         is_complete = tried >= wanted
+        config = self._sweep.resolve(event.values)
         prefix = "shortlist" if phase == "shortlist" else "configuration"
         self._write(
             RunDocument(
@@ -211,11 +212,12 @@ class Documents:
                     **self._common,
                     **self._listed_tags(event),
                     "phase": phase,
+                    "dataset": config.data.dataset,
                     "configuration": event.configuration,
                     "seeds": " ".join(map(str, sorted(scores))),
                     **({"missing_seeds": missing} if missing else {}),
                 },
-                params=flatten(self._sweep.resolve(event.values).model_dump(mode="json")),
+                params=flatten(config.model_dump(mode="json")),
                 metrics={} if standing is None else self._averages(standing),
                 ended_at=at if is_complete else None,
             )

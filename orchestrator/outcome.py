@@ -215,31 +215,6 @@ def champion_model(outcome: SweepOutcome) -> ModelDocument | None:
     )
 
 
-def note(outcome: SweepOutcome, most: int = 10) -> str:
-    """The outcome as Markdown, for the sweep's run in MLflow."""
-    lines = [
-        f"**{outcome.sweep}**: {outcome.reason or outcome.status}",
-        "",
-        "| configuration | seeds | val F1 | test F1 |",
-        "|---|---|---|---|",
-    ]
-    rows = list(outcome.rows[:most])
-    if outcome.winner is not None:
-        rows.insert(0, outcome.winner)
-    for place, row in enumerate(rows):
-        name = f"**{row.name}** ({row.phase})" if row is outcome.winner else row.name
-        parts = [" ".join(map(str, row.val))]
-        parts += [f"{seed} missing" for seed in row.missing]
-        parts += [f"pruned at epoch {epoch}" for epoch in row.pruned.values()]
-        seeds = "; ".join(part for part in parts if part)
-        # Only the reported winner's test scores are shown: nothing is chosen by them. A study
-        # chooses nothing, and reports all of them.
-        is_shown = place == 0 or row.phase == "study"
-        test = score(row.test_mean, row.test_std) if is_shown else ""
-        lines.append(f"| {name} | {seeds} | {score(row.val_mean, row.val_std)} | {test} |")
-    return "\n".join(lines)
-
-
 def score(mean: float | None, std: float | None) -> str:
     """`76.93 ± 0.41`, or what there is of it."""
     if mean is None:

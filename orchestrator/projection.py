@@ -20,6 +20,7 @@ from orchestrator.cells import CellStore
 from orchestrator.journal import Entry, Journal, Plan, digest, document_digest
 from orchestrator.records import RunDocument, RunStatus, read_run, read_runs
 from orchestrator.run_index import RunIndex
+from orchestrator.saved_views import RUN_TYPE, VIEWS
 from orchestrator.tracking import (
     NAME,
     NOTE,
@@ -191,6 +192,9 @@ class Projection:
             for key in set(entry.tags) - set(document.tags):
                 tracking.delete_tag(entry.run_id, key)
             entry = replace(entry, artifacts=self._publish_artifacts(document, entry))
+            if document.kind == "sweep":
+                for view in VIEWS:
+                    tracking.save_view(runs.experiment, view)
             if document.kind == "sweep" and document.note:
                 tracking.describe_experiment(runs.experiment, document.note)
             if plan.is_terminal or not is_new:  # a new run is RUNNING already
@@ -330,6 +334,8 @@ class Projection:
 def _tags(document: RunDocument, parent: str | None) -> dict[str, str]:
     tags = {**document.tags, NAME: document.name, "kind": document.kind}
     tags["mlflow.source.name"] = "orchestrator"
+    if document.parent is not None:
+        tags[RUN_TYPE[0]] = RUN_TYPE[1]  # unfolds the run above
     if document.cell is not None:
         tags["cell"] = document.cell
     if parent is not None:

@@ -19,7 +19,8 @@ from orchestrator.events import EventLog, Opened
 from orchestrator.history import History
 from orchestrator.identity import CellFactory
 from orchestrator.lease import Lease, LeaseLost
-from orchestrator.outcome import SweepOutcome, SweepStatus, champion_model, note, outcome_of
+from orchestrator.note import note
+from orchestrator.outcome import SweepOutcome, SweepStatus, champion_model, outcome_of
 from orchestrator.progress import Progress
 from orchestrator.publisher import Publisher
 from orchestrator.ray_watch import RayLostError, watched
@@ -259,7 +260,9 @@ class _Driver:
 
     def _close_documents(self, status: RunStatus, outcome: SweepOutcome) -> None:
         artifacts, tags = self._report(outcome)
-        self.conductor.documents.sweep_ended(status, time.time(), note(outcome), artifacts, tags)
+        self.conductor.documents.sweep_ended(
+            status, time.time(), note(outcome, self.history.sweep), artifacts, tags
+        )
 
     def _report(self, outcome: SweepOutcome) -> tuple[dict[str, str], dict[str, str]]:
         """Artifacts and tags of the sweep's report. That it fails must not hurt the sweep."""

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from orchestrator.saved_views import SavedView
 from orchestrator.tracking_uri import check_uri, redact
 from shapca.errors import InputError
 from shapca.processes import this_process
@@ -151,6 +152,11 @@ class Tracking:
         """Set the Markdown that MLflow shows on top of an experiment."""
         with translated():
             self._client.set_experiment_tag(experiment, NOTE, self._cut(note, MAX_TAG_LENGTH))
+
+    def save_view(self, experiment: str, view: SavedView) -> None:
+        """Keep a view of an experiment's runs with it."""
+        with _translated():
+            self._client.set_experiment_tag(experiment, view.tag, view.content)
 
     def runs(self, experiment: str, storage: str) -> list[TrackedRun]:
         """The runs that a storage published to an experiment."""

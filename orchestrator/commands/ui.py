@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -22,6 +23,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 FIRST_PORT = 5000
 NUM_PORTS = 50
+MOST_LINKS = 20
 START_SECONDS = 120.0
 STOP_SECONDS = 10.0
 
@@ -63,7 +65,10 @@ def ui(
                 typer.echo(
                     f"MLflow UI: http://127.0.0.1:{chosen} over {redact(uri)} (Ctrl-C stops it)"
                 )
+                for name, address in _links(f"http://127.0.0.1:{chosen}"):
+                    typer.echo(f"  {name}: {address}")
                 server.wait()
+            is_slow = server.poll() is None
         except KeyboardInterrupt:
             typer.echo("stopped")
             return
@@ -71,7 +76,8 @@ def ui(
             _stop(server)
         log.seek(0)
         said = log.read().decode(errors="replace").strip().splitlines()[-5:]
-    typer.echo(redact("\n".join(["error: the MLflow server has ended", *said])), err=True)
+    why = f"gave no answer in {START_SECONDS:g} s" if is_slow else "has ended"
+    typer.echo(redact("\n".join([f"error: the MLflow server {why}", *said])), err=True)
     raise typer.Exit(1)
 
 
@@ -98,6 +104,27 @@ def _is_up(server: subprocess.Popen[bytes], port: int) -> bool:
                 return True
         time.sleep(0.2)
     return False
+
+
+def _links(server: str) -> list[tuple[str, str]]:
+    """Experiments that have a view of their averages, the newest first, with its address."""
+    from orchestrator.saved_views import AVERAGES, link
+
+    request = urllib.request.Request(
+        f"{server}/api/2.0/mlflow/experiments/search",
+        json.dumps({"max_results": MOST_LINKS, "order_by": ["last_update_time DESC"]}).encode(),
+        {"Content-Type": "application/json"},
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            found = json.load(answer).get("experiments", [])
+    except (urllib.error.URLError, OSError, ValueError):
+        return []  # a server that shows no list still shows the runs
+    return [
+        (experiment["name"], link(server, experiment["experiment_id"]))
+        for experiment in found
+        if any(tag["key"] == AVERAGES.tag for tag in experiment.get("tags", []))
+    ]
 
 
 def _stop(server: subprocess.Popen[bytes]) -> None:
