@@ -155,7 +155,7 @@ class Tracking:
 
     def save_view(self, experiment: str, view: SavedView) -> None:
         """Keep a view of an experiment's runs with it."""
-        with _translated():
+        with translated():
             self._client.set_experiment_tag(experiment, view.tag, view.content)
 
     def runs(self, experiment: str, storage: str) -> list[TrackedRun]:
