@@ -27,6 +27,8 @@ from shapca.contexts.record import ContextRecord
 from shapca.contexts.settings import GenerationSettings
 from shapca.errors import InputError
 
+IN_FLIGHT = 2
+"""Batches that a worker holds: one at work and one waiting, so that none is idle or hoards."""
 RESTARTS = 3
 """New processes that a worker gets when it is lost, and further tries of its batch."""
 
@@ -148,7 +150,7 @@ class Spread:
             self.worker,
             batch_size=None,
             batch_format="pyarrow",
-            compute=ray.data.ActorPoolStrategy(size=num),
+            compute=ray.data.ActorPoolStrategy(size=num, max_tasks_in_flight_per_actor=IN_FLIGHT),
             fn_constructor_args=(settings, identity),
             num_cpus=self.workers.cpus,
             num_gpus=self.workers.gpus,

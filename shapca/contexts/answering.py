@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TypeVar
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from shapca.contexts.generator import Answer, Generator, Identity, Request
 from shapca.contexts.pictures import decode
@@ -188,6 +188,8 @@ def _decoded(picture: Picture) -> Image.Image | str:
         return picture.reason or "cannot be read"
     try:
         return decode(picture.content)
+    except UnidentifiedImageError:  # its own words name a place in memory, another one each time
+        return "UnidentifiedImageError: not a picture of a known kind"
     except BROKEN_PICTURE as error:
         return f"{type(error).__name__}: {error}"
 

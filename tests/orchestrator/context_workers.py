@@ -15,6 +15,8 @@ from shapca.contexts.generator import Answer, Identity, Request
 from shapca.contexts.settings import GenerationSettings
 
 FOLDER = "CONTEXT_WORKERS_FOLDER"
+NUM_WORKERS = 2
+LONGEST_START_SECONDS = 240.0
 
 
 class PlainGenerator:
@@ -39,7 +41,12 @@ class CountedWorker(ContextWorker):
 
     def __call__(self, table: Any) -> dict[str, list[str]]:
         self._note("batch")
-        time.sleep(0.1)  # so that no worker takes all
+        # One that is quick to start would do everything before the other is there.
+        deadline = time.monotonic() + LONGEST_START_SECONDS
+        while len(list(self._folder.glob("start-*"))) < NUM_WORKERS:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"not {NUM_WORKERS} workers")
+            time.sleep(0.02)
         return super().__call__(table)
 
     def _note(self, what: str) -> None:

@@ -144,7 +144,7 @@ def test_a_worker_that_cannot_start_is_one_message(
 ) -> None:
     settings = GenerationSettings(f"hf:{vision_models['llava']}", device="tpu9")
     with pytest.raises(InputError, match="--device: 'tpu9' is no device"):
-        run(folder, settings, spread())
+        run(folder, settings, spread(num=1))
 
 
 def test_the_command_asks_an_endpoint_from_workers(
@@ -231,6 +231,7 @@ class TestWorker:
     ) -> None:
         monkeypatch.setenv("OPENAI_API_KEY", KEY)
         monkeypatch.setenv(FOLDER, str(tmp_path))
+        (tmp_path / "start-another").touch()
         settings, pictures = plain(), self.pictures(folder)
         identity = identify(settings)
         answered = CountedWorker(settings, identity)(table_of(pictures))
