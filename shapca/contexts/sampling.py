@@ -9,8 +9,8 @@ and token n of a row is found from number n by inverting the cumulative distribu
 What that guarantees: the numbers are the same on every machine and in every batch. The
 probabilities are as equal as the model's arithmetic makes them: a batch of another size or padding
 may round differently, which moves a drawn token only where its number falls within the rounding
-error of a boundary: with float32 weights about once in 10^5 tokens or less, with bfloat16 often.
-With `--batch-size 1` nothing differs but the hardware.
+error of a boundary: rarely with float32 weights, more often with bfloat16 (how often was not
+measured). With `--batch-size 1` nothing differs but the hardware.
 """
 
 from __future__ import annotations
