@@ -117,7 +117,7 @@ def side_by_side(title: str, cases: Sequence[Case]) -> dict[str, bytes]:
 _LINE, _HEADER = 0.24, 0.34
 _LEFT = 2.5  # where text begins, right of the picture, in inches
 _TEXT_WIDTH, _SYSTEM_CHARACTERS = 84, 34
-_LETTER = 9 * 0.602 / 72  # width of a letter of DejaVu Sans Mono at 9 points, in inches
+_LETTER = 10 / 130  # width of a letter of DejaVu Sans Mono at 9 points, in inches: whole pixels
 
 
 def _case_height(case: Case) -> float:
@@ -176,9 +176,8 @@ def _draw_words(axes: Axes, case: Case, y: float) -> float:
                 width = _LETTER * (len(word) + goes_on) + (0.0 if goes_on else 0.04)
                 colour = TYPE_COLOURS.get(kind, _OTHER_COLOUR)
                 axes.add_patch(_box(x - 0.02, y - 0.1, width, 0.2, colour))
+            axes.text(x, y, word, fontsize=9, family="DejaVu Sans Mono", color=_INK, va="center")
             x += _LETTER * (len(word) + 1)
-        text = " ".join(word for word, _ in line)
-        axes.text(_LEFT, y, text, fontsize=9, family="DejaVu Sans Mono", color=_INK, va="center")
         y += _LINE
     return y
 
