@@ -84,13 +84,14 @@ def watched() -> Iterator[None]:
         RayLostError: this process's node, or all of Ray, is gone. Nothing may be asked of Ray from
             then on.
     """
-    with RayWatch(look_at_ray()) as watch:
-        try:
+    watch = RayWatch(look_at_ray())
+    try:
+        with watch:
             yield
-        except KeyboardInterrupt:
-            if watch.lost is None:
-                raise
-            raise RayLostError(watch.lost) from None
+    except KeyboardInterrupt:  # it may also come while the watch is left
+        if watch.lost is None:
+            raise
+        raise RayLostError(watch.lost) from None
 
 
 def look_at_ray() -> Callable[[], Sight]:

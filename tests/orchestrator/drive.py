@@ -7,15 +7,26 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
+import threading
+from typing import Any
 from unittest import mock
 
 from orchestrator import sweep as driver
-from orchestrator.ray_watch import RayLostError
+from orchestrator.cli import run_driver
 from orchestrator.results import outcome_json
-from shapca.cli import run_application
 from tests.orchestrator.fakes import CODE, PLACE, FakeFactory, sweep_config
+
+
+def note_connections(file: str) -> None:
+    """Write down every connection that this process makes: which thread, and where to."""
+    notes = open(file, "a", buffering=1, encoding="utf-8")  # noqa: SIM115
+
+    def hook(event: str, arguments: tuple[Any, ...]) -> None:
+        if event == "socket.connect" and isinstance(arguments[1], tuple):
+            notes.write(f"{threading.current_thread().name} {arguments[1][1]}\n")
+
+    sys.addaudithook(hook)
 
 
 def main() -> None:
@@ -24,7 +35,10 @@ def main() -> None:
     parser.add_argument("--slots", type=int, default=1)
     parser.add_argument("--trials", type=int, default=5)
     parser.add_argument("--tracking-uri", default="none")
+    parser.add_argument("--connections")
     arguments = parser.parse_args()
+    if arguments.connections:
+        note_connections(arguments.connections)
     config = sweep_config(
         protocol={"trials": arguments.trials}, resources={"max_concurrent": arguments.slots}
     )
@@ -33,14 +47,10 @@ def main() -> None:
         mock.patch.object(driver, "CellFactory", return_value=FakeFactory()),
         mock.patch.object(driver, "code_fingerprint", return_value=CODE),
     ):
-        try:
-            outcome = driver.run_sweep(config, options, training=PLACE)
-        except RayLostError as error:
-            print(f"error: {error}", file=sys.stderr, flush=True)
-            os._exit(1)
+        outcome = driver.run_sweep(config, options, training=PLACE)
     print(json.dumps({**outcome_json(outcome), "modules": sorted(sys.modules)}))
     sys.exit(130 if outcome.status == "interrupted" else 0)
 
 
 if __name__ == "__main__":
-    run_application(lambda args=None: main())  # type: ignore[arg-type]
+    run_driver(lambda args=None: main())  # type: ignore[arg-type]

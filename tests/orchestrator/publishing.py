@@ -116,3 +116,26 @@ def snapshot(uri: str, experiment: str = SWEEP) -> dict[str, Any]:
             },
         }
     return shown
+
+
+# What differs between two runs of the same: how long things took.
+MEASURED = ("seconds", "samples_per_second", "peak_memory_mb")
+
+
+def tracked(uri: str, experiment: str) -> dict[str, Any]:
+    """What MLflow shows of a sweep run by run and metric by metric; ids and times aside."""
+    shown = {}
+    for key, run in snapshot(uri, experiment).items():
+        shown[key] = {
+            "name": run["name"],
+            "status": run["status"],
+            "params": run["params"],
+            # The note tells how long the sweep took, and where its storage is.
+            "tags": {tag: v for tag, v in run["tags"].items() if tag != "mlflow.note.content"},
+            "history": {
+                metric: [(step, value) for step, _, value in points]
+                for metric, points in run["history"].items()
+                if not metric.removesuffix("_best").endswith(MEASURED)
+            },
+        }
+    return shown

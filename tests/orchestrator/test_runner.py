@@ -26,6 +26,8 @@ from shapca.storage import FolderStore
 from tests.orchestrator.fakes import (
     ALWAYS_DIES,
     DIES,
+    DIVERGES,
+    EXHAUSTS,
     PLACE,
     RAISES,
     epochs_trained,
@@ -91,7 +93,9 @@ def failing(*dropouts: float) -> SweepConfig:
 def test_lost_processes_are_replaced_and_failed_ones_given_up(
     ray_here: None, tmp_path: Path
 ) -> None:
-    conductor = open_sweep(tmp_path, failing(DIES, RAISES, 0.1, ALWAYS_DIES, 0.2))
+    conductor = open_sweep(
+        tmp_path, failing(DIES, RAISES, 0.1, ALWAYS_DIES, 0.2, EXHAUSTS, DIVERGES)
+    )
     run_on_ray(conductor, tmp_path, slots=2)
     ends = conductor.history.ended
     assert {number: end.status for number, end in ends.items()} == {
@@ -100,7 +104,18 @@ def test_lost_processes_are_replaced_and_failed_ones_given_up(
         3: "finished",
         4: "failed",
         5: "finished",
+        6: "failed",
+        7: "diverged",
     }
+    # Out of memory is not tried again: one process trained, and another only told of it.
+    assert "batch size 28, peak 12 MiB" in (ends[6].reason or "")
+    exhausted = tmp_path / "cells" / conductor.history.keys[6]
+    assert len(list(exhausted.glob("processes/*"))) == 1
+    # The searcher learns that a loss was no number, rather than waiting for it.
+    assert ends[7].reason == "the loss is nan"
+    assert [item.state for item in conductor.history.protocol.history()] == [
+        {"finished": "finished"}.get(ends[number].status, "failed") for number in range(1, 8)
+    ]
     assert ends[2].reason == "ValueError: this data makes no sense"
     assert ends[4].reason == "its process was lost four times"
     # The first cell went on from its checkpoint: no epoch was trained twice.

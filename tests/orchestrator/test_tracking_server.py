@@ -17,8 +17,10 @@ import pytest
 import yaml
 
 from orchestrator.publisher import Publisher
+from orchestrator.records import read_runs
 from orchestrator.tracking_uri import check_uri, redact
 from shapca.storage import FolderStore
+from tests.orchestrator.fakes import execute, open_sweep, sweep_config
 from tests.orchestrator.publishing import SWEEP, snapshot, whole_sweep
 from tests.orchestrator.servers import Server, free_port
 
@@ -89,6 +91,20 @@ def test_images_are_pinned_and_dependencies_exist(compose: dict[str, Any]) -> No
     assert {volume for volume in volumes if "/" not in volume} == set(compose["volumes"])
 
 
+def test_mlflow_knows_every_option_and_variable(compose: dict[str, Any]) -> None:
+    from mlflow import environment_variables
+    from mlflow.cli import server
+
+    service = compose["services"]["mlflow"]
+    options = {option for parameter in server.params for option in parameter.opts}
+    assert set(re.findall(r"--[\w-]+", service["command"])) <= options
+    known = {str(parameter.envvar) for parameter in server.params} | set(dir(environment_variables))
+    auth = Path(environment_variables.__file__).parent / "server" / "auth" / "__init__.py"
+    asked = {name for name in service["environment"] if name.startswith("MLFLOW_")}
+    missing = {name for name in asked - known if name not in auth.read_text()}
+    assert missing == set()
+
+
 def test_the_readme_names_what_is_here() -> None:
     text = (FOLDER / "README.md").read_text()
     for path in FOLDER.iterdir():
@@ -100,8 +116,9 @@ def test_the_readme_names_what_is_here() -> None:
 def postgres() -> Iterator[str]:
     """URI of a PostgreSQL server of the system's packages, with a password, on loopback."""
     pytest.importorskip("psycopg2", reason="psycopg2 is not installed (extra: postgres)")
-    if not all(map(shutil.which, ("initdb", "postgres", "pg_ctl"))):
-        pytest.skip("PostgreSQL is not installed")
+    programs = _programs()
+    if programs is None:
+        pytest.skip("PostgreSQL is not installed (Debian, Ubuntu: apt-get install postgresql)")
     user = _unprivileged()
     with tempfile.TemporaryDirectory(prefix="postgres-") as temporary:
         data, port = Path(temporary, "data"), free_port()
@@ -112,7 +129,8 @@ def postgres() -> Iterator[str]:
             shutil.chown(password, user)
 
         def call(*command: str) -> None:
-            subprocess.run(command, check=True, user=user, cwd=temporary, stdout=subprocess.DEVNULL)
+            program = [str(programs / command[0]), *command[1:]]
+            subprocess.run(program, check=True, user=user, cwd=temporary, stdout=subprocess.DEVNULL)
 
         call("initdb", "--pgdata", str(data), "--username", "me", "--pwfile", str(password),
              "--auth", "scram-sha-256", "--no-sync")  # fmt: skip
@@ -123,6 +141,15 @@ def postgres() -> Iterator[str]:
             yield f"postgresql://me:s3cret@127.0.0.1:{port}/postgres"
         finally:
             call("pg_ctl", "stop", "--mode", "immediate", "--pgdata", str(data))
+
+
+def _programs() -> Path | None:
+    """Folder of PostgreSQL's programs; Debian keeps them off the search path."""
+    found = shutil.which("initdb")
+    folders = [Path(found).parent] if found else []
+    folders += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    needed = ("initdb", "postgres", "pg_ctl")
+    return next((f for f in folders if all((f / name).is_file() for name in needed)), None)
 
 
 def _unprivileged() -> str | None:
@@ -149,6 +176,18 @@ def test_a_sweep_on_a_server_over_postgresql(
         assert Publisher(store, SWEEP, SWEEP, server.uri).reconcile().num_published == 6
         assert Publisher(store, SWEEP, SWEEP, server.uri).reconcile().num_published == 0
         assert snapshot(server.uri) == expected
+        live = FolderStore(tmp_path / "live")  # and a sweep that is followed while it runs
+        publisher = Publisher(live, "small", "small", server.uri, gather_seconds=0.01)
+        sweep = sweep_config(protocol={"trials": 3, "confirm_seeds": [11, 12]})
+        conductor = open_sweep(live.root, sweep, on_change=publisher.notify)
+        publisher.start()
+        execute(conductor, live.root)
+        conductor.documents.sweep_ended("finished", 100.0, "# the note")
+        assert publisher.stop(120).status == "current"
+        followed = snapshot(server.uri, "small")
+        assert {run["status"] for run in followed.values()} <= {"FINISHED", "KILLED"}
+        assert followed.keys() == read_runs(live, "small").keys()
+        assert Publisher(live, "small", "small", server.uri).reconcile().num_published == 0
     finally:
         server.kill()
     # And without a server in between: the runs are found again, nothing is doubled.
