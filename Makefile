@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 export PYTHONHASHSEED ?= 0
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: sweep test test-all check format bench paper-demo ui clean
+.PHONY: sweep test test-all check format bench paper-demo ui pictures clean
 
 sweep: $(READY)  ## demo sweep on synthetic data: local Ray, SQLite MLflow, 3-seed result
 	$(BIN)/orchestrator sweep search_spaces/demo.yaml
@@ -40,6 +40,9 @@ paper-demo: $(READY)  ## the paper's tables and figures on synthetic data, into 
 
 ui: $(READY)  ## MLflow UI of the demo sweep on loopback
 	$(BIN)/orchestrator ui
+
+pictures: $(READY)  ## the README's pictures, of the demo sweep; needs Chromium
+	$(BIN)/python -m tests.pictures demo --storage storage --out docs/pictures
 
 clean:  ## remove the environment; data and results stay
 	rm -rf $(VENV)

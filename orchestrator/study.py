@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
@@ -25,6 +26,8 @@ from orchestrator.table_formats import to_markdown
 from orchestrator.tables import Table
 from shapca.provenance import code_fingerprint
 from shapca.storage import to_json
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,7 @@ def run_study(
         evaluations = StudyEvaluations(sweep, plan, tables, factory, cells)
         evaluations.check()
         reset = evaluations.release_weightless()
-        outcome = run_sweep(sweep, options, training=training)
+        outcome = run_sweep(sweep, replace(options, report=False), training=training)
         if outcome.status != "interrupted":
             evaluations.run(study.runtime.model_copy(update={"data_root": data_root}))
     return _conclude(plan, cells, factory, options, storage, outcome, reset)
@@ -135,7 +138,7 @@ def _conclude(
     if parent is not None:
         note = to_markdown(table) + _how_to(plan.study, storage)
         tables_of_it = {f"tables/{file}": place for file, place in files.items()}
-        artifacts = {**parent.artifacts, **tables_of_it}
+        artifacts = {**parent.artifacts, **tables_of_it, **_report(cells, name, storage, table)}
         changed = replace(
             parent,
             note=note,
@@ -150,6 +153,18 @@ def _conclude(
             publisher.start()
             publisher.stop(LAST_PUBLISHING_SECONDS)
     return StudyOutcome(plan.study, table, files, outcome, reset)
+
+
+def _report(cells: CellStore, name: str, storage: str, table: Table) -> dict[str, str]:
+    """Artifacts of the study's report. That it fails must not hurt the study."""
+    from orchestrator.report.make import content_from, keep_files, report_files
+
+    try:
+        content = content_from(cells.store, name, storage, code_fingerprint())
+        return keep_files(cells.store, name, report_files(content, figures=False, tables=[table]))
+    except Exception as error:
+        logger.warning("the report was not made: %s: %s", type(error).__name__, error)
+        return {}
 
 
 def _how_to(study: StudyConfig, storage: str) -> str:

@@ -172,6 +172,7 @@ class Table:
         rows: from top to bottom.
         reference: key of the row that the others are compared with, if any.
         heading: over the column of row titles.
+        scored_on: what the scores were measured on, as a clause.
         notes: what a reader has to know, besides what `remarks` says of every table.
     """
 
@@ -182,6 +183,7 @@ class Table:
     reference: str | None = None
     heading: str = "Method"
     notes: tuple[str, ...] = ()
+    scored_on: str = "on the test split, which each cell sees once"
 
     def row(self, key: str) -> Row | None:
         """The row of that key, or none."""
@@ -252,7 +254,7 @@ class Table:
             seeds = sorted({seed for cell in cells for seed in cell.seeds})
             lines.append(
                 "± is the sample standard deviation over the seeds "
-                f"({' '.join(map(str, seeds))}), on the test split, which each cell sees once."
+                f"({' '.join(map(str, seeds))}), {self.scored_on}."
             )
         lines += self._comparison_remarks([c.against for c in cells if c.against is not None])
         if any(cell.difference is not None for cell in cells):

@@ -10,6 +10,7 @@ import typer
 
 from orchestrator.commands.arguments import (
     AsJson,
+    DataRoot,
     SpaceOrName,
     Storage,
     TrackingUri,
@@ -30,18 +31,20 @@ def report(
     storage: Storage = "storage",
     out: Annotated[Path | None, typer.Option(help="Also write the files into this folder.")] = None,
     tracking_uri: TrackingUri = None,
+    data_root: DataRoot = None,
     figures: Annotated[
         bool, typer.Option("--figures/--no-figures", help="Also draw PNG and SVG files.")
     ] = True,
     as_json: AsJson = False,
 ) -> None:
-    """Make the report of a sweep, finished or not, and log it to the sweep's run in MLflow."""
+    """Make the report of a sweep or study, finished or not; log it to its run in MLflow."""
     from orchestrator.report.make import (
         PAGE,
         content_from,
         copy_files,
         keep_files,
         report_files,
+        study_tables,
     )
     from orchestrator.stores import is_remote
     from shapca.provenance import code_fingerprint
@@ -50,8 +53,10 @@ def report(
     address, store = existing_storage(storage)
     if out is not None and out.exists() and not out.is_dir():
         raise InputError(f"--out {out}: expected a folder, this is a file")
-    content = content_from(store, name, address, code_fingerprint())
-    made = report_files(content, figures=figures)
+    code = code_fingerprint()
+    content = content_from(store, name, address, code)
+    tables = study_tables(store, name, data_root, code)
+    made = report_files(content, figures=figures, tables=tables)
     artifacts = keep_files(store, name, made)
     if out is not None:
         copy_files(made, out)

@@ -6,22 +6,26 @@ Layout: sweeps/<sweep>/report/report.html, trials.csv, …, figures/<chart>.png 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from orchestrator.cells import CellStore
 from orchestrator.documents import PARENT
 from orchestrator.history import History, recorded
+from orchestrator.note import note
 from orchestrator.outcome import SweepOutcome
 from orchestrator.records import read_run, write_run
+from orchestrator.report.configuration_table import configuration_table
 from orchestrator.report.content import Content, content_of
 from orchestrator.report.figures import charts_of
 from orchestrator.report.page import page_of
 from orchestrator.report.records import trials_csv
 from orchestrator.report.reproduce import sweep_yaml, winner_yaml
 from orchestrator.status import status_of
-from shapca.storage import ObjectStore
+from orchestrator.table_formats import to_csv, to_latex, to_markdown
+from orchestrator.tables import Table
+from shapca.storage import ObjectStore, read_json
 
 PAGE = "report.html"
 FOLDER = "report"
@@ -53,15 +57,50 @@ def content_from(store: ObjectStore, name: str, storage: str, code: str) -> Cont
     )
 
 
-def report_files(content: Content, *, figures: bool = True) -> dict[str, bytes]:
+def study_tables(store: ObjectStore, name: str, data_root: Path | None, code: str) -> list[Table]:
+    """The tables of a study as things stand; none of a sweep.
+
+    Args:
+        store: the storage.
+        name: the study or sweep.
+        data_root: folder of the prepared data sets; none: as the study's file says.
+        code: fingerprint of the present training code.
+    """
+    record = read_json(store, f"sweeps/{name}/study.json")
+    if record is None:
+        return []
+    from orchestrator.identity import CellFactory
+    from orchestrator.study_config import StudyConfig
+    from orchestrator.study_plan import plan_study, read_winners
+    from orchestrator.study_tables import StudyTables
+
+    study = StudyConfig.model_validate(record)
+    root = (data_root or study.runtime.data_root).expanduser().absolute()
+    plan = plan_study(study, read_winners(study, store))
+    return [StudyTables(plan, CellStore(store), CellFactory(root), code).table()]
+
+
+def report_files(
+    content: Content, *, figures: bool = True, tables: Sequence[Table] = ()
+) -> dict[str, bytes]:
     """The files of a report by name.
 
     Args:
         content: what it shows.
         figures: also the figures as PNG and SVG, which take seconds.
+        tables: a study's, with published figures beside what was measured.
     """
     charts = charts_of(content)
-    made = {PAGE: page_of(content, charts), "trials.csv": trials_csv(content)}
+    made = {PAGE: page_of(content, charts, tables), "trials.csv": trials_csv(content)}
+    shown = list(tables)
+    if not content.is_listed and (table := configuration_table(content)) is not None:
+        shown.append(table)
+    for table in shown:
+        made[f"{table.name}.md"] = to_markdown(table).encode()
+        made[f"{table.name}.csv"] = to_csv(table).encode()
+        made[f"{table.name}.tex"] = to_latex(table).encode()
+    if not content.is_listed:
+        made["report.md"] = note(content.outcome, content.sweep).encode()
     if (winner := winner_yaml(content)) is not None:
         made["winner.yaml"] = winner.encode()
     made["sweep.yaml"] = sweep_yaml(content).encode()
@@ -116,7 +155,10 @@ def copy_files(made: Mapping[str, bytes], folder: Path) -> None:
 
 
 def report_at_the_end(
-    history: History, cells: CellStore, outcome: SweepOutcome, code: str
+    history: History,
+    cells: CellStore,
+    outcome: SweepOutcome,
+    code: str,
 ) -> dict[str, str]:
     """The report of a sweep whose driver ends, without figures, kept in the storage."""
     content = content_of(
@@ -128,4 +170,5 @@ def report_at_the_end(
         code=code,
         made_at=time.time(),
     )
-    return keep_files(cells.store, history.sweep.name, report_files(content, figures=False))
+    made = report_files(content, figures=False)
+    return keep_files(cells.store, history.sweep.name, made)

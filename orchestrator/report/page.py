@@ -6,31 +6,36 @@ import time
 from collections.abc import Sequence
 from importlib.resources import files
 
+from orchestrator.importance import FEWEST_TRIALS
 from orchestrator.report import sections, svg
 from orchestrator.report.charts import Chart, Plot
 from orchestrator.report.content import Content
 from orchestrator.report.markup import Html, element
+from orchestrator.report.result_tables import result_tables
+from orchestrator.tables import Table
 
 WIDTHS = (324, 508)
 FULL_WIDTHS = (324, 508, 1076)
 # Nothing may be loaded from anywhere, whatever stood in a name or an error message.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
-_SEARCH = ("history", "importance", "parallel", "expected", "cost")
+_SEARCH = ("history", "expected", "parallel", "importance", "cost")
 _SEEDS = ("seeds", "validation_test", "curves", "losses")
 
 
-def page_of(content: Content, charts: Sequence[Chart]) -> bytes:
+def page_of(content: Content, charts: Sequence[Chart], tables: Sequence[Table] = ()) -> bytes:
     """The page.
 
     Args:
         content: what it shows.
         charts: its charts.
+        tables: a study's.
     """
     body = [
         sections.head(content),
         sections.hero(content),
+        *_section("tables", "Tables", result_tables(tables) if tables else None),
         *_section("configurations", "Configurations", sections.configurations(content)),
-        *_section("search", "Search", _figures(charts, _SEARCH)),
+        *_section("search", "Search", _search(content, charts)),
         *_section("seeds", "Seeds and learning", _figures(charts, _SEEDS)),
         *_section("ends", "Failures and pruned trials", sections.ends(content)),
         *_section("cost", "Cost", sections.cost(content)),
@@ -78,6 +83,17 @@ def figure(chart: Chart, *, is_full: bool = False) -> Html:
         drawings,
         class_="card full" if is_full else "card",
     )
+
+
+def _search(content: Content, charts: Sequence[Chart]) -> Html | None:
+    shown = _figures(charts, _SEARCH)
+    if shown is None or content.is_listed or content.importance is not None:
+        return shown
+    text = (
+        f"Hyper-parameter importance is not told: it takes {FEWEST_TRIALS} finished trials of the "
+        "search whose scores differ."
+    )
+    return element("div", shown, element("p", text, class_="soft small"))
 
 
 def _figures(charts: Sequence[Chart], keys: Sequence[str]) -> Html | None:

@@ -150,7 +150,8 @@ def test_the_parent_run_says_what_it_is(
     assert parent.status == "finished"
     assert "| Method | F1 |" in (parent.note or "")
     assert "orchestrator study" in (parent.note or "")
-    assert set(parent.artifacts) >= {"tables/tiny-study.md", "tables/tiny-study.png"}
+    wanted = {"tables/tiny-study.md", "tables/tiny-study.png", "report/report.html"}
+    assert set(parent.artifacts) >= wanted
 
 
 def test_run_again_it_trains_and_writes_nothing(

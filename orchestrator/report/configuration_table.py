@@ -1,0 +1,58 @@
+"""A sweep's configurations as a table of results, for Markdown, CSV and LaTeX."""
+
+from __future__ import annotations
+
+from orchestrator.outcome import ConfigurationResult
+from orchestrator.report.content import Content
+from orchestrator.tables import CellState, Column, Row, Table, TableCell
+
+MOST_ROWS = 25
+
+
+def configuration_table(content: Content) -> Table | None:
+    """The best configurations with their seeds; the winner's fresh seeds come first.
+
+    Returns:
+        None where no configuration has a score.
+    """
+    winner = content.winner
+    if winner is None:
+        return None
+    rows = []
+    if content.is_confirmed:
+        rows.append(_row(content, winner, "winner", group="winner on fresh seeds"))
+    for row in content.outcome.rows[:MOST_ROWS]:
+        if row.val:
+            is_reported = not content.is_confirmed and row.configuration == winner.configuration
+            key = "winner" if is_reported else row.configuration
+            rows.append(_row(content, row, key, group="selection"))
+    notes = [
+        f"Validation F1 chose; test F1 (%) is that of the winner alone. Sweep {content.name}, "
+        f"{content.state}."
+    ]
+    if (hidden := len(content.outcome.rows) - MOST_ROWS) > 0:
+        notes.append(f"{hidden} more configurations are in trials.csv.")
+    return Table(
+        name="configurations",
+        title=f"{content.name}: configurations, F1 in percent",
+        columns=(Column("val", "val F1"), Column("test", "test F1", better=None)),
+        rows=tuple(rows),
+        heading="Configuration",
+        notes=tuple(notes),
+        scored_on="on the validation split, and on the test split where that was scored",
+    )
+
+
+def _row(content: Content, row: ConfigurationResult, key: str, group: str) -> Row:
+    state: CellState = "missing" if row.missing else "done"
+    if any(trial.is_stale for trial in content.of(row)):
+        state = "stale"
+    cells = dict(row.cells)
+    shown = {"val": TableCell.measured(state, row.val, missing=row.missing, cells=cells)}
+    shown["test"] = TableCell("n/a")
+    if key == "winner":
+        missing = {s: "not tested" for s in row.val if s not in row.test} | dict(row.missing)
+        if row.test or content.is_confirmed:
+            test_state: CellState = "missing" if missing and state == "done" else state
+            shown["test"] = TableCell.measured(test_state, row.test, missing=missing, cells=cells)
+    return Row(key, row.name, shown, group)
