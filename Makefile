@@ -16,11 +16,14 @@ test test-all bench: export HF_HUB_OFFLINE = 1
 # Many small tensors: more threads than cores only wait for each other.
 test test-all: export OMP_NUM_THREADS ?= 1
 
+# Two processes, each with whole files, so that what a file shares is made once.
+SPREAD ?= -n 2 --dist loadfile
+
 test: $(READY) check  ## checks and tests, no network, no GPU
-	$(BIN)/pytest -m "not slow and not bench and not real_data"
+	$(BIN)/pytest $(SPREAD) -m "not slow and not bench and not real_data"
 
 test-all: $(READY) check  ## also the slow ones and those on real data ($$SHAPCA_REAL_DATA)
-	$(BIN)/pytest -m "not bench"
+	$(BIN)/pytest $(SPREAD) -m "not bench"
 
 check: $(READY)  ## ruff, ruff format, mypy strict, import contracts
 	$(BIN)/ruff check .
