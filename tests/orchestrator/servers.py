@@ -10,6 +10,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 from orchestrator.tracking_uri import server_command
 
@@ -23,14 +24,17 @@ def free_port() -> int:
 class Server:
     """`mlflow server` over a database, in a process group of its own."""
 
-    def __init__(self, database_uri: str, port: int) -> None:
+    def __init__(self, database_uri: str, port: int, artifacts: Path | None = None) -> None:
         self.database_uri = database_uri
+        self.artifacts = artifacts
         self.port = port
         self.uri = f"http://127.0.0.1:{port}"
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         command, environment = server_command(self.database_uri, self.port)
+        if self.artifacts is not None:
+            environment["MLFLOW_ARTIFACTS_DESTINATION"] = str(self.artifacts)
         self._process = subprocess.Popen(
             command,
             env={**os.environ, **environment},

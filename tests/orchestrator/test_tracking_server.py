@@ -170,7 +170,7 @@ def test_a_sweep_on_a_server_over_postgresql(
     Publisher(store, SWEEP, SWEEP, mlflow_uri).reconcile()
     expected = snapshot(mlflow_uri)
 
-    server = Server(check_uri(postgres), free_port())
+    server = Server(check_uri(postgres), free_port(), tmp_path / "artifacts")
     try:
         server.start()
         assert Publisher(store, SWEEP, SWEEP, server.uri).reconcile().num_published == 6
