@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from orchestrator.naming import describe, short_names, shown
-from orchestrator.outcome import ConfigurationResult
+from orchestrator.naming import short_names, shown
 from orchestrator.report.charts import (
     Bar,
     Bars,
     Chart,
-    Line,
     Mark,
     Parallel,
     Plot,
@@ -18,14 +16,19 @@ from orchestrator.report.charts import (
     Series,
     Thread,
 )
-from orchestrator.report.content import MOST_CURVES, Content, Trial, TrialState
+from orchestrator.report.content import Content, TrialState
 from orchestrator.report.scales import Axis, axis_over, percent_axis
+from orchestrator.report.seed_figures import (
+    VAL,
+    curves,
+    losses,
+    seeds,
+    trial_label,
+    validation_against_test,
+)
 from orchestrator.space import ChoiceDimension, Dimension, Scalar
 from orchestrator.statistics import expected_maximum
 
-VAL = "validation F1 (%)"
-TEST = "test F1 (%)"
-MOST_ROWS = 12
 _LOOKS: tuple[tuple[TrialState, Role, Mark], ...] = (
     ("done", "blue", "circle"),
     ("pruned", "orange", "triangle"),
@@ -62,7 +65,7 @@ def history(content: Content) -> Plot | None:
         some = [trial for trial in trials if trial.state == state]
         if some:
             points = [(float(t.number), t.value or 0.0) for t in some]
-            series.append(Series(state, points, role, mark, labels=[_trial_label(t) for t in some]))
+            series.append(Series(state, points, role, mark, labels=[trial_label(t) for t in some]))
     best, steps = 0.0, []
     for trial in trials:
         if trial.state == "done" and (trial.value or 0.0) > best:
@@ -106,7 +109,7 @@ def parallel(content: Content) -> Parallel | None:
                 score.place(trial.value or 0.0),
             ),
             shade=ranked.index(trial.value or 0.0) / max(len(ranked) - 1, 1),
-            label=_trial_label(trial),
+            label=trial_label(trial),
             is_best=winner is not None and trial.configuration == winner.configuration,
             is_cut=trial.state == "pruned",
         )
@@ -170,118 +173,6 @@ def expected(content: Content) -> Plot | None:
     )  # fmt: skip
 
 
-def seeds(content: Content) -> Plot | None:
-    """Scores of every seed of the configurations that have several."""
-    rows: list[tuple[str, dict[int, float], Role, Mark, str]] = []
-    winner = content.winner
-    if winner is not None and content.is_confirmed:
-        if winner.test:
-            rows.append(("winner, test", dict(winner.test), "orange", "diamond", "test F1"))
-        rows.append(("winner, fresh", dict(winner.val), "blue", "circle", "val F1"))
-    for rank, row in enumerate(content.outcome.rows, start=1):
-        if content.is_listed and row.test and len(rows) < MOST_ROWS:
-            rows.append((f"#{rank}", dict(row.test), "orange", "diamond", "test F1"))
-        elif len(row.val) > 1 and len(rows) < MOST_ROWS:
-            is_winner = winner is not None and row.configuration == winner.configuration
-            name = f"#{rank} selection" if is_winner else f"#{rank}"
-            rows.append((name, dict(row.val), "muted", "circle", "val F1"))
-            if is_winner and row.test and not content.is_confirmed:
-                rows.append((f"#{rank} test", dict(row.test), "orange", "diamond", "test F1"))
-    rows = [row for row in rows if row[1]]
-    if not rows:
-        return None
-    series = []
-    values: list[float] = []
-    for place, (_, scores, role, mark, what) in enumerate(rows):
-        y = float(len(rows) - 1 - place)
-        mean = sum(scores.values()) / len(scores)
-        values += scores.values()
-        if len(scores) > 1:
-            span = [(min(scores.values()), y), (max(scores.values()), y)]
-            series.append(Series(None, span, role, line="thin"))
-        series.append(
-            Series(
-                None, [(value, y) for value in scores.values()], role, mark,
-                labels=[f"seed {seed}: {what} {value:.2f}%" for seed, value in scores.items()],
-            )
-        )  # fmt: skip
-        series.append(Series(None, [(mean, y - 0.24), (mean, y + 0.24)], role, line="solid"))
-    # Entries of the legend that belong to no row of their own.
-    legend: list[Series] = [Series("validation", (), "blue", "circle")]
-    if any(mark == "diamond" for *_, mark, _ in rows):
-        legend.append(Series("test", (), "orange", "diamond"))
-    legend.append(Series("mean", (), "muted", line="solid"))
-    caption = (
-        "Each seed by itself; the upright stroke is the mean. #n is the row of the table of "
-        "configurations."
-    )
-    names = tuple(name for name, *_ in reversed(rows))
-    return Plot(
-        "seeds", "Seeds", caption, percent_axis("F1 (%)", values),
-        Axis("", -0.6, len(rows) - 0.4, names=names), tuple(legend + series),
-    )  # fmt: skip
-
-
-def validation_against_test(content: Content) -> Plot | None:
-    """Test F1 over validation F1, of the seeds whose test split was scored."""
-    winner = content.winner
-    if winner is None or not winner.test:
-        return None
-    both = [
-        (seed, winner.val[seed], test) for seed, test in winner.test.items() if seed in winner.val
-    ]
-    if not both:
-        return None
-    values = [value for _, val, test in both for value in (val, test)]
-    axis = percent_axis(VAL, values)
-    caption = (
-        "Only the reported seeds are ever scored on the test split, once each. On the dashed line "
-        "both scores are equal."
-    )
-    return Plot(
-        "validation_test", "Validation against test", caption, axis,
-        Axis(TEST, axis.low, axis.high),
-        (
-            Series("equal", [(axis.low, axis.low), (axis.high, axis.high)], "muted", line="dashed"),
-            Series(
-                "winner", [(val, test) for _, val, test in both], "orange", "diamond",
-                labels=[f"seed {s}: val {v:.2f}%, test {t:.2f}%" for s, v, t in both],
-            ),
-        ),
-    )  # fmt: skip
-
-
-def curves(content: Content) -> Plot | None:
-    """Validation F1 after each epoch."""
-    series = _curves(content, lambda trial: trial.scores, "val F1 {:.2f}%")
-    if not series:
-        return None
-    shown_, total = sum(bool(trial.scores) for trial in content.trials), len(content.trials)
-    caption = "Validation F1 after each epoch."
-    if shown_ < total:
-        caption += f" {shown_} of {total} trials: the best {MOST_CURVES}, the winner's, open ones."
-    points = [point for one in series for point in one.points]
-    return Plot(
-        "curves", "Learning curves", caption,
-        axis_over("epoch", [x for x, _ in points], whole=True),
-        percent_axis(VAL, [y for _, y in points]), series,
-    )  # fmt: skip
-
-
-def losses(content: Content) -> Plot | None:
-    """Training loss of each epoch."""
-    series = _curves(content, lambda trial: trial.losses, "loss {:.3g}")
-    if not series:
-        return None
-    points = [point for one in series for point in one.points]
-    return Plot(
-        "losses", "Training loss",
-        "Mean loss of each epoch; settings with other weights of the alignment have another loss.",
-        axis_over("epoch", [x for x, _ in points], whole=True),
-        axis_over("training loss", [y for _, y in points]), series,
-    )  # fmt: skip
-
-
 def cost(content: Content) -> Bars | None:
     """Time that the trials of each phase occupied their resources."""
     seconds: dict[str, float] = {}
@@ -303,34 +194,6 @@ def cost(content: Content) -> Bars | None:
     )  # fmt: skip
 
 
-def _curves(content: Content, of, words: str) -> tuple[Series, ...]:  # type: ignore[no-untyped-def]
-    winner = content.winner
-    others: list[Series] = []
-    own: list[Series] = []
-    for trial in content.trials:
-        values = of(trial)
-        if not values:
-            continue
-        is_winner = winner is not None and trial.configuration == winner.configuration
-        is_reported = is_winner and winner is not None and trial.cell in winner.cells.values()
-        points = [(float(epoch), value) for epoch, value in enumerate(values, start=1)]
-        label = f"{_trial_label(trial)}; last {words.format(values[-1])}"
-        role: Role = "orange" if is_reported else "muted"
-        line: Line = "solid" if is_reported else "dashed" if trial.state == "pruned" else "thin"
-        name = None
-        kind = own if is_reported else others
-        if not any(one.role == role and one.line == line for one in kind):
-            name = (
-                "winner, reported seeds"
-                if is_reported
-                else "pruned"
-                if trial.state == "pruned"
-                else "other trials"
-            )
-        kind.append(Series(name, points, role, line=line, labels=[label]))
-    return (*others, *own)
-
-
 def _dimension_axis(name: str, dimension: Dimension) -> Axis:
     if isinstance(dimension, ChoiceDimension):
         places = tuple(shown(value) for value in dimension.values)
@@ -344,16 +207,3 @@ def _coordinate(dimension: Dimension, value: Scalar) -> float:
     if isinstance(dimension, ChoiceDimension):
         return float([repr(v) for v in dimension.values].index(repr(value)))
     return float(value)  # type: ignore[arg-type]
-
-
-def _trial_label(trial: Trial) -> str:
-    value = "" if trial.value is None else f": val F1 {trial.value:.2f}%"
-    state = "" if trial.state == "done" else f" ({trial.state})"
-    return (
-        f"#{trial.number} {trial.phase}, {describe(trial.values)}, seed {trial.seed}{value}{state}"
-    )
-
-
-def rank_of(content: Content, row: ConfigurationResult) -> int:
-    """The row's place in the table of configurations, from 1."""
-    return 1 + list(content.outcome.rows).index(row)

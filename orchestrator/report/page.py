@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from importlib.resources import files
 
 from orchestrator.importance import FEWEST_TRIALS
-from orchestrator.report import sections, svg
+from orchestrator.report import origin, sections, svg
 from orchestrator.report.charts import Chart, Plot
 from orchestrator.report.content import Content
 from orchestrator.report.markup import Html, element
@@ -35,12 +35,14 @@ def page_of(content: Content, charts: Sequence[Chart], tables: Sequence[Table] =
         sections.hero(content),
         *_section("tables", "Tables", result_tables(tables) if tables else None),
         *_section("configurations", "Configurations", sections.configurations(content)),
-        *_section("search", "Search", _search(content, charts)),
+        *_section(
+            "search", "Training" if content.is_listed else "Search", _search(content, charts)
+        ),
         *_section("seeds", "Seeds and learning", _figures(charts, _SEEDS)),
         *_section("ends", "Failures and pruned trials", sections.ends(content)),
-        *_section("cost", "Cost", sections.cost(content)),
-        *_section("reproduce", "To reproduce", sections.reproduction(content)),
-        *_section("provenance", "Data, code and versions", sections.provenance(content)),
+        *_section("cost", "Cost", origin.cost(content)),
+        *_section("reproduce", "To reproduce", origin.reproduction(content)),
+        *_section("provenance", "Data, code and versions", origin.provenance(content)),
     ]
     return document(f"{content.name}: report", body, content.made_at)
 

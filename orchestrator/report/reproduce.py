@@ -36,7 +36,8 @@ def winner_commands(content: Content) -> list[str]:
 def sweep_command(content: Content) -> str:
     """The command that runs the whole sweep again, or goes on with it."""
     storage = quoted(content.outcome.storage)
-    return f"orchestrator sweep sweep.yaml --data-root data --storage {storage}"
+    command = f"study {content.name}.yaml" if content.is_listed else "sweep sweep.yaml"
+    return f"orchestrator {command} --data-root data --storage {storage}"
 
 
 def sweep_yaml(content: Content) -> str:

@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from orchestrator.naming import short_names, shown
 from orchestrator.outcome import ConfigurationResult, score
 from orchestrator.progress import duration
+from orchestrator.report.blocks import Cell, fact_list, number, state_chip, table
 from orchestrator.report.content import Content, Trial
 from orchestrator.report.markup import Child, Html, element
-from orchestrator.report.reproduce import (
-    sweep_command,
-    sweep_yaml,
-    winner_commands,
-    winner_yaml,
-)
 from orchestrator.results import seeds as seeds_in_words
 from orchestrator.statistics import summarise
 
@@ -28,70 +22,6 @@ _LINKS = (
     ("configurations", "Configurations"), ("search", "Search"), ("seeds", "Seeds and learning"),
     ("ends", "Failures"), ("reproduce", "To reproduce"), ("provenance", "Data, code, versions"),
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One cell of a table.
-
-    Attributes:
-        shown: what is written.
-        value: what it sorts by; none: what is written.
-        class_: its looks; `n` is a number.
-    """
-
-    shown: Child
-    value: float | str | None = None
-    class_: str | None = None
-
-
-def number(value: float | None, digits: int = 2, unit: str = "") -> Cell:
-    """A number, or nothing."""
-    if value is None:
-        return Cell("–", "", "n")
-    return Cell(f"{value:.{digits}f}{unit}", repr(float(value)), "n")
-
-
-def table(
-    headings: Sequence[tuple[str, str | None]],
-    rows: Sequence[Sequence[Cell]],
-    *,
-    best: Sequence[int] = (),
-    sortable: bool = True,
-) -> Html:
-    """A table that scrolls sideways where it is too wide.
-
-    Args:
-        headings: each with its class.
-        rows: cells from left to right.
-        best: places of the rows to be set off.
-        sortable: whether a click on a heading sorts.
-    """
-    head = [
-        element(
-            "th", element("button", text) if sortable and text else text, class_=class_, scope="col"
-        )
-        for text, class_ in headings
-    ]
-    lines = [
-        element(
-            "tr",
-            [element("td", c.shown, class_=c.class_, data_value=c.value) for c in row],
-            class_="best" if place in best else None,
-        )
-        for place, row in enumerate(rows)
-    ]
-    return element(
-        "div",
-        element("table", element("thead", element("tr", head)), element("tbody", lines)),
-        class_="scroll",
-        tabindex=0,
-    )
-
-
-def state_chip(state: str, text: str | None = None) -> Html:
-    """A state with its sign."""
-    return element("span", text or state, class_=f"state {'na' if state == 'n/a' else state}")
 
 
 def head(content: Content) -> Html:
@@ -121,7 +51,11 @@ def head(content: Content) -> Html:
         notices.append(
             element("p", f"Missing from the winner's mean: {names}", class_="notice bad")
         )
-    links = [element("a", text, href=f"#{key}") for key, text in _LINKS]
+    links = [
+        element("a", text, href=f"#{key}")
+        for key, text in ((("tables", "Tables"), *_LINKS) if content.is_listed else _LINKS)
+        if not (content.is_listed and key == "search")
+    ]
     return element(
         "header",
         element("h1", content.name),
@@ -259,88 +193,6 @@ def ends(content: Content) -> Html | None:
     return table(headings, rows)
 
 
-def cost(content: Content) -> Html | None:
-    """What the sweep cost, and what was saved."""
-    trials = content.trials
-    if not trials:
-        return None
-    trained = sum(trial.trained for trial in trials)
-    whole = sum(trial.epochs for trial in trials if trial.state in ("done", "pruned"))
-    spared = sum(trial.epochs - trial.epoch for trial in trials if trial.state == "pruned")
-    found = sum(trial.found for trial in trials)
-    resources = content.sweep.resources
-    seconds = sum(trial.seconds for trial in trials)
-    facts: list[tuple[str, Child]] = [
-        ("wall time of its drivers", duration(content.outcome.seconds)),
-        (
-            "trial time",
-            f"{duration(seconds)} on {resources.cpu:g} CPU and {resources.gpu:g} GPU each",
-        ),
-        ("epochs trained", f"{trained}"),
-        ("epochs spared by early stopping", f"{spared} of {whole}" if spared else "none"),
-        ("trials found in the storage", f"{found}"),
-    ]
-    if resources.gpu:
-        facts.append(("GPU hours", f"{seconds * resources.gpu / 3600:.2f}"))
-    return element("div", fact_list(facts), class_="card")
-
-
-def reproduction(content: Content) -> Html:
-    """Commands and files."""
-    parts: list[Html] = [
-        element(
-            "p", "The whole sweep, or on with it; what is in the storage is not trained again:"
-        ),
-        element("pre", sweep_command(content)),
-    ]
-    if commands := winner_commands(content):
-        parts.append(element("p", "The reported runs alone, and the kept model:"))
-        parts.append(element("pre", "\n".join(commands)))
-    if (text := winner_yaml(content)) is not None:
-        parts.append(_file("winner.yaml", text, is_open=True))
-    parts.append(_file("sweep.yaml", sweep_yaml(content)))
-    return element("div", parts, class_="card")
-
-
-def provenance(content: Content) -> Html:
-    """Hashes of what was read, and what the cells were trained with."""
-    inputs = [
-        [Cell(name), Cell(part), Cell(element("code", digest))]
-        for name, parts in content.inputs.items()
-        for part, digest in parts.items()
-    ]
-    parts: list[Html] = []
-    if inputs:
-        parts.append(
-            table([("data set", None), ("part", None), ("hash", None)], inputs, sortable=False)
-        )
-    for one in content.surroundings:
-        is_present = one.code == content.code
-        cells = f"{one.num_cells} cell{'' if one.num_cells == 1 else 's'}"
-        facts: list[tuple[str, Child]] = [
-            ("cells", cells),
-            (
-                "training code",
-                [
-                    element("code", one.code), " ",
-                    state_chip("done", "as at present") if is_present else state_chip("stale"),
-                ],
-            ),
-            ("git commit", element("code", one.git_commit or "none")),
-            ("device", f"{one.device}, {one.num_threads} threads"),
-            ("versions", ", ".join(f"{name} {v}" for name, v in sorted(one.versions.items()))),
-        ]  # fmt: skip
-        parts.append(element("div", fact_list(facts), class_="card", style="margin-top:14px"))
-    return element("div", parts)
-
-
-def fact_list(facts: Sequence[tuple[str, Child]]) -> Html:
-    """Names with what they say."""
-    return element(
-        "dl", [[element("dt", name), element("dd", text)] for name, text in facts], class_="facts"
-    )
-
-
 def row_state(row: ConfigurationResult, trials: Sequence[Trial]) -> tuple[str, str]:
     """State of a configuration, and the same in words."""
     if any(trial.is_stale for trial in trials):
@@ -412,7 +264,3 @@ def _sort_value(value: object) -> float | str:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return str(value)
     return repr(float(value))
-
-
-def _file(name: str, text: str, *, is_open: bool = False) -> Html:
-    return element("details", element("summary", name), element("pre", text), open=is_open)

@@ -1,0 +1,79 @@
+"""What the sections of a report's page are made of: tables, facts, signs of states."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from orchestrator.report.markup import Child, Html, element
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell of a table.
+
+    Attributes:
+        shown: what is written.
+        value: what it sorts by; none: what is written.
+        class_: its looks; `n` is a number.
+    """
+
+    shown: Child
+    value: float | str | None = None
+    class_: str | None = None
+
+
+def number(value: float | None, digits: int = 2, unit: str = "") -> Cell:
+    """A number, or nothing."""
+    if value is None:
+        return Cell("–", "", "n")
+    return Cell(f"{value:.{digits}f}{unit}", repr(float(value)), "n")
+
+
+def table(
+    headings: Sequence[tuple[str, str | None]],
+    rows: Sequence[Sequence[Cell]],
+    *,
+    best: Sequence[int] = (),
+    sortable: bool = True,
+) -> Html:
+    """A table that scrolls sideways where it is too wide.
+
+    Args:
+        headings: each with its class.
+        rows: cells from left to right.
+        best: places of the rows to be set off.
+        sortable: whether a click on a heading sorts.
+    """
+    head = [
+        element(
+            "th", element("button", text) if sortable and text else text, class_=class_, scope="col"
+        )
+        for text, class_ in headings
+    ]
+    lines = [
+        element(
+            "tr",
+            [element("td", c.shown, class_=c.class_, data_value=c.value) for c in row],
+            class_="best" if place in best else None,
+        )
+        for place, row in enumerate(rows)
+    ]
+    return element(
+        "div",
+        element("table", element("thead", element("tr", head)), element("tbody", lines)),
+        class_="scroll",
+        tabindex=0,
+    )
+
+
+def state_chip(state: str, text: str | None = None) -> Html:
+    """A state with its sign."""
+    return element("span", text or state, class_=f"state {'na' if state == 'n/a' else state}")
+
+
+def fact_list(facts: Sequence[tuple[str, Child]]) -> Html:
+    """Names with what they say."""
+    return element(
+        "dl", [[element("dt", name), element("dd", text)] for name, text in facts], class_="facts"
+    )
