@@ -28,6 +28,7 @@ from shapca.provenance import code_fingerprint
 from shapca.storage import to_json
 
 logger = logging.getLogger(__name__)
+REPORT = "report/report.html"
 
 
 @dataclass(frozen=True)
@@ -138,14 +139,17 @@ def _conclude(
     if parent is not None:
         note = to_markdown(table) + _how_to(plan.study, storage)
         tables_of_it = {f"tables/{file}": place for file, place in files.items()}
-        artifacts = {**parent.artifacts, **tables_of_it, **_report(cells, name, storage, table)}
+        artifacts = {**parent.artifacts, **tables_of_it}
         changed = replace(
             parent,
             note=note,
             artifacts=artifacts,
             tags={**parent.tags, "study": name},
         )
-        if changed != parent:
+        if changed != parent or REPORT not in artifacts:
+            reported, made_at = _report(cells, name, storage, table)
+            artifacts, tags = {**artifacts, **reported}, {**changed.tags, **made_at}
+            changed = replace(changed, artifacts=artifacts, tags=tags)
             with Lease(cells.store, name):
                 write_run(cells.store, name, changed)
         publisher = publisher_of(cells.store, name, storage, options.tracking_uri)
@@ -155,16 +159,19 @@ def _conclude(
     return StudyOutcome(plan.study, table, files, outcome, reset)
 
 
-def _report(cells: CellStore, name: str, storage: str, table: Table) -> dict[str, str]:
-    """Artifacts of the study's report. That it fails must not hurt the study."""
-    from orchestrator.report.make import content_from, keep_files, report_files
+def _report(
+    cells: CellStore, name: str, storage: str, table: Table
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Artifacts and tags of the study's report. That it fails must not hurt the study."""
+    from orchestrator.report.make import MADE_AT, clock, content_from, keep_files, report_files
 
     try:
         content = content_from(cells.store, name, storage, code_fingerprint())
-        return keep_files(cells.store, name, report_files(content, figures=False, tables=[table]))
+        made = report_files(content, figures=False, tables=[table])
+        return keep_files(cells.store, name, made), {MADE_AT: clock(content.made_at)}
     except Exception as error:
         logger.warning("the report was not made: %s: %s", type(error).__name__, error)
-        return {}
+        return {}, {"report_error": f"{type(error).__name__}: {error}"}
 
 
 def _how_to(study: StudyConfig, storage: str) -> str:
