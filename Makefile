@@ -7,12 +7,12 @@ READY := $(VENV)/.ready
 export PYTHONHASHSEED ?= 0
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: sweep test test-all check format bench paper-demo ui pictures clean
+.PHONY: sweep test test-all check format bench soak paper-demo ui pictures clean
 
 sweep: $(READY)  ## demo sweep on synthetic data: local Ray, SQLite MLflow, 3-seed result
 	$(BIN)/orchestrator sweep search_spaces/demo.yaml
 
-test test-all bench: export HF_HUB_OFFLINE = 1
+test test-all bench soak: export HF_HUB_OFFLINE = 1
 # Many small tensors: more threads than cores only wait for each other.
 test test-all: export OMP_NUM_THREADS ?= 1
 
@@ -20,10 +20,10 @@ test test-all: export OMP_NUM_THREADS ?= 1
 SPREAD ?= -n 2 --dist loadfile
 
 test: $(READY) check  ## checks and tests, no network, no GPU
-	$(BIN)/pytest $(SPREAD) -m "not slow and not bench and not real_data"
+	$(BIN)/pytest $(SPREAD) -m "not slow and not bench and not soak and not real_data"
 
 test-all: $(READY) check  ## also the slow ones and those on real data ($$SHAPCA_REAL_DATA)
-	$(BIN)/pytest $(SPREAD) -m "not bench"
+	$(BIN)/pytest $(SPREAD) -m "not bench and not soak"
 
 check: $(READY)  ## ruff, ruff format, mypy strict, import contracts
 	$(BIN)/ruff check .
@@ -37,6 +37,9 @@ format: $(READY)
 
 bench: $(READY)  ## speed as ratios against the plain alternative in the same run
 	$(BIN)/pytest -m bench -s tests/benchmarks
+
+soak: $(READY)  ## a sweep under dozens of random kills ends like an undisturbed one: half an hour
+	$(BIN)/pytest -m soak -s tests/soak
 
 paper-demo: $(READY)  ## the paper's tables and figures on synthetic data, into paper-demo/
 	$(BIN)/orchestrator study $(wildcard search_spaces/paper/demo/*.yaml) --out paper-demo

@@ -120,6 +120,7 @@ def snapshot(uri: str, experiment: str = SWEEP) -> dict[str, Any]:
 
 # What differs between two runs of the same: how long things took.
 MEASURED = ("seconds", "samples_per_second", "peak_memory_mb")
+TELLING_TIMES = ("mlflow.note.content", "report_made_at")
 
 
 def tracked(uri: str, experiment: str) -> dict[str, Any]:
@@ -130,8 +131,7 @@ def tracked(uri: str, experiment: str) -> dict[str, Any]:
             "name": run["name"],
             "status": run["status"],
             "params": run["params"],
-            # The note tells how long the sweep took, and where its storage is.
-            "tags": {tag: v for tag, v in run["tags"].items() if tag != "mlflow.note.content"},
+            "tags": {tag: v for tag, v in run["tags"].items() if tag not in TELLING_TIMES},
             "history": {
                 metric: [(step, value) for step, _, value in points]
                 for metric, points in run["history"].items()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -17,6 +19,8 @@ from orchestrator.events import Ended, EventLog, Proposed
 from orchestrator.records import read_runs
 from shapca.storage import FolderStore
 from tests.orchestrator.fakes import epochs_trained, trained_epochs
+from tests.orchestrator.publishing import runs, snapshot, tracked
+from tests.orchestrator.servers import Server, free_port
 
 ROOT = Path(__file__).parents[2]
 
@@ -33,7 +37,7 @@ def start(storage: Path, *arguments: str, **environment: str) -> subprocess.Pope
 
 
 def finish(process: subprocess.Popen[str]) -> dict[str, Any]:
-    out, error = process.communicate(timeout=100)
+    out, error = process.communicate(timeout=400)
     assert process.returncode == 0, error
     found: dict[str, Any] = json.loads(out.splitlines()[-1])
     return found
@@ -59,9 +63,13 @@ def decisions(storage: Path) -> list[tuple[Any, ...]]:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+def undisturbed(
+    tmp_path_factory: pytest.TempPathFactory, mlflow_template: Path
+) -> tuple[Path, dict[str, Any]]:
+    """A sweep that nothing happened to, followed by MLflow: its storage, and what it printed."""
     storage = tmp_path_factory.mktemp("undisturbed")
-    return storage, finish(start(storage))
+    shutil.copy(mlflow_template, storage / "mlflow.db")
+    return storage, finish(start(storage, "--tracking-uri", f"sqlite:///{storage}/mlflow.db"))
 
 
 def test_a_finished_sweep_run_again_trains_nothing_and_starts_no_ray(
@@ -133,24 +141,65 @@ def tracked_states(uri: str) -> dict[str, str]:
     return states
 
 
-def test_control_c_ends_within_seconds_and_says_how_to_go_on(
-    undisturbed: tuple[Path, dict[str, Any]], tmp_path: Path
+def test_an_outage_from_start_to_end_is_made_up_for(
+    undisturbed: tuple[Path, dict[str, Any]], tmp_path: Path, mlflow_uri: str
 ) -> None:
-    process = start(tmp_path, FAKE_SECONDS="0.2")
-    wait_for_epochs(process, tmp_path, 3)
-    began = time.monotonic()
-    process.send_signal(signal.SIGINT)
-    out, error = process.communicate(timeout=30)
-    assert time.monotonic() - began < 15
+    whole, first = undisturbed
+    storage, connections = tmp_path / "storage", tmp_path / "connections"
+    server = Server(mlflow_uri, free_port())
+    tracking = ("--tracking-uri", server.uri)
+    found = finish(start(storage, *tracking, "--connections", str(connections)))
+    assert found["configurations"] == first["configurations"]
+    assert found["tracking"]["status"] == "behind"
+    # Whoever tried the server, it was not the thread in which Tune's controller works.
+    notes = [line.rsplit(" ", 1) for line in connections.read_text().splitlines()]
+    assert {thread for thread, port in notes if int(port) == server.port} == {"mlflow-publisher"}
+
+    try:
+        server.start()
+        for published in (len(read_runs(FolderStore(storage), "small")), 0):
+            done = subprocess.run(
+                [sys.executable, "-m", "orchestrator", "sync", "small", "--json",
+                 "--storage", str(storage), *tracking],
+                capture_output=True, text=True, check=True, timeout=200,
+            )  # fmt: skip
+            assert json.loads(done.stdout)["num_published"] == published
+            shown = snapshot(server.uri, "small")
+            ids = {key: run.info.run_id for key, run in runs(server.uri, "small").items()}
+            if published:
+                before = (shown, ids)
+        assert (shown, ids) == before
+    finally:
+        server.kill()
+    expected = tracked(f"sqlite:///{whole}/mlflow.db", "small")
+    assert tracked(mlflow_uri, "small") == expected
+    assert {run["status"] for run in expected.values()} <= {"FINISHED", "KILLED"}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_ends_within_seconds_and_says_how_to_go_on(
+    number: signal.Signals, undisturbed: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    storage = tmp_path / "storage"
+    with socket.socket() as silent:  # a tracking server that takes calls and never answers
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        uri = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        process = start(storage, "--tracking-uri", uri, FAKE_SECONDS="0.2")
+        wait_for_epochs(process, storage, 3)
+        began = time.monotonic()
+        process.send_signal(number)
+        out, error = process.communicate(timeout=60)
+        assert time.monotonic() - began < 15
     assert process.returncode == 130, error
     assert "Traceback" not in error
     assert json.loads(out.splitlines()[-1])["status"] == "interrupted"
-    documents = read_runs(FolderStore(tmp_path), "small")
+    documents = read_runs(FolderStore(storage), "small")
     assert {document.status for document in documents.values()} <= {"killed", "finished"}
     assert documents["sweep"].status == "killed"
-    finish(start(tmp_path))
-    assert decisions(tmp_path) == decisions(undisturbed[0])
-    assert read_runs(FolderStore(tmp_path), "small")["sweep"].status == "finished"
+    finish(start(storage))
+    assert decisions(storage) == decisions(undisturbed[0])
+    assert read_runs(FolderStore(storage), "small")["sweep"].status == "finished"
 
 
 def test_a_second_driver_is_told_who_is_at_work(tmp_path: Path) -> None:
