@@ -32,6 +32,7 @@ from shapca.contexts.report import GenerationReport
 from shapca.contexts.run import generate_contexts
 from shapca.contexts.settings import EndpointSettings, GenerationSettings
 from shapca.errors import InputError
+from tests.drawn_pictures import draw_pictures
 from tests.endpoint import endpoint
 from tests.orchestrator.context_workers import (
     FOLDER,
@@ -39,7 +40,6 @@ from tests.orchestrator.context_workers import (
     DyingWorker,
     PlainGenerator,
 )
-from tests.pictures import draw_pictures
 
 ROOT = Path(__file__).parents[2]
 KEY = "sk-secret-0123456789"

@@ -16,9 +16,9 @@ import pytest
 
 from shapca.cli import app, run_application
 from shapca.data.prepared import PreparedData
+from tests.drawn_pictures import draw_pictures
 from tests.endpoint import Endpoint, endpoint
 from tests.factories import tiny_data
-from tests.pictures import draw_pictures
 
 KEY = "sk-secret-0123456789"
 

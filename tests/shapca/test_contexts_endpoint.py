@@ -22,8 +22,8 @@ from shapca.contexts.report import GenerationReport
 from shapca.contexts.run import GIVE_UP_AFTER, generate_contexts
 from shapca.contexts.settings import EndpointSettings, GenerationSettings
 from shapca.errors import InputError
+from tests.drawn_pictures import draw_pictures
 from tests.endpoint import Endpoint, endpoint, picture_of, said_of
-from tests.pictures import draw_pictures
 
 KEY = "sk-secret-0123456789"
 NUM_PICTURES = 6

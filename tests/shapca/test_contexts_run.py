@@ -25,8 +25,8 @@ from shapca.data.contexts import import_contexts
 from shapca.data.prepare import add_context_sets
 from shapca.data.prepared import PreparedData
 from shapca.errors import InputError
+from tests.drawn_pictures import draw_pictures
 from tests.factories import tiny_data
-from tests.pictures import draw_pictures
 
 NUM = 10
 Behaviour = Callable[[Request], Answer]
