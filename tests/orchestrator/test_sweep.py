@@ -44,7 +44,7 @@ def finish(process: subprocess.Popen[str]) -> dict[str, Any]:
 
 
 def wait_for_epochs(process: subprocess.Popen[str], storage: Path, number: int) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while epochs_trained(storage) < number:
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
