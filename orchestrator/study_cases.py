@@ -16,8 +16,7 @@ from shapca.data.prepared import PreparedData
 from shapca.data.schema import NONE, Entity, Example, Prediction, Relation, Span
 from shapca.device import set_up
 from shapca.errors import InputError
-from shapca.evaluation import predict_split
-from shapca.inputs import encode_examples, without_gold
+from shapca.evaluation import predict_examples
 from shapca.storage import read_json, to_json
 from shapca.trained import TrainedModel
 
@@ -83,7 +82,10 @@ def predictions_of(
         return known
     store = cells.run_store(key)
     examples = data.splits["test"]
-    found = _predict(TrainedModel.load(store, set_up(runtime)), data, examples, runtime)
+    trained = TrainedModel.load(store, set_up(runtime))
+    found = predict_examples(trained, data, examples, num_workers=runtime.num_workers)
+    if (directions := trained.record.reading.directions) is not None:
+        found = [directions.apply(prediction) for prediction in found]
     record = {
         example.id: {
             "entities": [list(entity) for entity in prediction.entities],
@@ -120,34 +122,6 @@ def _decoded(record: Mapping[str, Any]) -> dict[str, Prediction]:
         )
         for post, kept in record.items()
     }
-
-
-def _predict(
-    trained: TrainedModel,
-    data: PreparedData,
-    examples: Sequence[Example],
-    runtime: RuntimeConfig,
-) -> list[Prediction]:
-    config = trained.config
-    encoded = encode_examples(
-        config,
-        trained.labels,
-        without_gold(examples, config.task),
-        trained.tokenizer,
-        contexts=None if config.data.contexts is None else data.contexts(config.data.contexts),
-        images=None if config.image.encoder == "none" else data.image_store(),
-    )
-    predictions = predict_split(
-        trained.model,
-        encoded,
-        trained.labels,
-        batch_size=config.optimisation.batch_size,
-        precision=config.optimisation.precision,
-        device=trained.device,
-        num_workers=runtime.num_workers,
-    )
-    directions = trained.record.reading.directions
-    return predictions if directions is None else [directions.apply(p) for p in predictions]
 
 
 def cases(

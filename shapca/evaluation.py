@@ -64,6 +64,43 @@ class EvaluationRecord:
         return cls(data, split, Evaluation.from_json(rest), label_map)
 
 
+def predict_examples(
+    trained: TrainedModel, data: PreparedData, examples: Sequence[Example], *, num_workers: int = 0
+) -> list[Prediction]:
+    """What a trained model finds in posts of a prepared data set, its gold unseen.
+
+    Args:
+        trained: The model.
+        data: The data set, whose contexts and images are read where the model reads them.
+        examples: Posts of it.
+        num_workers: Worker processes that collate batches.
+
+    Returns:
+        One prediction a post, in the order of the posts.
+
+    Raises:
+        InputError: a context set or the images are missing.
+    """
+    config = trained.config
+    encoded = encode_examples(
+        config,
+        trained.labels,
+        without_gold(examples, config.task),
+        trained.tokenizer,
+        contexts=None if config.data.contexts is None else data.contexts(config.data.contexts),
+        images=None if config.image.encoder == "none" else data.image_store(),
+    )
+    return predict_split(
+        trained.model,
+        encoded,
+        trained.labels,
+        batch_size=config.optimisation.batch_size,
+        precision=config.optimisation.precision,
+        device=trained.device,
+        num_workers=num_workers,
+    )
+
+
 def predict_split(
     model: ShapCA,
     split: EncodedSplit,
@@ -160,23 +197,7 @@ def evaluate_run(
 
     trained = TrainedModel.load(run, set_up(runtime))
     examples = selected_examples(config, data, split)
-    encoded = encode_examples(
-        config,
-        record.labels,
-        without_gold(examples, config.task),
-        trained.tokenizer,
-        contexts=None if config.data.contexts is None else data.contexts(config.data.contexts),
-        images=None if config.image.encoder == "none" else data.image_store(),
-    )
-    predictions = predict_split(
-        trained.model,
-        encoded,
-        record.labels,
-        batch_size=config.optimisation.batch_size,
-        precision=config.optimisation.precision,
-        device=trained.device,
-        num_workers=runtime.num_workers,
-    )
+    predictions = predict_examples(trained, data, examples, num_workers=runtime.num_workers)
     evaluation = score(record.reading, data.labels, examples, predictions, label_map=names)
     result = EvaluationRecord(asked.hashes, split, evaluation, names)
     store.put_new(asked.name, to_json(result.to_json()))

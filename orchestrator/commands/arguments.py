@@ -17,12 +17,17 @@ from shapca.storage import ObjectStore
 
 if TYPE_CHECKING:
     from orchestrator.cluster.jobs import Cluster, SubmittedJob
+    from orchestrator.reuse import StalePolicy
 
 SpaceOrName = Annotated[
     str, typer.Argument(metavar="SPACE-OR-NAME", help="The sweep's file (YAML), or its name.")
 ]
 Storage = Annotated[
     str, typer.Option(help="Where cells and records are kept: a folder, or s3://bucket/prefix.")
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the file; repeatable."),
 ]
 TrackingUri = Annotated[
     str | None,
@@ -40,6 +45,22 @@ Address = Annotated[
     ),
 ]
 Submission = Annotated[str | None, typer.Option(help="Submission id of one attempt at a sweep.")]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(help="Address of a Ray cluster; by default RAY_ADDRESS, or a local Ray."),
+]
+WaitForResources = Annotated[
+    bool,
+    typer.Option(
+        "--wait-for-resources",
+        help="Wait for nodes that are still to come, for clusters that scale from zero.",
+    ),
+]
+AcceptStale = Annotated[
+    bool, typer.Option("--accept-stale", help="Use finished cells of other code as they are.")
+]
+RerunStale = Annotated[bool, typer.Option("--rerun-stale", help="Train cells of other code again.")]
+RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Try failed cells again.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
 
 
@@ -57,6 +78,17 @@ def sweep_name(space_or_name: str) -> str:
     if not re.fullmatch(NAME, space_or_name):
         raise InputError(f"{space_or_name!r}: expected a search-space file or the name of a sweep")
     return space_or_name
+
+
+def stale_policy(accept: bool, rerun: bool) -> StalePolicy:
+    """What to do with cells of other code, from the two options.
+
+    Raises:
+        InputError: both are given.
+    """
+    if accept and rerun:
+        raise InputError("--accept-stale and --rerun-stale: expected one of them at most")
+    return "accept" if accept else "rerun" if rerun else "refuse"
 
 
 def existing_storage(storage: str) -> tuple[str, ObjectStore]:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from orchestrator.commands.arguments import RayAddress, WaitForResources
 from shapca.commands.generation import generate, run_generation
 from shapca.errors import InputError
 
@@ -49,17 +50,8 @@ def contexts(
     gpus_per_worker: Annotated[
         float, typer.Option(min=0.0, help="GPUs that a worker occupies; a fraction shares one.")
     ] = 0.0,
-    address: Annotated[
-        str | None,
-        typer.Option(help="Address of a Ray cluster; by default RAY_ADDRESS, or a local Ray."),
-    ] = None,
-    wait_for_resources: Annotated[
-        bool,
-        typer.Option(
-            "--wait-for-resources",
-            help="Wait for nodes that are still to come, for clusters that scale from zero.",
-        ),
-    ] = False,
+    address: RayAddress = None,
+    wait_for_resources: WaitForResources = False,
     **options: Any,
 ) -> None:
     """Describe pictures on many workers. The same texts as from one; the same command goes on."""

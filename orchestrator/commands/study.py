@@ -8,8 +8,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from orchestrator.commands.arguments import AsJson, DataRoot, Storage, TrackingUri
-from shapca.errors import InputError
+from orchestrator.commands.arguments import (
+    AcceptStale,
+    AsJson,
+    DataRoot,
+    Overrides,
+    RayAddress,
+    RerunStale,
+    RetryFailed,
+    Storage,
+    TrackingUri,
+    WaitForResources,
+    stale_policy,
+)
 
 if TYPE_CHECKING:
     from orchestrator.study import StudyOutcome
@@ -20,10 +31,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 @app.command()
 def study(
     studies: Annotated[list[Path], typer.Argument(metavar="STUDY...", help="Study files (YAML).")],
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the file; repeatable."),
-    ] = None,
+    set_: Overrides = None,
     row: Annotated[
         list[str] | None, typer.Option(help="Run this row only; repeatable. All are shown.")
     ] = None,
@@ -40,23 +48,11 @@ def study(
     no_train: Annotated[
         bool, typer.Option("--no-train", help="Only show what the storage holds.")
     ] = False,
-    address: Annotated[
-        str | None,
-        typer.Option(help="Address of a Ray cluster; by default RAY_ADDRESS, or a local Ray."),
-    ] = None,
-    wait_for_resources: Annotated[
-        bool, typer.Option("--wait-for-resources", help="Wait for nodes that are still to come.")
-    ] = False,
-    accept_stale: Annotated[
-        bool,
-        typer.Option("--accept-stale", help="Use finished cells of other code as they are."),
-    ] = False,
-    rerun_stale: Annotated[
-        bool, typer.Option("--rerun-stale", help="Train cells of other code again.")
-    ] = False,
-    retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Try failed cells again.")
-    ] = False,
+    address: RayAddress = None,
+    wait_for_resources: WaitForResources = False,
+    accept_stale: AcceptStale = False,
+    rerun_stale: RerunStale = False,
+    retry_failed: RetryFailed = False,
     as_json: AsJson = False,
 ) -> None:
     """Run studies. The same command again goes on where it stopped and repeats nothing."""
@@ -65,14 +61,12 @@ def study(
     from orchestrator.study_config import StudyConfig
     from orchestrator.sweep import SweepOptions
 
-    if accept_stale and rerun_stale:
-        raise InputError("--accept-stale and --rerun-stale: expected one of them at most")
     options = SweepOptions(
         storage=storage,
         tracking_uri=tracking_uri,
         data_root=data_root,
         ray=RayOptions(address, wait_for_resources),
-        stale="accept" if accept_stale else "rerun" if rerun_stale else "refuse",
+        stale=stale_policy(accept_stale, rerun_stale),
         retry_failed=retry_failed,
     )
     configs = [StudyConfig.load(path, set_ or ()) for path in studies]  # all, before any is run

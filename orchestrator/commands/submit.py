@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from orchestrator.commands.arguments import Address, Storage
+from orchestrator.commands.arguments import (
+    AcceptStale,
+    Address,
+    Overrides,
+    RerunStale,
+    RetryFailed,
+    Storage,
+    WaitForResources,
+    stale_policy,
+)
 from shapca.errors import InputError
 
 if TYPE_CHECKING:
@@ -21,10 +30,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 def submit(
     space: Annotated[Path, typer.Argument(help="Search-space file (YAML).")],
     address: Address = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the file; repeatable."),
-    ] = None,
+    set_: Overrides = None,
     storage: Storage = "storage",
     data_root: Annotated[
         Path | None,
@@ -41,18 +47,10 @@ def submit(
         str | None,
         typer.Option(help="MLflow's store, as the cluster reaches it. `none`: no tracking."),
     ] = None,
-    wait_for_resources: Annotated[
-        bool, typer.Option("--wait-for-resources", help="Wait for nodes that are still to come.")
-    ] = False,
-    accept_stale: Annotated[
-        bool, typer.Option("--accept-stale", help="Use finished cells of other code as they are.")
-    ] = False,
-    rerun_stale: Annotated[
-        bool, typer.Option("--rerun-stale", help="Train cells of other code again.")
-    ] = False,
-    retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Try failed cells again.")
-    ] = False,
+    wait_for_resources: WaitForResources = False,
+    accept_stale: AcceptStale = False,
+    rerun_stale: RerunStale = False,
+    retry_failed: RetryFailed = False,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Follow the log.")] = True,
 ) -> None:
     """Run a sweep on a cluster. Submitting it again goes on, or follows the one at work."""
@@ -62,8 +60,7 @@ def submit(
     from orchestrator.stores import absolute_uri, is_remote
     from orchestrator.tracking_uri import redact
 
-    if accept_stale and rerun_stale:
-        raise InputError("--accept-stale and --rerun-stale: expected one of them at most")
+    stale_policy(accept_stale, rerun_stale)  # both at once are refused here already
     if tracking_uri is not None and redact(tracking_uri) != tracking_uri:
         raise InputError(
             f"--tracking-uri {redact(tracking_uri)}: a job's command is shown in Ray's dashboard, "
