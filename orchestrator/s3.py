@@ -7,6 +7,7 @@ Credentials and endpoint come from the environment as for every AWS tool (`AWS_P
 from __future__ import annotations
 
 import importlib.util
+import os
 from typing import Any
 
 from shapca.errors import InputError
@@ -35,8 +36,11 @@ class S3Store:
             raise InputError(f"storage {uri}: needs s3fs: pip install 'shap-ca[s3]'")
         import s3fs
 
-        # Others write too, so that a listing of a moment ago is worth nothing.
-        self._files: Any = s3fs.S3FileSystem(use_listings_cache=False)
+        # Others write too, so that a listing of a moment ago is worth nothing. s3fs keeps a client
+        # by its arguments: the endpoint is one, or the first would serve for a later one as well.
+        self._files: Any = s3fs.S3FileSystem(
+            use_listings_cache=False, endpoint_url=_endpoint_of_environment()
+        )
         try:
             self._files.ls(self.root.partition("/")[0], refresh=True)
         except FileNotFoundError as error:
@@ -85,6 +89,11 @@ class S3Store:
 
     def _path(self, name: str) -> str:
         return f"{self.root}/{check_name(name)}"
+
+
+def _endpoint_of_environment() -> str | None:
+    """The endpoint that AWS's tools would take from the environment; none: from their files."""
+    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or None
 
 
 def _boto_error() -> type[Exception]:

@@ -25,6 +25,31 @@ def s3_server() -> Iterator[str]:
     server.stop()
 
 
+def test_a_bucket_is_looked_for_where_the_environment_says_now(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The same address at one endpoint, then at another, in one process."""
+    pytest.importorskip("s3fs")
+    server_type = pytest.importorskip("moto.server").ThreadedMotoServer
+    import boto3
+
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    for content in (b"first", b"second"):
+        server = server_type("127.0.0.1", 0, verbose=False)
+        server.start()
+        host, port = server.get_host_and_port()
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+        boto3.client("s3").create_bucket(Bucket="moving")
+        store = open_store("s3://moving/part")
+        store.put("name", content)
+        assert boto3.client("s3").get_object(Bucket="moving", Key="part/name")["Body"].read() == (
+            content
+        )
+        server.stop()
+
+
 @pytest.fixture(params=["folder", "part of a folder", "s3"])
 def store(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
