@@ -87,6 +87,8 @@ class StudySeries(Section):
     """As of a row."""
     set: dict[str, Any] = Field(default_factory=dict)
     """As of a row: what is held fixed."""
+    keep_models: tuple[Scalar, ...] = ()
+    """Values of `values` at which weights stay, for studies that evaluate them elsewhere."""
 
 
 class CurveFigure(Section):
@@ -163,7 +165,10 @@ class StudyConfig(Section):
         for title, series in self.series.items():
             for value in series.values:
                 rows[point_title(title, value)] = StudyRow(
-                    group=title, variant=series.variant, set={**series.set, series.key: value}
+                    group=title,
+                    variant=series.variant,
+                    set={**series.set, series.key: value},
+                    keep_models=value in series.keep_models,
                 )
         return rows
 
@@ -174,6 +179,9 @@ class StudyConfig(Section):
             raise ValueError("expected rows or series")
         if len(rows) != len(self.rows) + sum(len(s.values) for s in self.series.values()):
             raise ValueError("rows and points of series must differ in their titles")
+        for title, series in self.series.items():
+            for value in series.keep_models:
+                _expect(value, series.values, f"series.{title}.keep_models")
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError("seeds must differ from each other")
         for title, column in self.columns.items():
@@ -207,6 +215,8 @@ def point_title(series: str, value: Scalar) -> str:
     return f"{series} = {value}"
 
 
-def _expect(name: str, known: Any, place: str) -> None:
+def _expect(name: Scalar, known: Any, place: str) -> None:
     if name not in known:
-        raise ValueError(f"{place}: {name!r} is not known; expected one of {', '.join(known)}")
+        raise ValueError(
+            f"{place}: {name!r} is not known; expected one of {', '.join(map(str, known))}"
+        )

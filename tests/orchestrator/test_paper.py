@@ -112,6 +112,22 @@ def test_tables_share_their_cells() -> None:
     assert not kept["w/o Shapley Value · T-17"].keep_models
 
 
+@pytest.mark.parametrize("folder", [".", "demo"])
+def test_weights_that_a_study_needs_are_kept_by_all_that_may_train_them(folder: str) -> None:
+    paths = sorted((ROOT / "search_spaces" / "paper" / folder).glob("*.yaml"))
+    kept: dict[str, dict[str, bool]] = {}
+    for path in paths:
+        plan = plan_study(StudyConfig.load(path), {})
+        if plan.sweep is not None and plan.sweep.keep_models != "all":
+            for (row, data), name in plan.names.items():
+                keep = plan.sweep.configurations[name].keep_models
+                content = plan.configs[row, data].model_dump_json()
+                kept.setdefault(content, {})[plan.study.name] = keep
+    shared = [studies for studies in kept.values() if len(studies) > 1]
+    assert len([studies for studies in shared if any(studies.values())]) >= 2
+    assert [studies for studies in shared if len(set(studies.values())) > 1] == []
+
+
 @pytest.mark.parametrize(
     ("row", "config"),
     [

@@ -306,6 +306,14 @@ def test_settings_of_a_winner_stand_below_what_a_row_sets() -> None:
     [
         ({"reference": "UMT"}, "reference: 'UMT' is a published row"),
         ({"reference": "x"}, "reference: 'x' is not known"),
+        (
+            {
+                "series": {
+                    "β": {"key": "alignment.beta", "values": [0.0, 0.4], "keep_models": [0.2]}
+                }
+            },
+            "series.β.keep_models: 0.2 is not known; expected one of 0.0, 0.4",
+        ),
         ({"columns": {"A": {"data": "C"}}}, "columns.A.data: 'C' is not known; expected one of A"),
         ({"rows": {"r": {"variant": "x"}}, "reference": None}, "'x' is not known"),
         ({"rows": {"r": {"published": {"Z": 1}}}, "reference": None}, "'Z' is not known"),
