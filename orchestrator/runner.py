@@ -104,6 +104,9 @@ def ray_session(options: RayOptions) -> Iterator[None]:
     address = options.address or os.environ.get("RAY_ADDRESS")
     settings: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is None:
+        # Ray would serve its metrics, which nobody reads here, on all interfaces and without its
+        # token; all else that it listens on asks for that.
+        os.environ.setdefault("RAY_enable_metrics_collection", "0")
         # `local` never joins a cluster that happens to run here.
         settings |= {"address": "local", "include_dashboard": False, "num_cpus": num_cpus()}
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
@@ -41,6 +42,7 @@ class StudyOutcome:
         files: names of its tables and figures in the storage, by file name.
         sweep: what its training came to; none where nothing was to be trained.
         reset: cells that are trained again because their weights were needed and not kept.
+        seconds: wall time of it all, evaluation on other data and files included.
     """
 
     study: StudyConfig
@@ -48,6 +50,7 @@ class StudyOutcome:
     files: dict[str, str]
     sweep: SweepOutcome | None
     reset: tuple[str, ...] = ()
+    seconds: float = 0.0
 
     @property
     def failures(self) -> tuple[str, ...]:
@@ -84,6 +87,7 @@ def run_study(
     Raises:
         InputError: bad input, before anything is trained.
     """
+    began = time.monotonic()
     storage = absolute_uri(options.storage)
     store = open_store(storage)
     cells = CellStore(store)
@@ -104,7 +108,8 @@ def run_study(
         outcome = run_sweep(sweep, replace(options, report=False), training=training)
         if outcome.status != "interrupted":
             evaluations.run(study.runtime.model_copy(update={"data_root": data_root}))
-    return _conclude(plan, cells, factory, options, storage, outcome, reset)
+    concluded = _conclude(plan, cells, factory, options, storage, outcome, reset)
+    return replace(concluded, seconds=time.monotonic() - began)
 
 
 def _refuse_stale(sweep: SweepConfig, factory: CellFactory, cells: CellStore) -> None:

@@ -54,7 +54,7 @@ def closing_lines(outcome: StudyOutcome, storage: str) -> list[Text]:
     if outcome.sweep is not None:
         counts = outcome.sweep.counts
         ends = ", ".join(f"{counts[end]} {end}" for end in sorted(counts) if counts[end])
-        lines.append(Text(f"cells: {ends}; {duration(outcome.sweep.seconds)}"))
+        lines.append(Text(f"cells: {ends}; {duration(outcome.seconds)}"))
         if outcome.sweep.status != "finished":
             lines.append(Text("to go on, run the same command again", style="bold"))
     folder = next(iter(outcome.files.values())).rpartition("/")[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import signal
 from collections.abc import Iterator
@@ -36,6 +37,7 @@ from tests.orchestrator.fakes import (
     results,
     sweep_config,
 )
+from tests.soak.processes import descendants, listening
 
 ROOT = Path(__file__).parents[2]
 
@@ -165,6 +167,25 @@ def test_this_machine_has_its_cores(ray_here: None, tmp_path: Path) -> None:
 def test_ray_does_not_take_the_signal_that_ends_a_job(ray_here: None) -> None:
     # With Ray's own handler a driver that is asked to stop would exit as if it had failed.
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def answers_http(port: int) -> bool:
+    """Whether something speaks HTTP there and says yes to one who has no token."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+    try:
+        connection.request("GET", "/metrics")
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="reads Linux's /proc")
+def test_a_local_ray_tells_nothing_to_those_without_its_token(ray_here: None) -> None:
+    ports = listening([os.getpid(), *descendants(os.getpid())])
+    assert len(ports) > 3
+    assert [port for port in sorted(ports) if answers_http(port)] == []
 
 
 NODES = [{"CPU": 8.0, "GPU": 2.0}, {"CPU": 3.0}, {"CPU": 4.0, "GPU": 1.0}]

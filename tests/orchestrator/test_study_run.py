@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from orchestrator.records import read_run, read_runs
 from orchestrator.reuse import StaleCellsError
 from orchestrator.study import StudyOutcome, run_study
 from orchestrator.study_config import StudyConfig
+from orchestrator.study_view import closing_lines
 from orchestrator.sweep import SweepOptions
 from shapca.data.prepared import PreparedData
 from shapca.errors import InputError
@@ -152,6 +154,16 @@ def test_the_parent_run_says_what_it_is(
     assert "orchestrator study" in (parent.note or "")
     wanted = {"tables/tiny-study.md", "tables/tiny-study.png", "report/report.html"}
     assert set(parent.artifacts) >= wanted
+
+
+def test_the_closing_line_counts_evaluation_as_well_as_training(
+    finished: tuple[Path, StudyConfig, StudyOutcome],
+) -> None:
+    storage, _, outcome = finished
+    assert outcome.sweep is not None
+    assert outcome.seconds > outcome.sweep.seconds
+    lines = [line.plain for line in closing_lines(replace(outcome, seconds=4000.0), str(storage))]
+    assert "cells: 4 finished; 67 min" in lines
 
 
 def test_run_again_it_trains_and_writes_nothing(

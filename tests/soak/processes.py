@@ -39,6 +39,21 @@ def of_kind(pid: int, kind: str) -> list[int]:
     return [child for child in descendants(pid) if mark in command_of(child).partition(" ")[0]]
 
 
+def listening(pids: list[int]) -> set[int]:
+    """TCP ports on which processes listen."""
+    sockets = set()
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            sockets |= {os.readlink(entry) for entry in Path(f"/proc/{pid}/fd").iterdir()}
+    ports = set()
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        for line in Path(table).read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == "0A" and f"socket:[{fields[9]}]" in sockets:
+                ports.add(int(fields[1].rpartition(":")[2], 16))
+    return ports
+
+
 def kill(pid: int, number: int = signal.SIGKILL) -> bool:
     """Send a signal; whether the process was there."""
     try:
