@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -66,6 +66,20 @@ class Case:
     def num_missed(self, name: str) -> int:
         """Annotated items that a system does not find."""
         return len(self.gold) - sum(finding.is_right for finding in self.systems[name])
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Posts to show.
+
+    Attributes:
+        cases: the posts.
+        how: why these, and how many others there are: a picture of successes must not pass for the
+            rule.
+    """
+
+    cases: tuple[Case, ...]
+    how: str
 
 
 def predictions_of(
@@ -131,7 +145,7 @@ def cases(
     *,
     posts: Sequence[str] = (),
     num_posts: int = 2,
-) -> list[Case]:
+) -> Selection:
     """The posts to show.
 
     Args:
@@ -153,25 +167,33 @@ def cases(
             f"begin with {', '.join(list(examples)[:3])}"
         )
     contexts = {} if config.data.contexts is None else data.contexts(config.data.contexts)
-    found = (
-        _case(examples[post], data, contexts, {n: s[post] for n, s in systems.items()})
+    found = [
+        _case(examples[post], contexts, {n: s[post] for n, s in systems.items()})
         for post in (posts or examples)
-    )
+    ]
     if posts:
-        return list(found)
-    *others, last = systems
-    chosen: list[Case] = []
-    for case in found:
-        if case.is_solved_by(last) and case.gold and not any(map(case.is_solved_by, others)):
-            chosen.append(case)
-            if len(chosen) == num_posts:
-                break
-    return chosen
+        shown, how = found, "Posts named in the study's file."
+    else:
+        *others, last = systems
+        found = [case for case in found if case.gold]
+        alone: list[Case] = []
+        beaten: list[Case] = []
+        for case in found:
+            is_solved = case.is_solved_by(last)
+            if is_solved != any(map(case.is_solved_by, others)):
+                (alone if is_solved else beaten).append(case)
+        shown = alone[:num_posts]
+        how = (
+            f"The first {len(shown)} of {len(alone)} test posts that only {last} gets wholly "
+            f"right; {len(beaten)} that {' or '.join(others)} gets wholly right and {last} "
+            "does not."
+        )
+    pictured = [replace(c, picture=_picture(data, examples[c.id].image)) for c in shown]
+    return Selection(tuple(pictured), how)
 
 
 def _case(
     example: Example,
-    data: PreparedData,
     contexts: Mapping[str, str],
     predictions: Mapping[str, Prediction],
 ) -> Case:
@@ -181,7 +203,7 @@ def _case(
         id=example.id,
         words=example.words,
         context=contexts.get(example.image or "") or None,
-        picture=_picture(data, example.image),
+        picture=None,
         gold=gold,
         systems={
             name: _findings(example, prediction.entities, prediction.relations, keys)

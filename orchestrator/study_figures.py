@@ -86,8 +86,13 @@ def _band_note(points: Mapping[str, Sequence[tuple[float, TableCell]]], band: st
     return note
 
 
-def side_by_side(title: str, cases: Sequence[Case]) -> dict[str, bytes]:
+def side_by_side(title: str, cases: Sequence[Case], note: str) -> dict[str, bytes]:
     """Posts with what is annotated and what each system found: right in green, wrong in red.
+
+    Args:
+        title: over it.
+        cases: the posts.
+        note: below it: how they were chosen.
 
     Returns:
         Suffix (`png`, `svg`) to content; empty where there is no post to show.
@@ -97,7 +102,7 @@ def side_by_side(title: str, cases: Sequence[Case]) -> dict[str, bytes]:
     from matplotlib.figure import Figure as NewFigure
 
     heights = [_case_height(case) for case in cases]
-    canvas = NewFigure(figsize=(11.0, 0.7 + sum(heights)), dpi=130, facecolor="white")
+    canvas = NewFigure(figsize=(11.0, 0.9 + sum(heights)), dpi=130, facecolor="white")
     canvas.text(0.02, 1 - 0.25 / canvas.get_figheight(), title, fontsize=12, weight="bold",
                 va="center", color=_INK)  # fmt: skip
     top = canvas.get_figheight() - 0.5
@@ -111,7 +116,7 @@ def side_by_side(title: str, cases: Sequence[Case]) -> dict[str, bytes]:
         axes.axis("off")
         _draw_case(axes, case, height)
         top -= height
-    return _saved(canvas, None)
+    return _saved(canvas, note)
 
 
 _LINE, _HEADER = 0.24, 0.34
@@ -222,9 +227,8 @@ def _canvas(width: float, height: float) -> tuple[Figure, Axes]:
     return canvas, canvas.add_subplot()
 
 
-def _saved(canvas: Figure, note: str | None) -> dict[str, bytes]:
-    if note is not None:
-        canvas.supxlabel(note, fontsize=7, color="#515a5a")
+def _saved(canvas: Figure, note: str) -> dict[str, bytes]:
+    canvas.supxlabel(note, fontsize=7, color="#515a5a")
     import matplotlib
 
     contents = {}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from orchestrator.cells import CellStore
 from orchestrator.identity import CellFactory
-from orchestrator.study_cases import Case, cases, stored_predictions
+from orchestrator.study_cases import Selection, cases, stored_predictions
 from orchestrator.study_config import CaseFigure, CurveFigure
 from orchestrator.study_figures import curves, side_by_side
 from orchestrator.study_plan import StudyPlan
@@ -40,7 +40,10 @@ def write_files(
     if isinstance(figure, CurveFigure):
         pictures = curves(plan.study, table, figure)
     elif isinstance(figure, CaseFigure):
-        pictures = side_by_side(plan.study.title, shown_cases(cells, factory, plan, figure))
+        selection = shown_cases(cells, factory, plan, figure)
+        if selection is not None:
+            note = f"{selection.how} Models of seed {plan.study.seeds[0]}."
+            pictures = side_by_side(plan.study.title, selection.cases, note)
     contents |= {f"{name}.{suffix}": content for suffix, content in pictures.items()}
     files = {}
     for file, content in contents.items():
@@ -52,7 +55,7 @@ def write_files(
 
 def shown_cases(
     cells: CellStore, factory: CellFactory, plan: StudyPlan, figure: CaseFigure
-) -> list[Case]:
+) -> Selection | None:
     """The posts that a figure shows; none while predictions of a system are missing."""
     config = plan.configs[figure.rows[-1], figure.data]
     systems = {}
@@ -62,10 +65,10 @@ def shown_cases(
             cell = factory.cell(plan.configs[title, figure.data], plan.study.seeds[0])
             predictions = stored_predictions(cells, cell.key, data)
             if predictions is None:
-                return []
+                return None
             systems[title] = predictions
     except InputError:
-        return []  # its data set is not there: the table says so
+        return None  # its data set is not there: the table says so
     return cases(data, config, systems, posts=figure.posts, num_posts=figure.num_posts)
 
 
