@@ -94,6 +94,12 @@ def summarise(scores: Sequence[float], level: float = 0.95) -> Summary:
     return Summary(mean, std, mean - half, mean + half, n, level)
 
 
+def on_the_scale(low: float, high: float) -> str:
+    """An interval of a score in words, cut where no score can be: below 0 and above 100."""
+    cut = " (cut at the ends of the scale)" if low < 0.0 or high > 100.0 else ""
+    return f"{max(0.0, low):.2f} to {min(100.0, high):.2f}{cut}"
+
+
 def micro_f1(counts: Counts) -> Floats:
     """Micro F1 in percent over the last but one axis; 0 where nothing is gold or predicted.
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from orchestrator.statistics import holm, smallest_p, summarise
+from orchestrator.statistics import holm, on_the_scale, smallest_p, summarise
 
 CellState = Literal["done", "running", "stale", "missing", "n/a", "published"]
 LEVELS = ((0.01, "**"), (0.05, "*"))
@@ -233,7 +233,7 @@ class Table:
         for row, column, cell in self.cells():
             parts = []
             if cell.low is not None and cell.high is not None:
-                parts.append(f"95% interval {cell.low:.2f} to {cell.high:.2f}")
+                parts.append(f"95% interval {on_the_scale(cell.low, cell.high)}")
             if (against := cell.against) is not None:
                 text = f"{against.mean:+.2f} to the reference"
                 if not math.isnan(against.p_value):

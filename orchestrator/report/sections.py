@@ -11,7 +11,7 @@ from orchestrator.report.blocks import Cell, fact_list, number, state_chip, tabl
 from orchestrator.report.content import Content, Trial
 from orchestrator.report.markup import Child, Html, element
 from orchestrator.results import seeds as seeds_in_words
-from orchestrator.statistics import summarise
+from orchestrator.statistics import on_the_scale, summarise
 
 _STATES = {
     "complete": "complete",
@@ -230,11 +230,8 @@ def _interval(scores: Mapping[int, float]) -> str:
     summary = summarise(list(scores.values()))
     if summary.num_seeds < 2:
         return "not known from one seed"
-    low, high = max(0.0, summary.low), min(100.0, summary.high)
-    cut = " (cut at the ends of the scale)" if (low, high) != (summary.low, summary.high) else ""
-    return (
-        f"{low:.2f} to {high:.2f}{cut}: Student's t over {summary.num_seeds} seeds, this test set"
-    )
+    ends = on_the_scale(summary.low, summary.high)
+    return f"{ends}: Student's t over {summary.num_seeds} seeds, this test set"
 
 
 def _test_cell(winner: ConfigurationResult | None) -> Cell:

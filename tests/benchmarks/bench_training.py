@@ -228,7 +228,7 @@ def test_against_a_published_loop(setting: Setting) -> None:
             learner.train_epoch(1, None)
 
     published = bare_steps(setting, lambda number: setting.published.batch(rows[number]))
-    slow, fast = best_seconds(published, ours, rounds=1)
+    slow, fast = best_seconds(published, ours, rounds=3)
     num_posts = len(setting.split)
     print(
         f"\n{setting.name}: as published {num_posts / slow:.0f} posts/s, "
@@ -246,7 +246,7 @@ def test_against_bare_steps(setting: Setting) -> None:
         with learner.random.active():
             shares.append(learner.train_epoch(1, None)["train/input_wait_share"])
 
-    bare, whole = best_seconds(bare_steps(setting, ready.__getitem__), ours, rounds=3)
+    bare, whole = best_seconds(bare_steps(setting, ready.__getitem__), ours, rounds=8)
     print(
         f"\n{setting.name}: bare steps {1e3 * bare:.0f} ms an epoch, all of it {1e3 * whole:.0f} "
         f"ms, {100 * (whole / bare - 1):+.1f} %; waiting for input {100 * min(shares):.2f} %"

@@ -15,6 +15,7 @@ from orchestrator.statistics import (
     expected_maximum,
     holm,
     micro_f1,
+    on_the_scale,
     paired_difference,
     smallest_p,
     summarise,
@@ -151,6 +152,12 @@ def simulate(
 _POPULATION = np.random.default_rng(7)
 _DIFFICULTY = _POPULATION.normal(0, 2.5, 3257)
 _GOLD = _POPULATION.integers(0, 4, 3257)
+
+
+def test_an_interval_is_cut_where_no_score_can_be() -> None:
+    assert on_the_scale(67.031, 76.969) == "67.03 to 76.97"
+    assert on_the_scale(-5.19, 127.91) == "0.00 to 100.00 (cut at the ends of the scale)"
+    assert on_the_scale(99.0, 100.0) == "99.00 to 100.00"
 
 
 def test_population_slope() -> None:
