@@ -77,7 +77,10 @@ class Documents:
         artifacts: Mapping[str, str] | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> None:
-        """How the sweep's own run ended, with the figures of its winner.
+        """How the sweep's own run ended, with the figures of its winner if it is done.
+
+        What leads at an interruption is said in the note alone: MLflow keeps every point of a
+        metric, and a search seed's score does not belong among those of confirmed winners.
 
         Args:
             status: its own.
@@ -87,7 +90,7 @@ class Documents:
             tags: further ones.
         """
         winner = self._protocol.confirmation() or self._protocol.winner()
-        metrics = {} if winner is None else self._averages(winner)
+        metrics = self._averages(winner) if winner and status == "finished" else {}
         self._write(
             replace(
                 self._written[PARENT],

@@ -52,6 +52,11 @@ class RayOptions:
     address: str | None = None
     wait_for_resources: bool = False
 
+    @property
+    def cluster(self) -> str | None:
+        """Address of the cluster to join; none: a local Ray."""
+        return self.address or os.environ.get("RAY_ADDRESS") or None
+
 
 def slots_of(nodes: list[dict[str, float]], resources: ResourceConfig) -> int:
     """Trials that fit on the nodes at once.
@@ -101,7 +106,7 @@ def ray_session(options: RayOptions) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    address = options.address or os.environ.get("RAY_ADDRESS")
+    address = options.cluster
     settings: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is None:
         # Ray would serve its metrics, which nobody reads here, on all interfaces and without its

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 
 from orchestrator.cell_run import TRAINING
 from orchestrator.cells import CellStore
+from orchestrator.cluster.evaluations import Task, evaluate_on_nodes
 from orchestrator.documents import PARENT
 from orchestrator.identity import CellFactory
 from orchestrator.lease import Lease
@@ -25,10 +26,12 @@ from orchestrator.study_tables import StudyTables
 from orchestrator.sweep import LAST_PUBLISHING_SECONDS, SweepOptions, publisher_of, run_sweep
 from orchestrator.table_formats import to_markdown
 from orchestrator.tables import Table
+from shapca.config import RuntimeConfig
 from shapca.provenance import code_fingerprint
 from shapca.storage import to_json
 
 logger = logging.getLogger(__name__)
+Say = Callable[[str], None]
 REPORT = "report/report.html"
 
 
@@ -73,6 +76,7 @@ def run_study(
     data: Collection[str] = (),
     train: bool = True,
     training: str = TRAINING,
+    say: Say = lambda line: None,
 ) -> StudyOutcome:
     """Run a study, or go on with it: what the storage holds is never trained again.
 
@@ -83,6 +87,7 @@ def run_study(
         data: run these data sets only. Empty: all.
         train: false: make the table of what the storage holds.
         training: `module:function` that opens a cell's training.
+        say: told, a line at a time, how evaluation beyond the cells' own tests goes.
 
     Raises:
         InputError: bad input, before anything is trained.
@@ -107,9 +112,43 @@ def run_study(
         reset = evaluations.release_weightless()
         outcome = run_sweep(sweep, replace(options, report=False), training=training)
         if outcome.status != "interrupted":
-            evaluations.run(study.runtime.model_copy(update={"data_root": data_root}))
+            runtime = study.runtime.model_copy(update={"data_root": data_root})
+            _evaluate(study, evaluations, storage, runtime, options, say)
     concluded = _conclude(plan, cells, factory, options, storage, outcome, reset)
     return replace(concluded, seconds=time.monotonic() - began)
+
+
+def _evaluate(
+    study: StudyConfig,
+    evaluations: StudyEvaluations,
+    storage: str,
+    runtime: RuntimeConfig,
+    options: SweepOptions,
+    say: Say,
+) -> None:
+    """Evaluate what has finished: on the nodes of a cluster, where there is one, or else here."""
+    tasks = evaluations.tasks()
+    if tasks:
+        where = "on this machine" if options.ray.cluster is None else "on the cluster's nodes"
+        say(f"{study.name}: {len(tasks)} evaluations of trained models to do, {where}")
+    if tasks and options.ray.cluster is not None:
+        num_done = 0
+
+        def show(task: Task, failure: str | None) -> None:
+            nonlocal num_done
+            num_done += 1
+            end = "" if failure is None else f" failed ({failure}), tried again on this machine"
+            say(f"{study.name}: {num_done}/{len(tasks)} cell {task.cell} on {task.data}{end}")
+
+        evaluate_on_nodes(
+            tasks,
+            storage=storage,
+            runtime=runtime,
+            resources=study.resources,
+            options=options.ray,
+            on_done=show,
+        )
+    evaluations.run(runtime)
 
 
 def _refuse_stale(sweep: SweepConfig, factory: CellFactory, cells: CellStore) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from orchestrator.cells import Cell, CellStore
+from orchestrator.cluster.evaluations import Task
 from orchestrator.generalization import Generalization, write_documents
 from orchestrator.identity import CellFactory
 from orchestrator.lease import Lease
@@ -52,9 +53,7 @@ class StudyEvaluations:
         for _, column, config in self._moved():
             target = self._tables.target(column, config)
             complete_label_map(self._factory.data(config).labels, target.labels, column.label_map)
-            contexts = contexts_on_target(column, config) or config.data.contexts
-            data = config.data.model_copy(update={"contexts": contexts})
-            target.part_hashes(config.model_copy(update={"data": data}))
+            target.part_hashes(_read_there(column, config))
 
     def release_weightless(self) -> tuple[str, ...]:
         """Give up finished cells that have to be evaluated yet and whose weights were not kept.
@@ -63,16 +62,21 @@ class StudyEvaluations:
             Their keys; they are trained again.
         """
         reset: list[str] = []
-        for cell in self._outstanding():
-            is_finished = self._cells.status(cell.key) == "finished"
-            if is_finished and not self._cells.has_weights(cell.key) and cell.key not in reset:
-                reset.append(cell.key)
+        for task in self._outstanding():
+            is_finished = self._cells.status(task.cell) == "finished"
+            if is_finished and not self._cells.has_weights(task.cell) and task.cell not in reset:
+                reset.append(task.cell)
         if reset:
             with Lease(self._cells.store, self._sweep.name):
                 for key in reset:
                     self._cells.reset(key)
             self._tables.forget()
         return tuple(reset)
+
+    def tasks(self) -> list[Task]:
+        """What is still to be evaluated of the cells that have finished."""
+        self._tables.forget()
+        return [t for t in self._outstanding() if self._cells.status(t.cell) == "finished"]
 
     def run(self, runtime: RuntimeConfig) -> None:
         """Evaluate what has finished; what was evaluated before is read."""
@@ -112,16 +116,23 @@ class StudyEvaluations:
                 data = self._factory.data(cell.config)
                 predictions_of(self._cells, cell.key, data, runtime)
 
-    def _outstanding(self) -> Iterator[Cell]:
-        """Cells whose weights are needed for an evaluation that is not there yet."""
+    def _outstanding(self) -> Iterator[Task]:
+        """Evaluations that are not there yet, whether their cell has finished or not."""
         for _, column, config in self._moved():
+            assert column.test_on is not None
             for seed in self._sweep.protocol.seeds:
                 cell = self._factory.cell(config, seed)
                 if self._tables.result(cell, column).metrics is None:
-                    yield cell
+                    yield Task(
+                        cell.key,
+                        column.test_on,
+                        _read_there(column, config),
+                        contexts=contexts_on_target(column, config),
+                        label_map=column.label_map,
+                    )
         for cell in self._shown():
             if stored_predictions(self._cells, cell.key, self._factory.data(cell.config)) is None:
-                yield cell
+                yield Task(cell.key, cell.config.data.dataset, cell.config, "predictions")
 
     def _moved(self) -> Iterator[tuple[str, StudyColumn, ExperimentConfig]]:
         """Rows and columns that test on another data set, as far as they are run."""
@@ -147,3 +158,10 @@ class StudyEvaluations:
                 if self._plan.names.get((title, figure.data)) in self._sweep.configurations:
                     config = self._plan.configs[title, figure.data]
                     yield self._factory.cell(config, self._sweep.protocol.seeds[0])
+
+
+def _read_there(column: StudyColumn, config: ExperimentConfig) -> ExperimentConfig:
+    """What a model reads of the data set that a column tests it on."""
+    contexts = contexts_on_target(column, config) or config.data.contexts
+    data = config.data.model_copy(update={"contexts": contexts})
+    return config.model_copy(update={"data": data})

@@ -89,12 +89,17 @@ class Delivery:
         Raises:
             InputError: something is neither here nor in the storage.
         """
-        name = cell.config.data.dataset
-        files = self.data.get(name)
-        if files is not None and not _is_here(runtime.data_root / name, files):
-            root = self.receive_data(store, name)
+        root = self.root_of(store, cell.config.data.dataset, runtime.data_root)
+        if root != runtime.data_root:
             runtime = runtime.model_copy(update={"data_root": root})
         return replace(cell, config=self._with_weights(store, cell)), runtime
+
+    def root_of(self, store: ObjectStore, name: str, data_root: Path) -> Path:
+        """The folder on this node that holds a data set: `data_root`, or where it is received."""
+        files = self.data.get(name)
+        if files is None or _is_here(data_root / name, files):
+            return data_root
+        return self.receive_data(store, name)
 
     def receive_data(self, store: ObjectStore, name: str) -> Path:
         """The data root of this node that holds a delivered data set."""
@@ -128,7 +133,7 @@ def wanted(sweep: SweepConfig, data_root: Path) -> Delivery:
         config = sweep.resolve(values)
         folder = data_root / config.data.dataset
         if (folder / MANIFEST).is_file():
-            data.setdefault(config.data.dataset, {}).update(_parts(folder, config))
+            data.setdefault(config.data.dataset, {}).update(parts_of(folder, config))
         for place in _local_weights(config):
             if place not in weights:
                 weights[place] = _hashes(Path(place).expanduser())
@@ -136,7 +141,18 @@ def wanted(sweep: SweepConfig, data_root: Path) -> Delivery:
 
 
 def package(store: ObjectStore, sweep: str, delivery: Delivery, data_root: Path) -> int:
-    """Put a delivery into the storage; how many bytes that took.
+    """Put a sweep's delivery into the storage; how many bytes that took.
+
+    Raises:
+        InputError: a file has changed since its data set was prepared.
+    """
+    written = pack_files(store, delivery, data_root)
+    store.put(_name(sweep), to_json(delivery.to_json()))
+    return written
+
+
+def pack_files(store: ObjectStore, delivery: Delivery, data_root: Path) -> int:
+    """Put the files of a delivery into the storage; how many bytes that took.
 
     Raises:
         InputError: a file has changed since its data set was prepared.
@@ -149,7 +165,6 @@ def package(store: ObjectStore, sweep: str, delivery: Delivery, data_root: Path)
         folder = Path(place).expanduser()
         for part, digest in files.items():
             written += pack(store, folder if folder.is_file() else folder / part, digest)
-    store.put(_name(sweep), to_json(delivery.to_json()))
     return written
 
 
@@ -189,7 +204,7 @@ def is_here(delivery: Delivery, data_root: Path) -> bool:
     )
 
 
-def _parts(folder: Path, config: ExperimentConfig) -> Iterator[tuple[str, str]]:
+def parts_of(folder: Path, config: ExperimentConfig) -> Iterator[tuple[str, str]]:
     """The files that a run with this config reads, with their hashes."""
     manifest = Manifest.load(folder)
     yield MANIFEST, hash_file(folder / MANIFEST)

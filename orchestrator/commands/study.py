@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -73,7 +74,14 @@ def study(
     answers = []
     is_whole = True
     for config in configs:
-        outcome = run_study(config, options, rows=row or (), data=data or (), train=not no_train)
+        outcome = run_study(
+            config,
+            options,
+            rows=row or (),
+            data=data or (),
+            train=not no_train,
+            say=partial(typer.echo, err=True),
+        )
         answers.append(_record(outcome))
         if not as_json:
             _show(outcome, storage)

@@ -119,7 +119,7 @@ def snapshot(uri: str, experiment: str = SWEEP) -> dict[str, Any]:
 
 
 # What differs between two runs of the same: how long things took.
-MEASURED = ("seconds", "samples_per_second", "peak_memory_mb")
+MEASURED = ("seconds", "samples_per_second", "peak_memory_mb", "input_wait_share")
 TELLING_TIMES = ("mlflow.note.content", "report_made_at")
 
 

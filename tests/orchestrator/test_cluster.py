@@ -24,7 +24,7 @@ from orchestrator.records import read_runs
 from orchestrator.stores import open_store
 from shapca.data.prepared import PreparedData
 from shapca.storage import FolderStore, ObjectStore
-from tests.factories import tiny_config
+from tests.factories import tiny_config, tiny_data
 from tests.orchestrator.clusters import ROOT, LocalCluster
 
 pytest.importorskip("moto.server")
@@ -136,6 +136,39 @@ def test_nodes_get_data_that_only_the_driver_has(
                 ("node1", "node2")}  # fmt: skip
     assert any(received.values())
     assert not cluster.cache("head").exists()
+
+
+def test_a_study_evaluates_on_the_nodes(
+    cluster: LocalCluster, tiny_mner: PreparedData, tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(tiny_mner.folder, data / "tiny-mner")
+    other = tiny_data(tmp_path / "other", num_train=4, num_valid=4, num_test=6, domain="festival")
+    other.folder.rename(data / "elsewhere")
+    experiment = tiny_config(**{"optimisation.epochs": 1, "image.encoder": "none"})
+    tree = {
+        "name": "moved",
+        "title": "Moved",
+        "experiment": experiment.model_dump(mode="json", exclude_defaults=True),
+        "data": {"home": {}},
+        "columns": {"there": {"data": "home", "test_on": "elsewhere"}},
+        "rows": {"Text": {"variant": "text-only"}},
+        "seeds": [1, 2],
+        "resources": {"cpu": 0.5, "gpu": 0.5},  # which the driver's own node has not
+    }
+    file = tmp_path / "moved.yaml"
+    file.write_text(yaml.safe_dump(tree), encoding="utf-8")
+    process = run(
+        cluster, "-m", "orchestrator", "study", file, "--data-root", data, "--tracking-uri", "none",
+        "--storage", "s3://sweeps/moved", "--address", cluster.address, "--json",
+    )  # fmt: skip
+    out, error = process.communicate(timeout=240)
+    assert process.returncode == 0, out + error
+    assert "moved: 2 evaluations of trained models to do, on the cluster's nodes" in error
+    evaluated = re.findall(r"moved: \d/2 cell \w+ on elsewhere(.*)", error)
+    assert evaluated == ["", ""]
+    (row,) = json.loads(out)[0]["table"]["rows"]
+    assert row["cells"]["there"]["state"] == "done"
 
 
 def wait_for(condition: Any, what: str, process: subprocess.Popen[str], seconds: float) -> None:

@@ -1,0 +1,124 @@
+"""Evaluations of finished cells on a cluster's nodes: the driver's own may have no GPU.
+
+What a node finds goes to the cell's place in the storage, where the driver then reads it; a task
+that is lost costs nothing but the driver's own evaluation of that cell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from orchestrator.cells import CellStore
+from orchestrator.cluster.delivery import Delivery, pack_files, parts_of
+from orchestrator.cluster.nodes import check_code, check_storage, is_alone
+from orchestrator.runner import RayOptions, check_resources, node_resources, ray_session
+from orchestrator.space import ResourceConfig
+from orchestrator.stores import open_store
+from shapca.config import ExperimentConfig, RuntimeConfig
+
+
+@dataclass(frozen=True)
+class Task:
+    """One evaluation of a finished cell.
+
+    Attributes:
+        cell: its key.
+        data: name of the data set.
+        reads: what the model reads: tells which parts of the data set a node needs.
+        kind: `scores` of its test split, or `predictions` for a picture of posts.
+        contexts: context set to read there; none: the one of the same name.
+        label_map: the model's types to the data set's.
+    """
+
+    cell: str
+    data: str
+    reads: ExperimentConfig
+    kind: Literal["scores", "predictions"] = "scores"
+    contexts: str | None = None
+    label_map: Mapping[str, str] = field(default_factory=dict)
+
+
+def evaluate_on_nodes(
+    tasks: Sequence[Task],
+    *,
+    storage: str,
+    runtime: RuntimeConfig,
+    resources: ResourceConfig,
+    options: RayOptions,
+    on_done: Callable[[Task, str | None], None],
+) -> None:
+    """Evaluate on the nodes of a cluster, as many at once as trials would be.
+
+    Args:
+        tasks: what to evaluate.
+        storage: absolute address of the storage, which every node sees.
+        runtime: device, threads and workers; its data root holds the data sets here.
+        resources: of one evaluation, as of one trial.
+        options: how to reach the cluster.
+        on_done: called after each task, with what went wrong if something did.
+
+    Raises:
+        InputError: the cluster is not reached, lacks the resources or does not see the storage.
+    """
+    import ray
+
+    threads = runtime.num_threads or max(1, int(resources.cpu))
+    store = open_store(storage)
+    with ray_session(options):
+        check_resources(node_resources(), resources, wait=options.wait_for_resources)
+        check_storage(storage, store)
+        check_code()
+        record = None
+        if options.wait_for_resources or not is_alone():
+            delivery = _delivery(tasks, runtime.data_root)
+            pack_files(store, delivery, runtime.data_root)
+            record = delivery.to_json()
+        settings = runtime.model_copy(update={"num_threads": threads}).model_dump(mode="json")
+        run = ray.remote(num_cpus=resources.cpu, num_gpus=resources.gpu, max_retries=3)(evaluate)
+        waiting = {run.remote(task, storage, settings, record): task for task in tasks}
+        while waiting:
+            (done,), _ = ray.wait(list(waiting))
+            task, reason = waiting.pop(done), None
+            try:
+                ray.get(done)
+            except ray.exceptions.RayError as error:
+                cause = getattr(error, "cause", None) or error
+                reason = str(cause).strip().partition("\n")[0] or type(cause).__name__
+            on_done(task, reason)
+
+
+def _delivery(tasks: Sequence[Task], data_root: Path) -> Delivery:
+    data: dict[str, dict[str, str]] = {}
+    for task in tasks:
+        data.setdefault(task.data, {}).update(parts_of(data_root / task.data, task.reads))
+    return Delivery(data)
+
+
+def evaluate(
+    task: Task, storage: str, runtime: Mapping[str, Any], delivery: Mapping[str, Any] | None
+) -> None:
+    """Evaluate on this node; the record goes to the storage."""
+    from orchestrator.study_cases import predictions_of
+    from shapca.data.prepared import PreparedData
+    from shapca.evaluation import evaluate_run
+
+    settings = RuntimeConfig.model_validate(runtime)
+    cells = CellStore(open_store(storage))
+    root: Path = settings.data_root
+    if delivery is not None:
+        root = Delivery.from_json(delivery).root_of(cells.store, task.data, root)
+    data = PreparedData.load(root / task.data)
+    if task.kind == "predictions":
+        predictions_of(cells, task.cell, data, settings)
+    else:
+        evaluate_run(
+            cells.run_store(task.cell),
+            data,
+            split="test",
+            contexts=task.contexts,
+            label_map=task.label_map,
+            runtime=settings,
+        )
