@@ -169,6 +169,10 @@ class CellStore:
         self.store.delete(f"cells/{key}/claim.json")
         self.store.delete(f"cells/{key}/attempt.json")
 
+    def let_go(self, key: str) -> None:
+        """Note that no process works on a cell for now; what was trained stays its sweep's."""
+        self.store.delete(f"cells/{key}/attempt.json")
+
     def begin_attempt(self, key: str) -> str:
         """Note that a process works on a cell from now on, and none that did before.
 

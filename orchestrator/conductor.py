@@ -208,7 +208,7 @@ class Conductor:
         elif error:
             end = self._ended(running, "failed", last, self._loss(running.event.cell))
         else:
-            self._cells.release(running.event.cell)
+            self._cells.let_go(running.event.cell)
             self._waiting.append(number)
             self.history.interrupted(number, running.seconds)
             reason = self.halted or "stopped"
@@ -242,7 +242,7 @@ class Conductor:
             status: The final status of the sweep's own document.
         """
         for number, running in self.running.items():
-            self._cells.release(running.event.cell)
+            self._cells.let_go(running.event.cell)
             self.history.interrupted(number, running.seconds)
         self.running.clear()
         self.documents.close_open(status, self._clock(), reason)

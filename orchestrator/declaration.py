@@ -59,7 +59,8 @@ def declare(store: ObjectStore, name: str, declared: dict[str, Any]) -> None:
     Raises:
         InputError: the sweep of that name is another one; the message names what differs.
     """
-    place = f"sweeps/{name}/declaration.json"
+    check_kind(store, name, is_study=declared["protocol"]["kind"] == "listed")
+    place = _place(name)
     if store.put_new(place, to_json(declared)):
         return
     there = _flatten(read_json(store, place) or {})
@@ -78,6 +79,26 @@ def declare(store: ObjectStore, name: str, declared: dict[str, Any]) -> None:
             + ". Give the changed sweep another name (--set name=…); cells that both need are "
             "trained once"
         )
+
+
+def check_kind(store: ObjectStore, name: str, *, is_study: bool) -> None:
+    """Refuse a study with the name of a sweep, and the other way round: they share one record.
+
+    Raises:
+        InputError: the name is taken.
+    """
+    record = read_json(store, _place(name))
+    if record is None or not _has_begun(store, name):
+        return
+    if (record["protocol"]["kind"] == "listed") != is_study:
+        asked, there = ("study", "sweep") if is_study else ("sweep", "study")
+        raise InputError(
+            f"{asked} {name}: {name} is a {there} in this storage; give the {asked} another name"
+        )
+
+
+def _place(name: str) -> str:
+    return f"sweeps/{name}/declaration.json"
 
 
 def _has_begun(store: ObjectStore, name: str) -> bool:

@@ -192,7 +192,9 @@ class History:
             if isinstance(event, Opened):
                 total += 0.0 if began is None else last - began
                 began = event.at
-            last = event.at
+            if not isinstance(event, Reopened | Restarted):
+                # Those are a new driver's, made before it opens: the time since then was idle.
+                last = event.at
         return total + (0.0 if began is None else last - began)
 
     def cells_trained(self) -> int:

@@ -21,6 +21,7 @@ from typing import Literal
 from orchestrator.search import Tried
 from orchestrator.space import ProtocolConfig, Values
 from orchestrator.standings import Outcome, Phase, Proposal, Standing, rank, standing_of
+from shapca.errors import InputError
 
 
 class Signal(Enum):
@@ -135,6 +136,41 @@ class Protocol:
             return Signal.DONE
         return self._after_search()
 
+    def check_seeds(self) -> None:
+        """Refuse a seed in a role that is another one than it had.
+
+        A file may be edited in the midst of a sweep, but a seed that has chosen the winner cannot
+        report it, nor the other way round.
+
+        Raises:
+            InputError: naming the seeds.
+        """
+        if self.config.kind != "confirm":
+            return
+        had = {
+            is_confirm: {
+                t.proposal.seed
+                for t in self._tried
+                if (t.proposal.phase == "confirm") == is_confirm
+            }
+            for is_confirm in (False, True)
+        }
+        roles = (
+            ("confirm_seeds", self.config.confirm_seeds, had[False], "has served the search"),
+            (
+                "shortlist_seeds",
+                (*self.config.seeds, *self.config.shortlist_seeds),
+                had[True],
+                "has confirmed a winner",
+            ),
+        )
+        for key, wanted, taken, role in roles:
+            if again := sorted(set(wanted) & taken):
+                raise InputError(
+                    f"protocol.{key}: {' '.join(map(str, again))} {role} of this sweep before; "
+                    "choose seeds that are fresh, or give the sweep another name"
+                )
+
     def _propose_listed(self) -> Proposal | Signal:
         """Every configuration on the first seed, then on the next: a whole table comes early."""
         tried = {(t.proposal.entry, t.proposal.seed) for t in self._tried}
@@ -148,7 +184,8 @@ class Protocol:
         candidates = self.shortlist()
         if self.config.kind == "confirm" and len(candidates) > 1:
             for candidate in candidates:
-                for seed in self._without(self.config.shortlist_seeds, self._of(candidate)):
+                tried = [t for t in self._of(candidate) if t.proposal.phase != "confirm"]
+                for seed in self._without(self.config.shortlist_seeds, tried):
                     return self._proposal("shortlist", candidate.entry, candidate.values, seed)
             if self._waits_for("shortlist"):
                 return Signal.WAIT

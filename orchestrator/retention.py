@@ -79,10 +79,13 @@ class Retention:
                 self._cells.drop_weights(key)
 
     def _is_ours(self, key: str) -> bool:
-        """Whether no other sweep or study trained the cell or reports its test score.
+        """Whether no other sweep or study trains or trained the cell, or reports its test score.
 
-        Listed configurations are all tested, so who trained a cell decides alone.
+        A cell that this sweep pruned may be on its way to the end in another one, which has claimed
+        it then. Listed configurations are all tested, so who trained a cell decides alone.
         """
+        if self._cells.claimed_by(key) not in (None, self._sweep.name):
+            return False
         if not self._sweep.configurations and self._cells.evaluation(key, "test") is not None:
             return False
         summary = self._cells.summary(key)

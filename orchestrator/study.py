@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
@@ -10,6 +11,7 @@ from dataclasses import dataclass, replace
 from orchestrator.cell_run import TRAINING
 from orchestrator.cells import CellStore
 from orchestrator.cluster.evaluations import Task, evaluate_on_nodes
+from orchestrator.declaration import check_kind
 from orchestrator.documents import PARENT
 from orchestrator.identity import CellFactory
 from orchestrator.lease import Lease
@@ -95,6 +97,7 @@ def run_study(
     began = time.monotonic()
     storage = absolute_uri(options.storage)
     store = open_store(storage)
+    check_kind(store, study.name, is_study=True)
     cells = CellStore(store)
     data_root = (options.data_root or study.runtime.data_root).expanduser().absolute()
     factory = CellFactory(data_root)
@@ -220,6 +223,7 @@ def _report(
 
 def _how_to(study: StudyConfig, storage: str) -> str:
     return (
-        f"\nTo make it again: `orchestrator study {study.name}.yaml --storage {storage}` "
+        f"\nTo make it again: `orchestrator study {study.name}.yaml --storage "
+        f"{shlex.quote(storage)}` "
         "(finished cells are found, not trained).\n"
     )

@@ -114,6 +114,7 @@ def _prepare(history: History, cells: CellStore, options: SweepOptions) -> None:
     """Deal with what has become stale, and with failed cells that are to be tried again."""
     if history.sweep.configurations:
         history.follow_list(cells)
+    history.protocol.check_seeds()
     stale = [] if options.stale == "accept" else history.stale(code_fingerprint())
     if stale and options.stale == "refuse":
         raise StaleCellsError(stale_message(history.sweep.name, stale))

@@ -65,7 +65,12 @@ class EvaluationRecord:
 
 
 def predict_examples(
-    trained: TrainedModel, data: PreparedData, examples: Sequence[Example], *, num_workers: int = 0
+    trained: TrainedModel,
+    data: PreparedData,
+    examples: Sequence[Example],
+    *,
+    contexts: str | None = None,
+    num_workers: int = 0,
 ) -> list[Prediction]:
     """What a trained model finds in posts of a prepared data set, its gold unseen.
 
@@ -73,6 +78,7 @@ def predict_examples(
         trained: The model.
         data: The data set, whose contexts and images are read where the model reads them.
         examples: Posts of it.
+        contexts: The context set to read, where the model reads one; none: that of its run.
         num_workers: Worker processes that collate batches.
 
     Returns:
@@ -82,12 +88,13 @@ def predict_examples(
         InputError: a context set or the images are missing.
     """
     config = trained.config
+    name = config.data.contexts and (contexts or config.data.contexts)
     encoded = encode_examples(
         config,
         trained.labels,
         without_gold(examples, config.task),
         trained.tokenizer,
-        contexts=None if config.data.contexts is None else data.contexts(config.data.contexts),
+        contexts=None if name is None else data.contexts(name),
         images=None if config.image.encoder == "none" else data.image_store(),
     )
     return predict_split(
@@ -197,7 +204,9 @@ def evaluate_run(
 
     trained = TrainedModel.load(run, set_up(runtime))
     examples = selected_examples(config, data, split)
-    predictions = predict_examples(trained, data, examples, num_workers=runtime.num_workers)
+    predictions = predict_examples(
+        trained, data, examples, contexts=config.data.contexts, num_workers=runtime.num_workers
+    )
     evaluation = score(record.reading, data.labels, examples, predictions, label_map=names)
     result = EvaluationRecord(asked.hashes, split, evaluation, names)
     store.put_new(asked.name, to_json(result.to_json()))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -71,6 +71,22 @@ def test_wall_time_stops_running_trials_and_counts_over_drivers(tmp_path: Path) 
     # It is not lost: more time, and it goes on with that very trial.
     third = opened(tmp_path, clock, budget={"wall_hours": 3})
     assert start(third) == number
+
+
+def test_trying_failed_cells_again_does_not_count_the_pause_as_work(tmp_path: Path) -> None:
+    clock, budget = Clock(), {"wall_hours": 2}
+    first = opened(tmp_path, clock, budget=budget)
+    number = start(first)
+    clock.now += 3600
+    first.complete(number, say(1, 3600, "failed"))
+    clock.now += 50 * 3600
+    cells, factory = CellStore(FolderStore(tmp_path)), FakeFactory()
+    sweep = first.history.sweep
+    history = History(sweep, EventLog.load(cells.store, sweep.name), cast("Any", factory), clock)
+    assert history.retry_failed(cells) == 1  # before its driver opens
+    second = opened(tmp_path, clock, budget=budget)
+    assert second.history.wall_seconds() == pytest.approx(3600, abs=1)
+    assert second.next() is not Signal.DONE
 
 
 def test_gpu_hours_are_hours_times_gpus_of_running_and_ended_trials(tmp_path: Path) -> None:

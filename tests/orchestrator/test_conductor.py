@@ -14,6 +14,7 @@ from orchestrator.conductor import Assignment, Conductor
 from orchestrator.events import Ended
 from orchestrator.protocol import Signal
 from orchestrator.records import read_runs
+from orchestrator.retention import Retention
 from orchestrator.reuse import StaleCellsError
 from shapca.config import RuntimeConfig
 from shapca.storage import FolderStore, to_json
@@ -162,6 +163,27 @@ def test_failed_cells_are_tried_again_only_on_request(tmp_path: Path) -> None:
     steps = execute(retried, tmp_path)
     assert steps == 3  # the recorded epoch, the error, its report
     assert retried.history.ended[2].status == "failed"
+
+
+def test_weights_of_a_cell_that_another_sweep_is_training_are_left_alone(tmp_path: Path) -> None:
+    history = finished_sweep(tmp_path).history
+    cells = CellStore(FolderStore(tmp_path))
+    pruned = next(history.keys[n] for n, end in history.ended.items() if end.status == "pruned")
+    place = f"cells/{pruned}/checkpoint/0001/state.json"
+
+    def resumed() -> Retention:
+        return Retention(cells, history.sweep, history.protocol, history.keys)
+
+    assert cells.claim(pruned, "a-study") == "a-study"
+    cells.store.put(place, b"{}")
+    resumed().apply()
+    assert cells.store.get(place) == b"{}"
+    cells.let_go(pruned)  # interrupted: it is still the study's, which will go on from there
+    resumed().apply()
+    assert cells.store.get(place) == b"{}"
+    cells.release(pruned)
+    resumed().apply()
+    assert cells.store.get(place) is None
 
 
 def test_weights_stay_of_confirmed_cells_only(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from orchestrator.protocol import Protocol, Signal
 from orchestrator.search import Tried
 from orchestrator.space import ProtocolConfig, Values
 from orchestrator.standings import Outcome, Proposal
+from shapca.errors import InputError
 
 
 def make(limit: int | None = None, target: float | None = None, **settings: object) -> Protocol:
@@ -224,6 +225,31 @@ def test_more_trials_extend_a_finished_sweep() -> None:
         ("shortlist", 4, 2),
         ("shortlist", 3, 2),
         ("confirm", 4, 11),
+    ]
+
+
+def played(**settings: object) -> Protocol:
+    """A sweep of two configurations with the seed 2 for its shortlist and 11 to confirm."""
+    first = make(trials=2, shortlist=2, shortlist_seeds=[2], confirm_seeds=[11])
+    proposals = run(first, {})
+    edited = make(trials=2, shortlist=2, **settings)
+    for proposal in proposals:
+        edited.proposed(proposal)
+        edited.ended(proposal.number, finished(float(proposal.entry)))
+    return edited
+
+
+def test_a_seed_keeps_its_role_when_the_file_is_edited() -> None:
+    with pytest.raises(InputError, match=r"protocol.confirm_seeds: 2 has served the search"):
+        played(shortlist_seeds=[3], confirm_seeds=[2, 12]).check_seeds()
+    with pytest.raises(InputError, match=r"protocol.shortlist_seeds: 11 has confirmed a winner"):
+        played(shortlist_seeds=[2, 11], confirm_seeds=[12]).check_seeds()
+    more = played(shortlist_seeds=[2, 3], confirm_seeds=[11, 12])
+    more.check_seeds()
+    assert [(p.phase, p.seed) for p in run(more, {})[5:]] == [
+        ("shortlist", 3),
+        ("shortlist", 3),
+        ("confirm", 12),
     ]
 
 

@@ -12,10 +12,11 @@ from orchestrator.cells import CellStore
 from orchestrator.generalization import PHASE
 from orchestrator.records import read_run, read_runs
 from orchestrator.reuse import StaleCellsError
+from orchestrator.space import SweepConfig
 from orchestrator.study import StudyOutcome, run_study
 from orchestrator.study_config import StudyConfig
 from orchestrator.study_view import closing_lines
-from orchestrator.sweep import SweepOptions
+from orchestrator.sweep import SweepOptions, run_sweep
 from shapca.data.prepared import PreparedData
 from shapca.errors import InputError
 from shapca.storage import FolderStore
@@ -154,6 +155,31 @@ def test_the_parent_run_says_what_it_is(
     assert "orchestrator study" in (parent.note or "")
     wanted = {"tables/tiny-study.md", "tables/tiny-study.png", "report/report.html"}
     assert set(parent.artifacts) >= wanted
+
+
+def test_a_study_does_not_take_the_name_of_a_sweep(
+    finished: tuple[Path, StudyConfig, StudyOutcome], data_root: Path, tmp_path: Path
+) -> None:
+    space = SweepConfig.model_validate(
+        {
+            "name": "tiny-study",
+            "experiment": tiny_config("mjere", **{"image.encoder": "none"}).model_dump(
+                mode="json", exclude_defaults=True
+            ),
+            "space": {"alignment.alpha": {"type": "choice", "values": [0.0]}},
+            "protocol": {"kind": "single", "sampler": "grid", "trials": 1},
+        }
+    )
+    options = SweepOptions(storage=str(tmp_path), data_root=data_root, tracking_uri="none")
+    with without_ray():
+        run_sweep(space, options)
+    before = sorted(path for path in tmp_path.rglob("*") if path.is_file())
+    for train in (True, False):
+        with pytest.raises(InputError, match="tiny-study is a sweep in this storage; give the st"):
+            run(tmp_path, data_root, finished[1], train=train)
+    assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == before
+    with without_ray(), pytest.raises(InputError, match="sweep tiny-study: tiny-study is a study"):
+        run_sweep(space, replace(options, storage=str(finished[0])))
 
 
 def test_the_closing_line_counts_evaluation_as_well_as_training(

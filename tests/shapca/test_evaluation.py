@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 from typing import Any, get_args
 
@@ -12,6 +13,7 @@ import torch
 
 import shapca.evaluation
 from shapca.config import RuntimeConfig, Task
+from shapca.data.prepare import add_context_sets
 from shapca.data.prepared import PreparedData, write_prepared
 from shapca.data.schema import NONE, Example, Labels
 from shapca.errors import InputError
@@ -102,6 +104,37 @@ def test_another_data_set_gets_a_record_of_its_own(
     own = evaluate_run(store, tiny_mner, split="test", runtime=RUNTIME)
     assert own.to_json()["per_example"] != first.to_json()["per_example"]
     assert len(store.list("evaluations/")) == 3
+
+
+def test_the_context_set_that_is_asked_for_is_the_one_that_is_read(
+    stores: dict[Task, MemoryStore],
+    tiny_mner: PreparedData,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = tmp_path / "data"
+    shutil.copytree(tiny_mner.folder, folder)
+    texts = tmp_path / "others.json"
+    ids = {post.image for post in tiny_mner.splits["test"] if post.image is not None}
+    texts.write_text(json.dumps(dict.fromkeys(ids, "Kevin Durant of Oakland")), encoding="utf-8")
+    add_context_sets(folder, {"others": [texts]})
+    data = PreparedData.load(folder)
+    asked: list[str] = []
+    read = PreparedData.contexts
+
+    def watched(data: PreparedData, name: str) -> dict[str, str]:
+        asked.append(name)
+        return read(data, name)
+
+    monkeypatch.setattr(PreparedData, "contexts", watched)
+    first = evaluate_run(
+        copy(stores["mner"]), data, split="test", contexts="others", runtime=RUNTIME
+    )
+    assert asked == ["others"]
+    assert first.data["contexts"] == data.manifest.parts["contexts/others.jsonl"]
+    asked.clear()
+    evaluate_run(copy(stores["mner"]), data, split="test", runtime=RUNTIME)
+    assert asked == ["captions"]
 
 
 def test_a_record_survives_json(stores: dict[Task, MemoryStore], tiny_mner: PreparedData) -> None:
