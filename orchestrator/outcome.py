@@ -170,7 +170,10 @@ def _result(
     history: History, cells: CellStore, standing: Standing, phase: str
 ) -> ConfigurationResult:
     keys = {seed: history.keys[number] for seed, number in standing.numbers.items()}
-    tested = {seed: test_metrics(cells, key) for seed, key in keys.items()}
+    # A seed that failed after its test is missing from both means, or they would not compare.
+    tested = {
+        seed: test_metrics(cells, key) for seed, key in keys.items() if seed in standing.scores
+    }
     return ConfigurationResult(
         name=describe(standing.values),
         phase=phase,

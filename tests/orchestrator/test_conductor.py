@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from orchestrator.cell_run import CellRun, SupersededError
 from orchestrator.cells import CellStore
 from orchestrator.conductor import Assignment, Conductor
 from orchestrator.events import Ended
+from orchestrator.outcome import _result
 from orchestrator.protocol import Signal
 from orchestrator.records import read_runs
 from orchestrator.retention import Retention
@@ -163,6 +165,20 @@ def test_failed_cells_are_tried_again_only_on_request(tmp_path: Path) -> None:
     steps = execute(retried, tmp_path)
     assert steps == 3  # the recorded epoch, the error, its report
     assert retried.history.ended[2].status == "failed"
+
+
+def test_a_seed_counts_in_both_means_or_in_none(tmp_path: Path) -> None:
+    history = finished_sweep(tmp_path).history
+    cells = CellStore(FolderStore(tmp_path))
+    confirmed = history.protocol.confirmation()
+    assert confirmed is not None
+    first, *others = confirmed.scores
+    assert others
+    whole = _result(history, cells, confirmed, "confirm")
+    assert set(whole.test) == {first, *others}
+    # As of one whose process was lost again and again once its test was scored.
+    part = replace(confirmed, scores={first: confirmed.scores[first]})
+    assert set(_result(history, cells, part, "confirm").test) == {first}
 
 
 def test_weights_of_a_cell_that_another_sweep_is_training_are_left_alone(tmp_path: Path) -> None:
