@@ -21,6 +21,7 @@ from PIL import Image
 from shapca.contexts.generator import Answer, Request
 from shapca.contexts.pace import Pace, asked_wait, back_off
 from shapca.contexts.settings import EndpointSettings, GenerationSettings
+from shapca.data.images import is_deep, upright_rgb
 from shapca.errors import InputError
 
 _SENT_AS_IS = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp"}
@@ -224,11 +225,14 @@ def _refusal(error: Any) -> str | None:
 
 
 def data_url(content: bytes) -> str:
-    """A picture's file as a `data:` URL; kinds that endpoints do not take become PNG."""
+    """A picture's file as a `data:` URL; kinds that endpoints do not take become PNG.
+
+    Endpoints clip grey values of 16 bits as Pillow does, so these are among the kinds.
+    """
     with Image.open(io.BytesIO(content)) as image:
         kind = _SENT_AS_IS.get(image.format or "")
-        if kind is None or getattr(image, "is_animated", False):
+        if kind is None or is_deep(image) or getattr(image, "is_animated", False):
             buffer = io.BytesIO()
-            image.convert("RGB").save(buffer, format="PNG")
+            upright_rgb(image).save(buffer, format="PNG")
             kind, content = "image/png", buffer.getvalue()
     return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"

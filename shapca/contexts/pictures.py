@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from PIL import Image, ImageOps
+from PIL import Image
 
-from shapca.data.images import IMAGE_SUFFIXES, ImageStore, find_images, image_id
+from shapca.data.images import IMAGE_SUFFIXES, ImageStore, find_images, image_id, upright_rgb
 from shapca.errors import InputError
 
 
@@ -119,4 +119,4 @@ def decode(content: bytes) -> Image.Image:
         OSError, ValueError, …: damaged, or no picture.
     """
     with Image.open(io.BytesIO(content)) as image:
-        return ImageOps.exif_transpose(image).convert("RGB")
+        return upright_rgb(image)

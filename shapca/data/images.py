@@ -24,6 +24,7 @@ from PIL import Image, ImageOps
 from shapca.data.schema import STORED_SIZE
 from shapca.errors import InputError
 
+_WHITE_8, _WHITE_16 = 2**8 - 1, 2**16 - 1
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp")
 
 Pixels = NDArray[np.uint8]
@@ -83,6 +84,36 @@ def find_images(folder: Path, wanted: Iterable[str]) -> dict[str, Path]:
     return found
 
 
+def is_deep(image: Image.Image) -> bool:
+    """Whether a picture has one channel of more than 8 bits, which Pillow's conversion clips."""
+    return image.mode.startswith("I") or image.mode == "F"
+
+
+def upright_rgb(image: Image.Image) -> Image.Image:
+    """A picture as RGB of 8 bits a channel, turned as its camera says.
+
+    Grey values of 16 bits are divided by 257, so that white stays white. Integers of 32 bits are
+    taken for 8 or 16 bits, whichever holds them all.
+
+    Raises:
+        OSError, ValueError, …: damaged, or of numbers of which nothing says what is white.
+    """
+    upright = ImageOps.exif_transpose(image)
+    if not is_deep(upright):
+        return upright.convert("RGB")
+    values = np.asarray(upright)
+    low, high = values.min(), values.max()
+    if upright.mode == "F" or low < 0 or high > _WHITE_16:
+        raise ValueError(
+            f"values of mode {upright.mode} from {low} to {high}: expected 8 or 16 bits a channel"
+        )
+    if upright.mode == "I" and high <= _WHITE_8:
+        grey = values.astype(np.uint8)
+    else:
+        grey = np.rint(values / (_WHITE_16 // _WHITE_8)).astype(np.uint8)
+    return Image.fromarray(grey).convert("RGB")
+
+
 def load_square(source: Path | Pixels | Image.Image, size: int = STORED_SIZE) -> Pixels:
     """Read a picture, scale its shorter side to `size` and crop the centre.
 
@@ -101,7 +132,7 @@ def load_square(source: Path | Pixels | Image.Image, size: int = STORED_SIZE) ->
     image = source if isinstance(source, Image.Image) else Image.open(source)
     with image:
         image.draft("RGB", (size, size))  # JPEG: decode at 1/2, 1/4 or 1/8 where that suffices
-        upright = ImageOps.exif_transpose(image).convert("RGB")
+        upright = upright_rgb(image)
     side = min(upright.size)
     left, top = (upright.width - side) / 2, (upright.height - side) / 2
     square = upright.resize(

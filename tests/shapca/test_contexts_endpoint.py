@@ -17,7 +17,7 @@ from PIL import Image
 from shapca.contexts import pace
 from shapca.contexts.endpoint import data_url
 from shapca.contexts.pace import Pace, asked_wait
-from shapca.contexts.pictures import pictures_of_folder
+from shapca.contexts.pictures import decode, pictures_of_folder
 from shapca.contexts.report import GenerationReport
 from shapca.contexts.run import GIVE_UP_AFTER, generate_contexts
 from shapca.contexts.settings import EndpointSettings, GenerationSettings
@@ -235,6 +235,17 @@ def test_kinds_that_endpoints_do_not_take_are_sent_as_png(tmp_path: Path) -> Non
         assert (sent == content) is (suffix != "bmp")
         if suffix == "bmp":
             assert np.array_equal(np.asarray(Image.open(io.BytesIO(sent))), pixels)
+
+
+def test_grey_of_16_bits_is_sent_with_8_and_seen_so_by_models(tmp_path: Path) -> None:
+    grey = np.arange(16).reshape(4, 4) * 17
+    Image.fromarray((grey * 257).astype(np.uint16)).save(tmp_path / "a.png")
+    content = (tmp_path / "a.png").read_bytes()
+    url = data_url(content)
+    sent = picture_of({"messages": [{"content": [{}, {"image_url": {"url": url}}]}]})
+    for picture in (Image.open(io.BytesIO(sent)), decode(content)):
+        assert picture.mode == "RGB"
+        assert np.array_equal(np.asarray(picture)[..., 0], grey)
 
 
 def test_waits_that_are_asked_for() -> None:

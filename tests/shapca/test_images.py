@@ -5,9 +5,11 @@ from __future__ import annotations
 import pickle
 import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from shapca.data.image_writing import write_images
@@ -109,6 +111,31 @@ class TestLoadSquare:
         square = load_square(tmp_path / f"a.{suffix}", 16)
         assert square.shape == (16, 16, 3)
         assert square.min() >= 254
+
+    @pytest.mark.parametrize("bits", [8, 16])
+    @pytest.mark.parametrize("kind", [np.uint16, np.int32])
+    def test_deep_grey_is_scaled_not_clipped(
+        self, tmp_path: Path, kind: type[np.generic], bits: int
+    ) -> None:
+        step = 1 if bits == 8 else 257
+        ramp = np.tile(np.arange(16) * 17, (16, 1))
+        # PNG has no 32 bits: pictures are known by their content, whatever the suffix says.
+        form = "PNG" if kind is np.uint16 else "TIFF"
+        Image.fromarray((ramp * step).astype(kind)).save(tmp_path / "a.png", format=form)
+        square = load_square(tmp_path / "a.png", 16)
+        expected = np.rint(ramp / 257) if kind is np.uint16 and bits == 8 else ramp
+        assert (square == expected[..., None]).all()
+
+    @pytest.mark.parametrize(
+        "values",
+        [np.float32([[0.0, 1.0]]), np.int32([[0, 2**16]]), np.int32([[-1, 9]])],
+    )
+    def test_numbers_without_a_known_white_are_no_picture(
+        self, tmp_path: Path, values: NDArray[Any]
+    ) -> None:
+        Image.fromarray(values).save(tmp_path / "a.png", format="TIFF")
+        with pytest.raises(ValueError, match="expected 8 or 16 bits a channel"):
+            load_square(tmp_path / "a.png", 16)
 
     def test_a_large_jpeg_is_close_to_the_exact_decoding(self, tmp_path: Path) -> None:
         ramp = np.linspace(0, 255, 512).astype(np.uint8)
