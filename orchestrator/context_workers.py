@@ -72,17 +72,17 @@ class ContextWorker:
             table: as `table_of` makes it.
 
         Returns:
-            `line`: a record a row as JSON, or one row that tells an error.
+            `line`: a record a row as JSON, and after them, if need be, one row that tells an error.
         """
         if self._generator is None:
             return {"line": [json.dumps({"error": self._error})]}
         pictures = pictures_in(table)
-        try:
-            records = answer_pictures(self._generator, pictures, self._settings, self._identity)
-        except (InputError, EndpointStopped) as error:
+        answered = answer_pictures(self._generator, pictures, self._settings, self._identity)
+        lines = [json.dumps(r.to_json(), ensure_ascii=False) for r in answered.records]
+        if (error := answered.error) is not None:
             kind = "input" if isinstance(error, InputError) else "stopped"
-            return {"line": [json.dumps({"error": {"kind": kind, "message": str(error)}})]}
-        return {"line": [json.dumps(record.to_json(), ensure_ascii=False) for record in records]}
+            lines.append(json.dumps({"error": {"kind": kind, "message": str(error)}}))
+        return {"line": lines}
 
 
 @dataclass(frozen=True)
@@ -159,9 +159,9 @@ class Spread:
         )
         for table in answered.iter_batches(batch_size=None, batch_format="pyarrow"):
             lines = [json.loads(line) for line in table.column("line").to_pylist()]
+            yield [ContextRecord.from_json(line) for line in lines if "error" not in line]
             for line in lines:
                 raise_told(line)
-            yield [ContextRecord.from_json(line) for line in lines]
 
 
 def raise_told(line: dict[str, Any]) -> None:

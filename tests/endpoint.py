@@ -155,7 +155,7 @@ def _completion(kind: str, body: dict[str, Any], sha256: str) -> dict[str, Any]:
     reason = "stop"
     if kind == "refusal":
         message |= {"content": None, "refusal": "I will not describe this."}
-    elif kind == "sorry":
+    elif kind.endswith("sorry"):
         message["content"] = "I'm sorry, but I can't help with that."
     elif kind == "filter":
         message["content"], reason = None, "content_filter"
@@ -163,7 +163,7 @@ def _completion(kind: str, body: dict[str, Any], sha256: str) -> dict[str, Any]:
         message["content"] = "  \n"
     elif kind == "length":
         reason = "length"
-    return {
+    completion = {
         "id": "x",
         "object": "chat.completion",
         "created": 1,
@@ -171,3 +171,6 @@ def _completion(kind: str, body: dict[str, Any], sha256: str) -> dict[str, Any]:
         "choices": [{"index": 0, "finish_reason": reason, "message": message}],
         "usage": {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110},
     }
+    if kind.startswith("no usage"):
+        del completion["usage"]
+    return completion

@@ -47,23 +47,35 @@ class Picture:
     reason: str | None = None
 
 
+@dataclass(frozen=True)
+class Answered:
+    """What came of some pictures.
+
+    Attributes:
+        records: in the pictures' order; after an error, of those alone on which something was
+            spent or that are broken.
+        error: why the run cannot go on (InputError, EndpointStopped).
+    """
+
+    records: list[ContextRecord]
+    error: Exception | None = None
+
+
 def answer_pictures(
     generator: Generator,
     pictures: Sequence[Picture],
     settings: GenerationSettings,
     identity: Identity,
-) -> list[ContextRecord]:
-    """The records of some pictures, in the same order; none of them stops the others.
+) -> Answered:
+    """The records of some pictures; none of them stops the others.
 
     Args:
         generator: is asked.
         pictures: of any number; they are asked about at once.
         settings: limits, and what counts as a refusal.
         identity: kept with each record.
-
-    Raises:
-        InputError: the generator cannot be used at all.
     """
+    error: Exception | None = None
     drafts: dict[int, _Draft] = {}
     records: list[ContextRecord | None] = [None] * len(pictures)
     for index, picture in enumerate(pictures):
@@ -86,9 +98,13 @@ def answer_pictures(
         share = (time.perf_counter() - began) / len(pending)
         for draft, request, answer in zip(pending, requests, answers, strict=True):
             draft.take(request, answer, share, settings)
+        error = next((answer.fatal for answer in answers if answer.fatal is not None), None)
+        if error is not None:
+            break
     for index, draft in drafts.items():
-        records[index] = _stamped(draft.record(), identity)
-    return [record for record in records if record is not None]
+        if draft.num_answers or error is None:
+            records[index] = _stamped(draft.record(), identity)
+    return Answered([record for record in records if record is not None], error)
 
 
 class _Draft:
@@ -104,6 +120,7 @@ class _Draft:
             retries=before.retries,
         )
         self.seconds = before.seconds
+        self.num_answers = 0  # of this run; a fault that was met for one picture alone is one
         self.seed: int | None = None
         self.status: Status | None = None
         self.answer = Answer()
@@ -122,6 +139,7 @@ class _Draft:
         self, request: Request, answer: Answer, seconds: float, settings: GenerationSettings
     ) -> None:
         self.seconds += seconds
+        self.num_answers += answer.fatal is None
         self.answer = answer
         self.status, self.reason = judge(answer, settings)
         # A fault brought no answer: the next run makes this very attempt.
@@ -155,6 +173,8 @@ class _Draft:
 
 def judge(answer: Answer, settings: GenerationSettings) -> tuple[Status, str | None]:
     """Whether an answer is a context, and why not."""
+    if answer.fatal is not None:
+        return "failed", str(answer.fatal)
     if answer.failure is not None:
         return "failed", answer.failure
     if answer.refusal is not None:
@@ -174,8 +194,8 @@ def _answers(generator: Generator, requests: list[Request]) -> list[Answer]:
 
     try:
         return generator.answer(requests)
-    except (InputError, EndpointStopped):
-        raise
+    except (InputError, EndpointStopped) as error:
+        return [Answer(fatal=error)] * len(requests)
     except Exception as error:  # a model raises anything on a picture that it cannot take
         if len(requests) == 1:
             return [Answer(failure=f"{type(error).__name__}: {error}"[:300])]

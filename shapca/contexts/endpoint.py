@@ -10,7 +10,6 @@ import base64
 import io
 import os
 import threading
-import time
 from collections.abc import Sequence
 from queue import SimpleQueue
 from typing import Any
@@ -90,22 +89,31 @@ class EndpointGenerator:
             timeout=settings.endpoint.timeout,
             max_retries=0,
         )
-        self._pace = Pace(settings.endpoint.requests_per_minute)
+        self._fatal: Exception | None = None
+        self._ended = threading.Event()  # wakes threads that wait for their turn
+        self._pace = Pace(settings.endpoint.requests_per_minute, sleep=self._ended.wait)
 
     def answer(self, requests: Sequence[Request]) -> list[Answer]:
         """Describe pictures, each by a request of its own.
 
-        Raises:
-            InputError: the endpoint knows neither key nor model.
-            EndpointStopped: the account is used up.
+        A fatal answer tells of an unknown key or model (InputError), or of an account that is used
+        up (EndpointStopped). After it nothing more is sent, and what was sent is waited for, since
+        it is paid for.
         """
-        came: SimpleQueue[tuple[int, Answer | Exception]] = SimpleQueue()
+        came: SimpleQueue[tuple[int, Answer]] = SimpleQueue()
+        self._fatal = None
+        self._ended.clear()
 
         def work(index: int, request: Request) -> None:
             try:
                 came.put((index, self._answer_one(request)))
-            except Exception as error:
-                came.put((index, error))
+            except (InputError, EndpointStopped) as error:
+                self._fatal = error
+                self._ended.set()
+                came.put((index, Answer(fatal=error)))
+            except Exception as error:  # fails alone: the others' answers are paid for
+                failure = self._masked(f"{type(error).__name__}: {error}")
+                came.put((index, Answer(failure=failure)))
 
         for index, request in enumerate(requests):
             # Daemons: an interrupt waits neither for an answer nor for a pause that was asked for.
@@ -113,8 +121,6 @@ class EndpointGenerator:
         answers: dict[int, Answer] = {}
         while len(answers) < len(requests):
             index, answer = came.get()
-            if isinstance(answer, Exception):
-                raise answer
             answers[index] = answer
         return [answers[index] for index in range(len(requests))]
 
@@ -124,6 +130,8 @@ class EndpointGenerator:
         fault = ""
         for repetition in range(self._endpoint.max_retries + 1):
             self._pace.wait()
+            if self._fatal is not None:
+                raise self._fatal
             try:
                 return self._read(self._send(request), repetition)
             except openai.APIStatusError as error:
@@ -142,7 +150,7 @@ class EndpointGenerator:
             if repetition == self._endpoint.max_retries:
                 break
             if wait is None:
-                time.sleep(back_off(repetition, self._endpoint.max_wait))
+                self._ended.wait(back_off(repetition, self._endpoint.max_wait))
             elif wait > self._endpoint.max_wait:
                 fault += f" (asks to wait {wait:.0f} s)"
                 return Answer(failure=fault, retries=repetition)

@@ -39,6 +39,7 @@ class Answer:
         ended: false where it was cut at the last token allowed.
         refusal: why the endpoint refused.
         failure: why there is no answer at all.
+        fatal: the error that ends the run, met instead of an answer.
         prompt_tokens: tokens read; none where nobody counted.
         tokens: tokens written.
         cost: price of both.
@@ -49,6 +50,7 @@ class Answer:
     ended: bool = True
     refusal: str | None = None
     failure: str | None = None
+    fatal: Exception | None = None
     prompt_tokens: int | None = None
     tokens: int | None = None
     cost: float | None = None
@@ -59,7 +61,7 @@ class Generator(Protocol):
     """Describes pictures."""
 
     def answer(self, requests: Sequence[Request]) -> list[Answer]:
-        """One answer a request, in the same order."""
+        """One answer a request, in the same order; paid answers are given beside fatal ones."""
         ...
 
 

@@ -26,7 +26,7 @@ class Pace:
         per_minute: float | None,
         *,
         clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], object] = time.sleep,
     ) -> None:
         self._spacing = 60.0 / per_minute if per_minute else 0.0
         self._clock = clock

@@ -19,6 +19,7 @@ from shapca.contexts.record_file import RecordFile
 from shapca.contexts.report import GenerationReport, summary
 from shapca.contexts.settings import GenerationSettings
 from shapca.data.images import Progress
+from shapca.errors import InputError
 
 Execute = Callable[
     [Iterable[Sequence[Picture]], int, GenerationSettings, Identity],
@@ -38,7 +39,10 @@ def alone(
     """Answer in this process, the next batch being read meanwhile."""
     generator = open_generator(settings)
     for batch in _read_ahead(iter(batches)):
-        yield answer_pictures(generator, batch, settings, identity)
+        answered = answer_pictures(generator, batch, settings, identity)
+        yield answered.records
+        if answered.error is not None:
+            raise answered.error
 
 
 def generate_contexts(
@@ -63,8 +67,10 @@ def generate_contexts(
         progress: told of pictures hashed and of contexts done.
 
     Raises:
-        InputError: the generator cannot be used, or the file is another's.
+        InputError: the generator cannot be used, the file is another's, or a limit on the cost
+            where none is counted.
     """
+    _check_cost_is_counted(settings, max_cost)
     began = time.perf_counter()
     identity = identify(settings)
     with RecordFile(out, identity) as file:
@@ -74,6 +80,15 @@ def generate_contexts(
         stopped = run.execute(execute, max_cost)
         file.tidy()
         return run.report(time.perf_counter() - began, stopped)
+
+
+def _check_cost_is_counted(settings: GenerationSettings, max_cost: float | None) -> None:
+    prices = (settings.endpoint.price_in, settings.endpoint.price_out)
+    if max_cost is not None and (settings.kind != "openai" or prices == (None, None)):
+        raise InputError(
+            "--max-cost: expected openai:MODEL with --price-in, --price-out or both; without a "
+            "price no cost is counted, and the limit would never be reached"
+        )
 
 
 class _Run:
@@ -159,8 +174,14 @@ class _Run:
                 num_done += len(records)
                 if self._progress is not None:
                     self._progress("contexts", num_done, len(self._tasks))
-                if max_cost is not None and (self._total("cost") or 0.0) > max_cost:
-                    return f"the cost has passed {max_cost:g} (--max-cost)"
+                if max_cost is not None:
+                    if (self._total("cost") or 0.0) > max_cost:
+                        return f"the cost has passed {max_cost:g} (--max-cost)"
+                    if any(_is_uncounted(record) for record in records):
+                        return (
+                            "the endpoint answers without telling the tokens used (`usage`), so "
+                            "that --max-cost cannot be kept"
+                        )
         except EndpointStopped as error:
             return str(error)
         finally:
@@ -221,6 +242,12 @@ class _Run:
             seconds=seconds,
             stopped=stopped,
         )
+
+
+def _is_uncounted(record: ContextRecord) -> bool:
+    """Whether a model said something and nobody counted what it costs."""
+    said = record.status in ("ok", "empty", "over_long") or record.answer is not None
+    return said and record.cost is None
 
 
 def _batched(tasks: Sequence[Task], size: int) -> Iterator[Sequence[Task]]:

@@ -236,7 +236,7 @@ class TestWorker:
         identity = identify(settings)
         answered = CountedWorker(settings, identity)(table_of(pictures))
         mine = [ContextRecord.from_json(json.loads(line)) for line in answered["line"]]
-        alone = answer_pictures(PlainGenerator(), pictures, settings, identity)
+        alone = answer_pictures(PlainGenerator(), pictures, settings, identity).records
         assert [dataclasses.replace(record, seconds=0.0, time="") for record in mine] == [
             dataclasses.replace(record, seconds=0.0, time="") for record in alone
         ]
@@ -254,3 +254,19 @@ class TestWorker:
                 with pytest.raises(kind, match="HTTP"):
                     raise_told(json.loads(line))
                 assert KEY not in line
+
+    def test_tells_what_went_wrong_after_the_answers_that_came(
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("OPENAI_API_KEY", KEY)
+        with endpoint() as server:
+            settings = plain(endpoint=EndpointSettings(base_url=server.url))
+            worker = ContextWorker(settings, identify(settings))
+            first, *others = self.pictures(folder)
+            server.for_picture = {p.task.sha256: "slow" for p in others}
+            server.for_picture[first.task.sha256] = "no quota"
+            *lines, last = worker(table_of([*others, first]))["line"]
+            assert len(lines) == len(server.asked) - 1 > 0
+            assert {ContextRecord.from_json(json.loads(line)).status for line in lines} == {"ok"}
+            with pytest.raises(EndpointStopped, match="HTTP 429"):
+                raise_told(json.loads(last))

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import logging
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -200,6 +201,67 @@ def test_a_budget_ends_the_run(server: Endpoint, folder: Path) -> None:
     assert report.stopped == "the cost has passed 0.15 (--max-cost)"
     assert report.cost == pytest.approx(0.2)
     assert len(records) == 2
+
+
+def test_a_limit_on_the_cost_needs_a_price(server: Endpoint, folder: Path) -> None:
+    with pytest.raises(InputError, match=r"--max-cost: expected openai:MODEL with --price-in"):
+        run(server, folder, max_cost=1.0)
+    assert server.asked == []
+    assert not (folder.parent / "out.jsonl").exists()
+
+
+@pytest.mark.parametrize("fault", ["no usage", "no usage, sorry"])
+def test_a_limit_on_the_cost_needs_counted_tokens(
+    server: Endpoint, folder: Path, fault: str
+) -> None:
+    server.always = fault
+    asked: dict[str, Any] = {"batch_size": 2, "attempts": 1}
+    report, records = run(server, folder, price_in=1.0, max_cost=1.0, **asked)
+    assert "without telling the tokens used (`usage`)" in str(report.stopped)
+    assert len(records) == len(server.asked) == 2
+    report, records = run(server, folder, price_in=1.0, **asked)  # without a limit it may go on
+    assert (report.stopped, len(records)) == (None, NUM_PICTURES)
+
+
+@pytest.mark.parametrize("fault", ["no quota", "401"])
+def test_answers_beside_a_fatal_one_are_kept(server: Endpoint, folder: Path, fault: str) -> None:
+    contents = [(folder / f"p{index}.png").read_bytes() for index in range(NUM_PICTURES)]
+    *others, last = (hashlib.sha256(content).hexdigest() for content in contents)
+    server.for_picture = {**dict.fromkeys(others, "slow"), last: fault}
+    if fault == "401":
+        with pytest.raises(InputError, match="the endpoint refuses the key"):
+            run(server, folder)
+    else:
+        assert "HTTP 429" in str(run(server, folder)[0].stopped)
+    lines = (folder.parent / "out.jsonl").read_text(encoding="utf-8").splitlines()
+    assert len(lines) == len(server.asked) - 1 > 0
+    assert {json.loads(line)["status"] for line in lines} == {"ok"}
+
+
+def test_nobody_waits_for_a_turn_after_a_fatal_answer(server: Endpoint, folder: Path) -> None:
+    server.always = "no quota"
+    began = time.monotonic()
+    report, records = run(server, folder, requests_per_minute=1.0)
+    assert (len(server.asked), records) == (1, {})
+    assert "HTTP 429" in str(report.stopped)
+    assert time.monotonic() - began < 30
+
+
+def test_a_picture_that_cannot_be_sent_fails_alone(
+    server: Endpoint, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = (folder / "p2.png").read_bytes()
+
+    def choke(sent: bytes) -> str:
+        if sent == content:
+            raise OSError("too odd")
+        return data_url(sent)
+
+    monkeypatch.setattr("shapca.contexts.endpoint.data_url", choke)
+    report, records = run(server, folder)
+    assert records["p2"]["reason"] == "OSError: too odd"
+    assert report.statuses == {"ok": NUM_PICTURES - 1, "failed": 1}
+    assert len(server.asked) == NUM_PICTURES - 1  # none of the others is paid for twice
 
 
 def test_the_key_is_found_nowhere(

@@ -250,6 +250,26 @@ def test_a_picture_that_the_model_cannot_take_fails_alone(
     assert report.statuses == {"ok": NUM}
 
 
+def test_what_was_spent_before_a_fatal_error_is_kept(fake: FakeGenerator, folder: Path) -> None:
+    def fatal_at_last(request: Request) -> Answer:
+        if fake.images.count("p3") == 2:
+            raise InputError("key gone")
+        return Answer(text="", tokens=7) if request.image == "p3" else plain(request)
+
+    fake.rule = fatal_at_last
+    with pytest.raises(InputError, match="key gone"):
+        run(folder, batch_size=NUM)
+    records = records_of(folder.parent / "out.jsonl")
+    assert len(records) == NUM
+    assert (records["p3"]["status"], records["p3"]["reason"]) == ("failed", "key gone")
+    assert (records["p3"]["attempts"], records["p3"]["tokens"]) == (1, 7)
+    fake.rule = plain
+    fake.asked.clear()
+    _, records = run(folder, batch_size=NUM)
+    assert fake.images == ["p3"]  # its second attempt, with the seed of that
+    assert records["p3"]["image_seed"] == seed_of(0, records["p3"]["image_sha256"], 1)
+
+
 def test_a_generator_that_fails_always_ends_the_run(fake: FakeGenerator, tmp_path: Path) -> None:
     folder = draw_pictures(tmp_path / "many", GIVE_UP_AFTER + 8)
     fake.rule = lambda request: Answer(failure="out of order")
