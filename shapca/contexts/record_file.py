@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
@@ -18,8 +19,9 @@ from shapca.errors import InputError
 class RecordFile:
     """Records by image id, safe against being killed at any moment, held by one process.
 
-    Lines are appended and synced batch by batch; what a killed process left half-written is cut
-    off when the file is opened again. A later record of an image takes the place of an earlier one.
+    Lines are appended and synced batch by batch; the one that a killed process left half-written is
+    cut off when the file is opened again. A later record of an image takes the place of an earlier
+    one.
 
     Args:
         file: the JSONL file; made where it does not exist.
@@ -115,11 +117,22 @@ class RecordFile:
             self.records[record.image] = record
             self._num_lines += 1
         if whole < len(content):
-            if whole == 0 and not content.startswith(b'{"image": '):
-                raise InputError(f"{self.file}:1: {_NOT_OURS}")
+            self._end_last_line(content[whole:], whole)
+
+    def _end_last_line(self, line: bytes, start: int) -> None:
+        """Keep a last line that lacks its line break alone; cut off one that a kill cut short."""
+        assert self._handle is not None
+        if _is_json(line):
+            record = self._parsed(line, self._num_lines + 1)
+            self.records[record.image] = record
+            self._num_lines += 1
+            self._handle.write(b"\n")
+        elif start == 0 and not _may_begin_a_record(line):
+            raise InputError(f"{self.file}:1: {_NOT_OURS}")
+        else:
             self.num_cut = 1
-            self._handle.truncate(whole)
-            self._sync()
+            self._handle.truncate(start)
+        self._sync()
 
     def _parsed(self, line: bytes, number: int) -> ContextRecord:
         place = f"{self.file}:{number}"
@@ -143,7 +156,26 @@ class RecordFile:
         os.fsync(self._handle.fileno())
 
 
+_IMAGE = re.compile(rb'\{"image": "(?:[^"\\]|\\.)*')
+_AFTER_IMAGE = b'", "image_sha256": '
 _NOT_OURS = "not a record of a generated context; choose another --out"
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _may_begin_a_record(line: bytes) -> bool:
+    """Whether a line is a record cut short, as far as its first two fields tell."""
+    begun = _IMAGE.match(line)
+    if begun is None:
+        return False
+    rest = line[begun.end() :]
+    return rest.startswith(_AFTER_IMAGE) or _AFTER_IMAGE.startswith(rest)
 
 
 def _line(record: ContextRecord) -> bytes:

@@ -146,7 +146,7 @@ def test_an_interrupted_run_goes_on_and_ends_as_if_it_had_not_been(
     assert without_times(records) == without_times(whole)
 
 
-@pytest.mark.parametrize("lost", [1, 7, 200])
+@pytest.mark.parametrize("lost", [2, 7, 200])
 def test_a_half_written_last_line_is_cut_off_and_made_again(
     fake: FakeGenerator, folder: Path, lost: int
 ) -> None:
@@ -158,6 +158,29 @@ def test_a_half_written_last_line_is_cut_off_and_made_again(
     assert report.num_cut == 1
     assert fake.images == ["p9"]
     assert without_times(records) == without_times(whole)
+
+
+@pytest.mark.parametrize("kept", [11, 12, 16, 60])
+def test_a_half_written_first_line_is_cut_off_too(
+    fake: FakeGenerator, folder: Path, kept: int
+) -> None:
+    _, whole = run(folder)
+    out = folder.parent / "out.jsonl"
+    out.write_bytes(out.read_bytes()[:kept])
+    report, records = run(folder)
+    assert report.num_cut == 1
+    assert without_times(records) == without_times(whole)
+
+
+def test_a_last_line_without_its_line_break_is_kept(fake: FakeGenerator, folder: Path) -> None:
+    run(folder)
+    out = folder.parent / "out.jsonl"
+    whole = out.read_bytes()
+    out.write_bytes(whole[:-1])
+    fake.asked.clear()
+    report, _ = run(folder)
+    assert (report.num_cut, report.num_kept, fake.images) == (0, NUM, [])
+    assert out.read_bytes() == whole
 
 
 def test_identical_pictures_are_asked_about_once(fake: FakeGenerator, folder: Path) -> None:
@@ -369,7 +392,16 @@ class TestFile:
             run(folder, **changed)
 
     @pytest.mark.parametrize(
-        "content", [b'{"image": "a", "text": "b"}\n', b"words\n", b"words", b"[1]\n", b'{"a": ']
+        "content",
+        [
+            b'{"image": "a", "text": "b"}\n',
+            b'{"image": "a", "text": "b"}',
+            b'{"image": "a", "text": "cut',
+            b"words\n",
+            b"words",
+            b"[1]\n",
+            b'{"a": ',
+        ],
     )
     def test_of_another_kind_is_left_alone(
         self, fake: FakeGenerator, folder: Path, content: bytes
