@@ -15,6 +15,7 @@ from shapca.data.encoding import EncodingReport
 from shapca.data.image_writing import write_images
 from shapca.data.images import ImageStore
 from shapca.data.pos import tag_words
+from shapca.data.readers.source import checked_text
 from shapca.data.schema import NONE, Entity, Example, Prediction, Relation, Span
 from shapca.device import set_up
 from shapca.errors import InputError
@@ -129,7 +130,8 @@ class Extractor:
         """What the model finds in a post; the arguments are those of `Post`.
 
         Raises:
-            InputError: a picture that cannot be read, or something that the model has no use for.
+            InputError: a picture that cannot be read, half a character in a text, or something that
+                the model has no use for.
         """
         post = Post(text, None if image is None else Path(image), context, tuple(entities))
         return self.extract_many([post])[0]
@@ -138,7 +140,8 @@ class Extractor:
         """What the model finds in each post.
 
         Raises:
-            InputError: a picture that cannot be read, or something that the model has no use for.
+            InputError: a picture that cannot be read, half a character in a text, or something that
+                the model has no use for.
         """
         for post in posts:
             self._check(post)
@@ -163,6 +166,8 @@ class Extractor:
 
     def _check(self, post: Post) -> None:
         config = self._trained.config
+        checked_text(post.text, "the text")
+        checked_text(post.context or "", "the context")
         if post.image is not None and config.image.encoder == "none":
             raise InputError(f"{post.image}: the model reads no images")
         if post.context is not None and config.data.contexts is None:

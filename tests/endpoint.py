@@ -159,6 +159,8 @@ def _completion(kind: str, body: dict[str, Any], sha256: str) -> dict[str, Any]:
         message["content"] = "I'm sorry, but I can't help with that."
     elif kind == "filter":
         message["content"], reason = None, "content_filter"
+    elif kind == "half a character":
+        message["content"] = "smile \U0001f600 and \ud83d"
     elif kind == "empty":
         message["content"] = "  \n"
     elif kind == "length":

@@ -219,7 +219,11 @@ class EndpointGenerator:
             raise EndpointStopped(f"{self._settings.generator}: {fault}")
 
     def _masked(self, text: str, limit: int = _SHOWN) -> str:
-        return text.replace(self._key, _MASK)[:limit]
+        """What the endpoint said, without the key; half a character becomes U+FFFD, as in models'
+        own tokenizers, since an answer may be cut inside one.
+        """
+        whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        return whole.replace(self._key, _MASK)[:limit]
 
 
 def _refusal(error: Any) -> str | None:

@@ -93,6 +93,9 @@ class GenerationSettings:
     endpoint: EndpointSettings = EndpointSettings()
 
     def __post_init__(self) -> None:
+        from shapca.data.readers.source import checked_text
+
+        checked_text(self.generator, "--generator")
         kind, colon, name = self.generator.partition(":")
         if not colon or kind not in KINDS or not name.strip():
             raise InputError(f"--generator {self.generator!r}: expected {FORMS}")

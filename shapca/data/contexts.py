@@ -27,7 +27,7 @@ from typing import Any
 
 from shapca.contexts.record import accepted_text, is_generated
 from shapca.data.images import image_id
-from shapca.data.readers.source import numbered_lines, read_text
+from shapca.data.readers.source import checked_text, numbered_lines, read_text
 from shapca.errors import InputError
 
 ID_KEYS = ("img_id", "image", "image_id", "id")
@@ -120,6 +120,7 @@ def import_contexts(
                 key = image_id(written_id)
             except ValueError as error:
                 raise InputError(f"{place}: {error}") from error
+            checked_text(caption, place if number else f"{file}: {written_id!r}")
             text = " ".join(caption.split())
             if key not in known:
                 unknown.append(written_id)

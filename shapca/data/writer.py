@@ -191,8 +191,12 @@ def write_context_set(folder: Path, name: str, texts: Mapping[str, str]) -> str:
     file = folder / context_part(name)
     file.parent.mkdir(exist_ok=True)
     temporary = file.with_name(f".{file.name}.partial")
-    _write_lines(temporary, ({"image": key, "text": texts[key]} for key in sorted(texts)))
-    os.replace(temporary, file)
+    try:
+        _write_lines(temporary, ({"image": key, "text": texts[key]} for key in sorted(texts)))
+        os.replace(temporary, file)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
     return hash_file(file)
 
 

@@ -264,6 +264,13 @@ def test_a_picture_that_cannot_be_sent_fails_alone(
     assert len(server.asked) == NUM_PICTURES - 1  # none of the others is paid for twice
 
 
+def test_half_a_character_is_replaced(server: Endpoint, folder: Path) -> None:
+    server.always = "half a character"
+    report, records = run(server, folder)
+    assert report.statuses == {"ok": NUM_PICTURES}
+    assert {record["text"] for record in records.values()} == {"smile \U0001f600 and \ufffd"}
+
+
 def test_the_key_is_found_nowhere(
     server: Endpoint, folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

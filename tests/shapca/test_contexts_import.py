@@ -107,6 +107,9 @@ class TestBadInput:
             ("{'name': 'O_12', 'text': 'a'}\n", r"c\.txt:1: expected an image id"),
             ('{"O_12": ["a", "b"]}', r"c\.txt: 'O_12' has the caption \['a', 'b'\], expected text"),
             ('{"O_12": {"a": "b"}}', r"c\.txt: 'O_12' has the caption .*, expected text"),
+            ('{"id": "O_12", "text": "a \\ud83d"}\n', r"c\.txt:1: '\\ud83d' in 'a .* half a char"),
+            ("{'id': 'O_12', 'text': '\\ud83d'}\n", r"c\.txt:1: '\\ud83d' in .*half a character"),
+            ('{"O_12": "\\ud83d"}', r"c\.txt: 'O_12': '\\ud83d' in .*half a character"),
             ("9.jpg :a\n", "not one caption belongs to an image of the data set; its ids are like"),
         ],
     )

@@ -167,6 +167,19 @@ class TestContextsImport:
         assert shapca("contexts", "import", folder, tmp_path / "c.txt") == 2
         assert "c.txt:1: unknown form" in capsys.readouterr().err
 
+    def test_half_a_character_leaves_nothing_behind(
+        self, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (tmp_path / "c.json").write_text('{"O_12.jpg": "smile \\ud83d"}')
+        before = sorted(folder.rglob("*"))
+        assert shapca("contexts", "import", folder, tmp_path / "c.json") == 2
+        assert "c.json: 'O_12.jpg': '\\ud83d' in 'smile \\ud83d'" in capsys.readouterr().err
+        out = tmp_path / "records.jsonl"
+        made = ("--generator", f"captions:{tmp_path / 'c.json'}", "--data", folder, "--out", out)
+        assert shapca("contexts", "generate", *made) == 2
+        assert "is half a character" in capsys.readouterr().err
+        assert sorted(folder.rglob("*")) == before
+
     def test_a_file_given_twice(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         file = CAPTIONS / "object.json"
         assert shapca("contexts", "import", folder, f"a={file},{file}") == 2

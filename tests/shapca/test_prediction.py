@@ -231,6 +231,15 @@ def test_what_the_model_has_no_use_for_is_refused(
         extractors["mre"].extract("Anna and Bob", entities=[(0, 4)])
 
 
+def test_half_a_character_is_named(extractors: dict[Task, Extractor]) -> None:
+    with pytest.raises(
+        InputError, match=r"the text: '\\udce9' in 'caf\\udce9' is half a character"
+    ):
+        extractors["mner"].extract("caf\udce9")  # as a command line gives a byte of Latin-1
+    with pytest.raises(InputError, match=r"the context: '\\ud83d' in .* is half a character"):
+        extractors["mner"].extract("Anna", context="smile \ud83d")
+
+
 @pytest.mark.parametrize("content", [None, b"no picture"])
 def test_a_picture_that_cannot_be_read_is_named(
     extractors: dict[Task, Extractor], tmp_path: Path, content: bytes | None

@@ -295,6 +295,20 @@ class TestAddContexts:
             add_contexts(folder, "a/b", [CAPTIONS / "object.json"])
         assert contents(folder) == before
 
+    def test_an_import_that_fails_leaves_no_file(
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        before = contents(folder)
+
+        def fill_the_disk(file: Path, records: object) -> None:
+            file.write_text("half")
+            raise OSError("no space left")
+
+        monkeypatch.setattr(writer, "_write_lines", fill_the_disk)
+        with pytest.raises(OSError, match="no space left"):
+            add_contexts(folder, "c", [CAPTIONS / "lines.txt"])
+        assert contents(folder) == before
+
     def test_needs_a_prepared_folder(self, tmp_path: Path) -> None:
         with pytest.raises(InputError, match="not a prepared data set"):
             add_contexts(tmp_path, "c", [CAPTIONS / "object.json"])

@@ -211,6 +211,8 @@ class TestMnre:
             ({"token": []}, "'token' is"),
             ({"token": ["a", "", "b"]}, "'token' is"),
             ({"token": "abc"}, "'token' is 'abc'"),
+            ({"token": ["a", "b", "\ud83d"]}, r"'\\ud83d' in '\\ud83d' is half a character"),
+            ({"relation": "/per/\ud83d"}, r"'\\ud83d' in '/per/\\ud83d' is half a character"),
             ({"img_id": "../x.jpg"}, "image id '../x.jpg' is not allowed"),
             ({"img_id": 7}, "expected an image id as text, found 7"),
         ],

@@ -16,6 +16,7 @@ from shapca.data.readers.source import (
     SourceData,
     checked_image,
     checked_span,
+    checked_text,
     checked_words,
     distinct,
     numbered_lines,
@@ -62,7 +63,7 @@ def _listed_relations(file: Path) -> set[str] | None:
         raise InputError(f"{file}:{error.lineno}: not JSON ({error.msg})") from error
     if not isinstance(listed, dict) or NONE not in listed:
         raise InputError(f"{file}: expected an object of relation names, {NONE!r} among them")
-    return set(listed)
+    return {checked_text(name, f"{file}") for name in listed}
 
 
 def _read_rows(file: Path, listed: set[str] | None) -> Iterator[Example]:
@@ -92,6 +93,7 @@ def _example(record: dict[str, Any], listed: set[str] | None, place: str) -> Exa
     relation = record.get("relation")
     if not isinstance(relation, str) or not relation:
         raise InputError(f"{place}: 'relation' is {relation!r}, expected a relation's name")
+    checked_text(relation, place)
     if listed is not None and relation not in listed:
         raise InputError(
             f"{place}: unknown relation {relation!r}; expected one of {RELATIONS}: "

@@ -101,16 +101,33 @@ def checked_image(name: Any, place: str) -> str:
         raise InputError(f"{place}: {error}") from error
 
 
+def checked_text(text: str, place: str) -> str:
+    """A text that any file can hold: an escape or a wrong byte may have left half a character.
+
+    Raises:
+        InputError: a lone surrogate in it; the message begins with `place` (file:line).
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        around = text[max(0, error.start - 20) : error.start + 20]
+        raise InputError(
+            f"{place}: {text[error.start]!r} in {around!r} is half a character, or a byte that is "
+            "not UTF-8; expected valid Unicode text"
+        ) from error
+    return text
+
+
 def checked_words(words: Any, place: str) -> tuple[str, ...]:
     """The words of a record.
 
     Raises:
-        InputError: no list of non-empty strings.
+        InputError: no list of non-empty strings, or a word with half a character.
     """
     valid = isinstance(words, list) and words and all(isinstance(w, str) and w for w in words)
     if not valid:
         raise InputError(f"{place}: 'token' is {words!r}, expected a list of non-empty words")
-    return tuple(words)
+    return tuple(checked_text(word, place) for word in words)
 
 
 def checked_span(record: Any, key: str, num_words: int, place: str) -> Span:
