@@ -228,7 +228,7 @@ def _show(
     for number, what in (
         (report.num_kept, "there already"),
         (report.num_same, "the same as another"),
-        (report.num_absent, "of the data set without a picture"),
+        (report.num_absent, "without a picture"),
         (report.num_cut, "half-written line cut off"),
         (report.attempts - report.num_generated, "answers asked for again"),
         (report.retries, "requests repeated after faults"),

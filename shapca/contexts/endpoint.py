@@ -26,6 +26,7 @@ from shapca.errors import InputError
 _SENT_AS_IS = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp"}
 _MASK = "***"
 _SHOWN = 300
+_ADDRESS_EXPECTED = "expected an address such as http://127.0.0.1:8000/v1"
 
 
 class EndpointStopped(RuntimeError):
@@ -45,9 +46,13 @@ def check_endpoint(endpoint: EndpointSettings) -> None:
     _key(endpoint)
     if endpoint.base_url is None:
         return
-    parts = urlsplit(endpoint.base_url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise InputError("--base-url: expected an address such as http://127.0.0.1:8000/v1")
+    try:
+        parts = urlsplit(endpoint.base_url)
+        whole = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        whole = False
+    if not whole:
+        raise InputError(f"--base-url: {_ADDRESS_EXPECTED}")
     if parts.username or parts.password:
         raise InputError(
             "--base-url: holds a user or a password; put the key into the environment variable "
@@ -83,12 +88,17 @@ class EndpointGenerator:
         self._endpoint = settings.endpoint
         self._key = _key(settings.endpoint)
         # The client's own retries are off: ours are counted, and share one pace.
-        self._client: Any = openai.OpenAI(
-            api_key=self._key,
-            base_url=settings.endpoint.base_url,
-            timeout=settings.endpoint.timeout,
-            max_retries=0,
-        )
+        try:
+            self._client: Any = openai.OpenAI(
+                api_key=self._key,
+                base_url=settings.endpoint.base_url,
+                timeout=settings.endpoint.timeout,
+                max_retries=0,
+            )
+        except Exception as error:  # of the HTTP client, which is pickier about hosts and ports
+            if settings.endpoint.base_url is None:
+                raise
+            raise InputError(f"--base-url: {error}; {_ADDRESS_EXPECTED}") from error
         self._fatal: Exception | None = None
         self._ended = threading.Event()  # wakes threads that wait for their turn
         self._pace = Pace(settings.endpoint.requests_per_minute, sleep=self._ended.wait)

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from PIL import Image
 
-from shapca.data.images import IMAGE_SUFFIXES, ImageStore, find_images, image_id, upright_rgb
+from shapca.data.images import (
+    IMAGE_SUFFIXES,
+    ImageStore,
+    find_images,
+    image_id,
+    picture_files,
+    upright_rgb,
+)
 from shapca.errors import InputError
 
 
@@ -22,7 +28,7 @@ class PictureSource:
     Attributes:
         files: image id to file.
         store: squares of a prepared data set, read for ids without a file.
-        absent: ids of a data set that have no picture.
+        absent: ids that have no picture.
     """
 
     files: Mapping[str, Path] = field(default_factory=dict)
@@ -49,28 +55,23 @@ class PictureSource:
 
 
 def pictures_of_folder(folder: Path) -> PictureSource:
-    """Every picture of a folder and of the folders below it.
+    """Every picture of a folder and of the folders below it; links to nothing are absent ones.
 
     Raises:
         InputError: no such folder, no picture in it, a name that is no image id, or two different
             pictures of one id.
     """
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder; expected a folder of pictures")
     names = set()
-    for parent, _, files in os.walk(folder):
-        for name in files:
-            stem, suffix = os.path.splitext(name)
-            if suffix.lower() in IMAGE_SUFFIXES:
-                try:
-                    image_id(name)
-                except ValueError as error:
-                    raise InputError(f"{Path(parent) / name}: {error}") from error
-                names.add(stem)
-    if not names:
+    for file in picture_files(folder):
+        try:
+            names.add(image_id(file.name))
+        except ValueError as error:
+            raise InputError(f"{file}: {error}") from error
+    found = find_images(folder, names)
+    if not found:
         expected = ", ".join(IMAGE_SUFFIXES)
         raise InputError(f"{folder}: no picture in it; expected files ending in {expected}")
-    return PictureSource(find_images(folder, names))
+    return PictureSource(found, absent=tuple(sorted(names - set(found))))
 
 
 def pictures_of_data(

@@ -25,7 +25,7 @@ class GenerationReport:
         reasons: the first few pictures without a text, and why.
         seconds: duration of this run.
         num_same: pictures that took the context of an identical one in this run.
-        num_absent: image ids of the data set without a picture; without a record too, unless
+        num_absent: image ids without a picture; without a record too, unless
             captions bring them one.
         num_cut: half-written last lines cut off.
         retries: requests repeated because of faults, in this run.

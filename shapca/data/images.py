@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -51,6 +51,29 @@ def image_id(name: str) -> str:
     return identifier
 
 
+def picture_files(folder: Path) -> Iterator[Path]:
+    """Files with a picture's suffix in a folder and in the folders below it, ordered by name.
+
+    Links are followed, each folder being entered once; a link to nothing is given too.
+
+    Raises:
+        InputError: the folder does not exist.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; expected a folder of pictures")
+    entered: set[tuple[int, int]] = set()
+    for parent, folders, files in os.walk(folder, followlinks=True):
+        status = os.stat(parent)
+        if (status.st_dev, status.st_ino) in entered:
+            folders.clear()
+            continue
+        entered.add((status.st_dev, status.st_ino))
+        folders.sort()
+        for name in sorted(files):
+            if os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES:
+                yield Path(parent) / name
+
+
 def find_images(folder: Path, wanted: Iterable[str]) -> dict[str, Path]:
     """Look for pictures by id in a folder and in the folders below it.
 
@@ -59,28 +82,22 @@ def find_images(folder: Path, wanted: Iterable[str]) -> dict[str, Path]:
         wanted: image ids to look for; other pictures are passed over.
 
     Returns:
-        Image id to file, for the ids that are there.
+        Image id to file, for the ids that are there; only regular files count, or links to them.
 
     Raises:
         InputError: the folder does not exist, or two different pictures claim one id.
     """
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder; expected a folder of pictures")
     wanted = set(wanted)
     found: dict[str, Path] = {}
-    for parent, folders, files in os.walk(folder):
-        folders.sort()
-        for name in sorted(files):
-            stem, suffix = os.path.splitext(name)
-            if suffix.lower() not in IMAGE_SUFFIXES or stem not in wanted:
-                continue
-            file = Path(parent) / name
-            other = found.setdefault(stem, file)
-            if other != file and other.read_bytes() != file.read_bytes():
-                raise InputError(
-                    f"{file}: another picture than {other}, yet both have the image id {stem!r}; "
-                    "remove one of them"
-                )
+    for file in picture_files(folder):
+        if file.stem not in wanted or not file.is_file():
+            continue
+        other = found.setdefault(file.stem, file)
+        if other != file and other.read_bytes() != file.read_bytes():
+            raise InputError(
+                f"{file}: another picture than {other}, yet both have the image id {file.stem!r}; "
+                "remove one of them"
+            )
     return found
 
 

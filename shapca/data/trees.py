@@ -246,6 +246,10 @@ def check_address(address: str) -> None:
         InputError: a transport that runs commands (`ext::`), another scheme, a host that looks
             like an option, or no address at all.
     """
+    try:
+        urlsplit(address)
+    except ValueError as error:  # not shown, since it may hold a password
+        raise InputError(f"--from: not an address ({error})") from None
     scheme, separator, _ = address.partition("://")
     if "::" in address:
         raise InputError(

@@ -166,7 +166,17 @@ class TestBadInput:
         assert shown.err.count("\n") == 1
         assert not (tmp_path / "out.jsonl").exists()
 
-    @pytest.mark.parametrize("url", ["ftp://x/v1", "nonsense", "http://me:word@127.0.0.1/v1"])
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "ftp://x/v1",
+            "nonsense",
+            "http://me:word@127.0.0.1/v1",
+            "http://[x/v1",
+            "http://x:y/v1",
+            "http://1.2.3.999/v1",
+        ],
+    )
     def test_of_an_address(
         self,
         folder: Path,

@@ -230,6 +230,17 @@ def test_broken_pictures_stop_nothing(fake: FakeGenerator, folder: Path) -> None
     assert (report.num_generated, report.statuses) == (3, {"ok": NUM})
 
 
+def test_pictures_behind_links_are_found_and_links_to_nothing_counted(
+    fake: FakeGenerator, folder: Path
+) -> None:
+    linked = folder.parent / "linked"
+    linked.mkdir()
+    (linked / "more").symlink_to(folder)
+    (linked / "gone.png").symlink_to(folder / "nothing.png")
+    report, records = run(linked)
+    assert (report.num_images, report.num_absent, len(records)) == (NUM, 1, NUM)
+
+
 def test_a_picture_that_cannot_be_opened(fake: FakeGenerator, folder: Path) -> None:
     source = pictures_of_folder(folder)
     (folder / "p6.png").unlink()

@@ -249,7 +249,7 @@ class TestRefuses:
         [
             "nowhere", "-u", "--upload-pack=touch x", "", "a\nb", "ext::sh -c 'touch {marker}'",
             "fd::17", "https::https://host/x", "ftp://host/x", "file-x://host", "ssh://-oProxy/x",
-            "user@-host:x", "user@host:-x", "https://", "host:path",
+            "user@-host:x", "user@host:-x", "https://", "host:path", "https://[x", "ext::https://[::1",
         ],
     )  # fmt: skip
     def test_addresses_that_are_none(self, tmp_path: Path, address: str) -> None:

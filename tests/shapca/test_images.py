@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import tracemalloc
 from pathlib import Path
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from shapca.data.image_writing import write_images
-from shapca.data.images import ImageStore, find_images, image_id, load_square
+from shapca.data.images import ImageStore, find_images, image_id, load_square, picture_files
 from shapca.errors import InputError
 
 
@@ -66,6 +67,25 @@ class TestFindImages:
         save(tmp_path / "test" / "a.png", colour=(0, 0, 255))
         with pytest.raises(InputError, match="yet both have the image id 'a'"):
             find_images(tmp_path, ["a"])
+
+    def test_links_are_followed_once(self, tmp_path: Path) -> None:
+        save(tmp_path / "elsewhere" / "a.png")
+        save(tmp_path / "elsewhere" / "b.png")
+        folder = tmp_path / "pictures"
+        folder.mkdir()
+        (folder / "train").symlink_to(tmp_path / "elsewhere")
+        (folder / "again").symlink_to(folder)  # a way round without end
+        (tmp_path / "elsewhere" / "back").symlink_to(folder)
+        (folder / "c.png").symlink_to(tmp_path / "elsewhere" / "a.png")
+        assert [file.name for file in picture_files(folder)] == ["c.png", "a.png", "b.png"]
+        assert set(find_images(folder, "abc")) == {"a", "b", "c"}
+
+    def test_only_regular_files_count(self, tmp_path: Path) -> None:
+        save(tmp_path / "a.png")
+        (tmp_path / "b.png").symlink_to(tmp_path / "nothing.png")
+        (tmp_path / "c.png").mkdir()
+        os.mkfifo(tmp_path / "d.png")
+        assert set(find_images(tmp_path, "abcd")) == {"a"}
 
     def test_a_folder_that_does_not_exist(self, tmp_path: Path) -> None:
         with pytest.raises(InputError, match="pictures: no such folder"):

@@ -82,6 +82,23 @@ def test_images_and_contexts(tmp_path: Path, pictures: Path) -> None:
     assert manifest.contexts["lines"]["num_conflicting"] == 1
 
 
+def test_a_link_to_nothing_is_a_missing_picture(tmp_path: Path, pictures: Path) -> None:
+    top = tmp_path / "top"
+    top.mkdir()
+    (top / "linked").symlink_to(pictures)
+    (pictures / "O_14.png").unlink()
+    (pictures / "O_14.png").symlink_to(tmp_path / "nothing.png")
+    arguments: Any = {"images": top, "image_size": 16}
+    manifest = prepare(
+        "twitter2017", FIXTURES / "twitter2017", tmp_path / "out", **arguments
+    ).manifest
+    missing = [manifest.counts[split]["missing_images"] for split in SPLITS]
+    assert missing == [2, 1, 2]
+    store = PreparedData.load(tmp_path / "out").image_store()
+    assert store is not None
+    assert list(store.index) == ["17_06_1", "17_06_2"]
+
+
 def test_the_same_input_gives_the_same_parts(tmp_path: Path, pictures: Path) -> None:
     for name in "ab":
         prepare(
