@@ -80,7 +80,8 @@ def confirmed_winner(store: ObjectStore, sweep: str) -> ConfigurationResult:
     """The confirmed winner of a sweep.
 
     Raises:
-        InputError: no such sweep, or none of its configurations was confirmed yet.
+        InputError: no such sweep, none of its configurations was confirmed yet, or all the seeds
+            that were to confirm one failed.
     """
     history = recorded(store, sweep)
     winner = reported(history, CellStore(store))
@@ -88,6 +89,12 @@ def confirmed_winner(store: ObjectStore, sweep: str) -> ConfigurationResult:
         raise InputError(
             f"sweep {sweep}: it has no confirmed winner in this storage; run it to its end "
             "(orchestrator sweep) first"
+        )
+    if not winner.val:
+        failed = "; ".join(f"seed {seed}: {why}" for seed, why in winner.missing.items())
+        raise InputError(
+            f"sweep {sweep}: its winner is not confirmed, since all seeds failed ({failed}); try "
+            "them again (orchestrator sweep … --retry-failed) first"
         )
     return winner
 

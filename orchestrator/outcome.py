@@ -48,6 +48,11 @@ class ConfigurationResult:
     pruned: Mapping[int, int] = field(default_factory=dict)
 
     @property
+    def is_unconfirmed(self) -> bool:
+        """Whether it was to be confirmed, and every confirm seed that ended has failed."""
+        return self.phase == "confirm" and bool(self.missing) and not self.val
+
+    @property
     def val_mean(self) -> float | None:
         """Mean validation F1 over the seeds that finished."""
         return fmean(self.val.values()) if self.val else None
@@ -97,6 +102,14 @@ class SweepOutcome:
     seconds: float
     storage: str
     tracking: TrackingState = field(default=TrackingState("off"))
+
+    @property
+    def is_incomplete(self) -> bool:
+        """Whether nothing finished, or a confirm seed of the reported winner failed."""
+        winner = self.winner
+        if winner is not None and winner.phase == "confirm" and winner.missing:
+            return True
+        return not any(row.val for row in self.rows)
 
 
 def outcome_of(

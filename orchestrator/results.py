@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
@@ -114,8 +115,8 @@ def row_json(row: ConfigurationResult) -> dict[str, Any]:
 
 
 def storage_option(storage: str) -> str:
-    """The `--storage` option that leads back to a storage."""
-    return f" --storage {storage}"
+    """The `--storage` option that leads back to a storage, as a shell takes it."""
+    return f" --storage {shlex.quote(storage)}"
 
 
 def _ending(outcome: SweepOutcome) -> Text:
@@ -134,10 +135,20 @@ def _ending(outcome: SweepOutcome) -> Text:
 
 
 def winner_lines(outcome: SweepOutcome) -> list[Text]:
-    """The winner's scores with the seeds that they average, and its model; none while none is."""
+    """The winner's scores with the seeds that they average, and its model; none while none is.
+
+    Of a winner whose confirm seeds all failed there are none: that is said in their place.
+    """
     winner = outcome.winner
     if winner is None:
         return []
+    if winner.is_unconfirmed:
+        failed = " ".join(map(str, winner.missing))
+        return [
+            Text.assemble(("not confirmed: ", "bold red"), f"all seeds failed ({failed})"),
+            Text(f"  winner   {winner.name}"),
+            Text("  to try them again: the same command with --retry-failed"),
+        ]
     kind = "confirmed winner" if winner.phase == "confirm" else "best so far"
     lines = [
         Text.assemble((f"{kind}: ", "bold"), winner.name),
@@ -147,11 +158,16 @@ def winner_lines(outcome: SweepOutcome) -> list[Text]:
         named = " ".join(map(str, winner.test))
         text = Text(f"  test F1  {score(winner.test_mean, winner.test_std)}", style="bold green")
         lines.append(text.append(f"   seeds: {len(winner.test)} ({named})", style="not bold"))
+    if winner.phase == "confirm" and winner.missing:
+        lines.append(
+            Text("  missing seeds are tried again by the same command with --retry-failed")
+        )
     if len(winner.val) > 1:
         lines.append(Text("  ± is the sample standard deviation over those seeds", style="dim"))
     if outcome.model is not None:
         lines.append(Text(f"  model    {outcome.model}"))
-        lines.append(Text(f"  try it   shapca predict {outcome.model} --text '…'", style="dim"))
+        model = shlex.quote(outcome.model)
+        lines.append(Text(f"  try it   shapca predict {model} --text '…'", style="dim"))
     return lines
 
 
@@ -160,7 +176,8 @@ def _tracking_lines(outcome: SweepOutcome) -> list[Text]:
     if tracking.status == "off":
         return []
     is_server = tracking.uri.startswith(("http://", "https://"))
-    address = f" --tracking-uri {tracking.uri}" if not tracking.uri.startswith("sqlite:") else ""
+    is_default = tracking.uri.startswith("sqlite:")
+    address = "" if is_default else f" --tracking-uri {shlex.quote(tracking.uri)}"
     option = storage_option(outcome.storage)
     lines = []
     if tracking.status == "behind":

@@ -60,6 +60,7 @@ def generalize(
     from orchestrator.generalization import confirmed_winner, evaluate_elsewhere, write_documents
     from orchestrator.label_maps import read_label_map
     from orchestrator.lease import Lease
+    from orchestrator.results import storage_option
     from orchestrator.sweep import LAST_PUBLISHING_SECONDS, publisher_of
     from shapca.config import RuntimeConfig
     from shapca.data.prepared import PreparedData
@@ -95,7 +96,8 @@ def generalize(
     else:
         _show(found)
     if behind is not None:
-        typer.echo(f"MLflow is behind ({behind}); to make up: orchestrator sync {name}", err=True)
+        sync = f"orchestrator sync {name}{storage_option(address)}"
+        typer.echo(f"MLflow is behind ({behind}); to make up: {sync}", err=True)
 
 
 def _show(found: Generalization) -> None:

@@ -86,6 +86,7 @@ def _log(
     from orchestrator.lease import Lease
     from orchestrator.publisher import Publisher
     from orchestrator.report.make import attach
+    from orchestrator.results import storage_option
     from orchestrator.stores import is_remote
     from orchestrator.tracking import TrackingUnavailableError
     from orchestrator.tracking_uri import default_tracking_uri, redact
@@ -106,8 +107,8 @@ def _log(
             refused = Publisher(store, name, name, uri).reconcile().refused
         except TrackingUnavailableError as error:
             return (
-                f"MLflow at {redact(uri)} does not answer ({error}); `orchestrator sync {name}` "
-                "makes up for it"
+                f"MLflow at {redact(uri)} does not answer ({error}); "
+                f"`orchestrator sync {name}{storage_option(address)}` makes up for it"
             )
     if refused:
         key, reason = next(iter(refused.items()))

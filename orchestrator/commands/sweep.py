@@ -60,5 +60,5 @@ def sweep(
     print_outcome(outcome)
     if outcome.status == "interrupted":
         raise typer.Exit(130)
-    if outcome.status == "finished" and not any(row.val for row in outcome.rows):
+    if outcome.status == "finished" and outcome.is_incomplete:
         raise typer.Exit(1)

@@ -83,11 +83,12 @@ def hero(content: Content) -> Html:
         ],
         class_="setting",
     )
-    kind = (
-        "Confirmed winner, on fresh seeds"
-        if content.is_confirmed
-        else "Best so far, on the seeds that selected it: its score is flattered by the selection"
-    )
+    if winner.is_unconfirmed:
+        kind = "Winner, not confirmed: all its fresh seeds failed"
+    elif content.is_confirmed:
+        kind = "Confirmed winner, on fresh seeds"
+    else:
+        kind = "Best so far, on the seeds that selected it: its score is flattered by the selection"
     left = [element("div", kind, class_="label")]
     if winner.test:
         left.append(_big(winner.test_mean, winner.test_std))

@@ -15,7 +15,8 @@ from typing import Any
 from orchestrator.cell_run import CellRun
 from orchestrator.cells import Cell, CellStore
 from orchestrator.conductor import Assignment, Conductor
-from orchestrator.events import EventLog
+from orchestrator.declaration import remember
+from orchestrator.events import Ended, EventLog, Proposed
 from orchestrator.history import History
 from orchestrator.protocol import Signal
 from orchestrator.space import SweepConfig
@@ -220,6 +221,19 @@ def execute(
                 break
     assert following is Signal.DONE or conductor.halted
     return steps
+
+
+def record_failed_confirmation(folder: Path) -> None:
+    """The storage of the small sweep, complete, whose confirm seeds have all failed."""
+    sweep = sweep_config()
+    history = open_sweep(folder, sweep).history
+    while isinstance(event := history.propose(), Proposed):
+        if event.phase == "confirm":
+            end = Ended(event.number, "failed", at=2.0, reason="out of memory")
+        else:
+            end = Ended(event.number, "finished", at=2.0, epoch=1, value=50.0 - event.number)
+        history.end(end, lambda: None)
+    remember(FolderStore(folder), sweep)
 
 
 def trained_epochs(folder: Path) -> list[tuple[str, int]]:

@@ -19,6 +19,7 @@ from shapca.data.prepared import PreparedData
 from shapca.errors import InputError
 from shapca.storage import FolderStore
 from tests.factories import tiny_config, tiny_data
+from tests.orchestrator.fakes import record_failed_confirmation
 from tests.orchestrator.local import without_ray
 from tests.shapca.test_evaluation import with_renamed_type
 
@@ -161,6 +162,17 @@ def test_cells_of_other_code_need_to_be_accepted(
 
 def test_an_unconfirmed_sweep_is_refused(tmp_path: Path, root: Path) -> None:
     assert generalize(tmp_path, root, "festival") == 2
+
+
+def test_a_sweep_whose_confirm_seeds_all_failed_is_refused(
+    tmp_path: Path, root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record_failed_confirmation(tmp_path)
+    code = generalize(tmp_path, root, "festival", "--from", "small")
+    assert code == 2
+    error = capsys.readouterr().err
+    assert "seed 11: out of memory; seed 12: out of memory" in error
+    assert "--retry-failed" in error
 
 
 def test_label_maps_hold_text_alone(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import shlex
 import subprocess
 import sys
 import time
@@ -27,7 +28,12 @@ from orchestrator.status import sweep_status
 from orchestrator.view import TrackingState
 from shapca.errors import InputError
 from shapca.storage import FolderStore, to_json
-from tests.orchestrator.fakes import execute, open_sweep, sweep_config
+from tests.orchestrator.fakes import (
+    execute,
+    open_sweep,
+    record_failed_confirmation,
+    sweep_config,
+)
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +91,53 @@ def test_missing_seeds_are_named() -> None:
     assert outcome_json(outcome)["winner"]["val_f1_std"] == pytest.approx(math.sqrt(2))
 
 
+def unconfirmed(val: dict[int, float], missing: dict[int, str]) -> SweepOutcome:
+    """A sweep whose search finished and whose confirm seeds failed, all or some."""
+    row = ConfigurationResult("lr=1e-4", "search", "k", {}, {1: 50.0}, {}, {}, {1: "c1"})
+    winner = ConfigurationResult("lr=1e-4", "confirm", "k", {}, val, {}, missing, {11: "c2"})
+    return SweepOutcome("s", "finished", None, (row,), winner, None, None, {}, 1.0, "/s")
+
+
+def test_a_winner_whose_confirm_seeds_all_failed_is_not_confirmed() -> None:
+    text = printed(unconfirmed({}, {11: "out of memory", 12: "killed"}))
+    assert "not confirmed: all seeds failed (11 12)" in text
+    assert "--retry-failed" in text
+    assert "confirmed winner" not in text
+    partly = printed(unconfirmed({11: 50.0}, {12: "killed"}))
+    assert "confirmed winner: lr=1e-4" in partly
+    assert "--retry-failed" in partly
+
+
+@pytest.mark.parametrize(
+    ("val", "missing", "code"),
+    [
+        ({}, {11: "out of memory", 12: "killed"}, 1),
+        ({11: 50.0}, {12: "killed"}, 1),
+        ({11: 50.0, 12: 51.0}, {}, 0),
+    ],
+)
+def test_a_sweep_with_missing_confirm_seeds_ends_with_code_1(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    val: dict[int, float],
+    missing: dict[int, str],
+    code: int,
+) -> None:
+    outcome = unconfirmed(val, missing)
+    monkeypatch.setattr("orchestrator.sweep.run_sweep", lambda sweep, options: outcome)
+    file = tmp_path / "space.yaml"
+    file.write_bytes(to_json(sweep_config().model_dump(mode="json")))
+    assert CliRunner().invoke(app, ["sweep", str(file)]).exit_code == code
+
+
+def test_status_says_that_a_winner_is_not_confirmed(tmp_path: Path) -> None:
+    record_failed_confirmation(tmp_path)
+    shown = CliRunner().invoke(app, ["status", "small", "--storage", str(tmp_path)])
+    assert shown.exit_code == 0, shown.output
+    assert "not confirmed: all seeds failed (11 12)" in shown.output
+    assert "--retry-failed" in shown.output
+
+
 def test_nothing_finished_and_an_interruption_are_said(tmp_path: Path) -> None:
     outcome = SweepOutcome("s", "interrupted", None, (), None, None, None, {}, 1.0, "/s")
     text = printed(outcome)
@@ -97,6 +150,17 @@ def test_an_outage_is_reported_with_the_command_that_makes_up_for_it(finished: P
     text = printed(an_outcome(finished, tracking=state))
     assert "MLflow is behind by 3 runs (no answer)" in text
     assert f"orchestrator sync small --storage {finished}" in text
+
+
+def test_printed_commands_can_be_pasted(finished: Path) -> None:
+    state = TrackingState("behind", "file:///my tracking", 1, None)
+    outcome = an_outcome(finished, storage="/my storage", tracking=state)
+    lines = [
+        shlex.split(line) for line in printed(outcome).splitlines() if " orchestrator " in line
+    ]
+    assert [line[line.index("--storage") + 1] for line in lines] == ["/my storage"] * 2
+    assert all(line[-2:] == ["--tracking-uri", "file:///my tracking"] for line in lines[:1])
+    assert f"shapca predict '{outcome.model}' --text" in printed(outcome)
 
 
 def test_the_outcome_is_json(finished: Path) -> None:
