@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Generic, Literal, Self, TypeVar, overload
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from shapca.config import (
     ExperimentConfig,
@@ -31,6 +32,36 @@ Scalar = bool | int | float | str | None
 Values = Mapping[str, Scalar]
 LISTED = "configuration"
 """The one key of a setting that names a listed configuration."""
+Item = TypeVar("Item")
+
+
+class Computed(Sequence[Item], Generic[Item]):
+    """A sequence whose items are made when they are asked for: a grid may have billions.
+
+    Args:
+        size: How many items there are.
+        item: Gives the item of an index, from 0.
+    """
+
+    def __init__(self, size: int, item: Callable[[int], Item]) -> None:
+        self.size = size
+        self._item = item
+
+    def __len__(self) -> int:
+        return min(self.size, sys.maxsize)  # `len` allows no more; `size` is exact
+
+    @overload
+    def __getitem__(self, index: int) -> Item: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Item]: ...
+
+    def __getitem__(self, index: int | slice) -> Item | list[Item]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        if not -self.size <= index < self.size:
+            raise IndexError(index)
+        return self._item(index % self.size)
 
 
 class FloatDimension(Section):
@@ -56,15 +87,18 @@ class FloatDimension(Section):
         """The extreme values."""
         return self.low, self.high
 
-    def grid(self) -> tuple[Scalar, ...]:
+    def grid(self) -> Computed[Scalar]:
         """`num` evenly spaced values, bounds included."""
-        steps = [i / (self.num - 1) for i in range(self.num)]
+        return Computed(self.num, self._point)
+
+    def _point(self, index: int) -> float:
+        if index in (0, self.num - 1):  # exactly, whatever logarithms make of them
+            return self.low if index == 0 else self.high
+        step = index / (self.num - 1)
         if self.log:
             low, high = math.log(self.low), math.log(self.high)
-            inner = [math.exp(low + step * (high - low)) for step in steps[1:-1]]
-        else:
-            inner = [self.low + step * (self.high - self.low) for step in steps[1:-1]]
-        return self.low, *inner, self.high
+            return math.exp(low + step * (high - low))
+        return self.low + step * (self.high - self.low)
 
 
 class IntDimension(Section):
@@ -88,9 +122,9 @@ class IntDimension(Section):
         """The extreme values."""
         return self.low, self.high
 
-    def grid(self) -> tuple[Scalar, ...]:
+    def grid(self) -> Computed[Scalar]:
         """Every value."""
-        return tuple(range(self.low, self.high + 1))
+        return Computed(self.high - self.low + 1, lambda index: self.low + index)
 
 
 class ChoiceDimension(Section):
@@ -109,12 +143,34 @@ class ChoiceDimension(Section):
         """Every value: none lies between others."""
         return self.values
 
-    def grid(self) -> tuple[Scalar, ...]:
+    def grid(self) -> Computed[Scalar]:
         """Every value."""
-        return self.values
+        return Computed(len(self.values), self.values.__getitem__)
 
 
-Dimension = Annotated[FloatDimension | IntDimension | ChoiceDimension, Field(discriminator="type")]
+def _has_type(value: Any) -> Any:
+    """Say what a dimension's type may be; the library's own words name no type.
+
+    Raises:
+        ValueError: it has none of them.
+    """
+    kinds = ("float", "int", "choice")
+    kind = value.get("type") if isinstance(value, Mapping) else getattr(value, "type", None)
+    if kind in kinds:
+        return value
+    message = "expected type: float, int or choice"
+    if kind is not None:
+        message += f" (got type: {kind})"
+    elif isinstance(value, Mapping):
+        message += f" (its keys are {', '.join(map(str, value)) or 'none'})"
+    raise ValueError(message)
+
+
+Dimension = Annotated[
+    FloatDimension | IntDimension | ChoiceDimension,
+    Field(discriminator="type"),
+    BeforeValidator(_has_type),
+]
 Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
 
 
@@ -266,13 +322,18 @@ class SweepConfig(Section):
             for value in values:
                 yield {**first, key: value}
 
-    def grid(self) -> list[dict[str, Scalar]]:
+    def grid(self) -> Computed[dict[str, Scalar]]:
         """All combinations of the dimensions' grids, the last key changing fastest."""
-        axes = [dimension.grid() for dimension in self.space.values()]
-        return [
-            dict(zip(self.space, combination, strict=True))
-            for combination in itertools.product(*axes)
-        ]
+        axes = {key: dimension.grid() for key, dimension in self.space.items()}
+
+        def combination(index: int) -> dict[str, Scalar]:
+            values: dict[str, Scalar] = {}
+            for key, axis in reversed(axes.items()):
+                index, place = divmod(index, axis.size)
+                values[key] = axis[place]
+            return {key: values[key] for key in axes}
+
+        return Computed(math.prod(axis.size for axis in axes.values()), combination)
 
     def resolve(self, values: Values, source: str | None = None) -> ExperimentConfig:
         """The full experiment of one setting of the space.

@@ -339,6 +339,9 @@ def _refuse_repeated_keys(node: yaml.Node | None, path: str | Path) -> None:
 def apply_overrides(tree: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
     """Set `dotted.key=value` pairs in a copy of a tree; values are read as YAML.
 
+    Keys of the tree may themselves have dots, as those of a search space have:
+    `space.optimisation.epochs.low=5`.
+
     Raises:
         InputError: an override without `=`, or one that goes through a value that is no mapping.
     """
@@ -355,8 +358,18 @@ def apply_overrides(tree: dict[str, Any], overrides: Sequence[str]) -> dict[str,
 
 
 def with_value(tree: dict[str, Any], dotted: str, value: Any) -> dict[str, Any]:
-    """A copy of `tree` in which the dotted key has a value."""
-    head, _, rest = dotted.partition(".")
+    """A copy of `tree` in which the dotted key has a value.
+
+    Of the tree's keys the longest with which the dotted one begins is followed, so that keys which
+    have dots themselves are reached; where there is none, the first part becomes a key.
+
+    Raises:
+        InputError: the key goes through a value that is no mapping.
+    """
+    parts = dotted.split(".")
+    heads = (".".join(parts[:n]) for n in range(len(parts), 0, -1))
+    head = next((head for head in heads if head in tree), parts[0])
+    rest = dotted[len(head) + 1 :]
     copy = dict(tree)
     if not rest:
         copy[head] = value
