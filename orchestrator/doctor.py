@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import shutil
 import stat
@@ -75,7 +76,19 @@ def examine_language() -> Iterator[Finding]:
 
 
 def examine_storage(storage: str) -> Iterator[Finding]:
-    """Whether the storage can be written and read, and is its owner's alone."""
+    """Whether the storage can be written and read, and is its owner's alone.
+
+    A folder that is not there yet is not made.
+    """
+    folder = None if is_remote(storage) else Path(storage)
+    if folder is not None and not folder.exists():
+        above = existing_part(folder)
+        if above.is_dir() and os.access(above, os.W_OK | os.X_OK):
+            yield Finding("ok", "storage", f"{storage} will be made by the first sweep")
+        else:
+            remedy = "name a folder that you may write, or s3://bucket/prefix (--storage)"
+            yield Finding("fail", "storage", f"{storage}: cannot be made in {above}", remedy)
+        return
     name, content = f"probes/{uuid.uuid4().hex}", b"doctor"
     try:
         store = open_store(storage)
@@ -95,6 +108,11 @@ def examine_storage(storage: str) -> Iterator[Finding]:
         if mode & 0o077:
             shown = f"{storage} is open to others (mode {mode:03o})"
             yield Finding("warn", "permissions", shown, f"chmod 700 {storage}")
+
+
+def existing_part(folder: Path) -> Path:
+    """A path, or the nearest above it that exists."""
+    return next(path for path in (folder, *folder.parents) if path.exists())
 
 
 def examine_tracking(uri: str) -> Iterator[Finding]:
@@ -119,8 +137,8 @@ def examine_tracking(uri: str) -> Iterator[Finding]:
 
 
 def examine_data(sweep: SweepConfig, data_root: Path) -> Iterator[Finding]:
-    """Whether the data sets are prepared and as they were when they were."""
-    from orchestrator.identity import prepared_folder
+    """Whether the data sets are prepared and as they were when they were. None is drawn here."""
+    from orchestrator.identity import is_prepared, prepared_folder, synthetic_domain
     from shapca.data.prepared import PreparedData
 
     parts: dict[str, set[tuple[str | None, bool]]] = {}
@@ -131,7 +149,13 @@ def examine_data(sweep: SweepConfig, data_root: Path) -> Iterator[Finding]:
             continue
         wanted.add((config.data.contexts, has_image))
         shown = f"{config.data.dataset} with {config.data.contexts or 'no'} contexts"
+        folder = data_root / config.data.dataset
         try:
+            if not is_prepared(folder) and synthetic_domain(config.data.dataset, config.task):
+                yield Finding(
+                    "ok", "data", f"{shown}: will be drawn by the first sweep in {folder}"
+                )
+                continue
             data = PreparedData.load(prepared_folder(data_root, config))
             data.part_hashes(config)
             if config.data.contexts is not None:
@@ -182,7 +206,7 @@ def examine_disk(sweep: SweepConfig, storage: str, slots: int) -> Iterator[Findi
         yield Finding("ok", "disk", "a bucket has no fixed size")
         return
     need = disk_bytes(sweep, planned(sweep), largest_model(sweep), slots)
-    free = shutil.disk_usage(storage).free
+    free = shutil.disk_usage(existing_part(Path(storage))).free
     shown = f"{need / 2**30:.2f} GiB of checkpoints expected at most, {free / 2**30:.1f} GiB free"
     if need <= 0.9 * free:
         yield Finding("ok", "disk", shown)

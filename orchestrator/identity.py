@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 from orchestrator.cells import Cell
@@ -84,10 +85,14 @@ def prepared_folder(data_root: Path, config: ExperimentConfig) -> Path:
     """
     name = config.data.dataset
     folder = data_root / name
-    if (folder / "manifest.json").is_file():
+    if is_prepared(folder):
         return folder
-    if name == SYNTHETIC or name.startswith(f"{SYNTHETIC}-"):
-        _synthesise(folder, name, config.task)
+    domain = synthetic_domain(name, config.task)
+    if domain is not None:
+        from shapca.data.synthetic import synthesise
+
+        print(f"{name}: not there, so a synthetic data set is drawn in {folder}", file=sys.stderr)
+        synthesise(folder, task=config.task, domain=domain)
         return folder
     raise InputError(
         f"data.dataset: {name!r} is not under {data_root}: expected the prepared folder {folder}. "
@@ -96,8 +101,25 @@ def prepared_folder(data_root: Path, config: ExperimentConfig) -> Path:
     )
 
 
-def _synthesise(folder: Path, name: str, task: Task) -> None:
-    from shapca.data.synthetic import DOMAINS, synthesise
+def is_prepared(folder: Path) -> bool:
+    """Whether a folder holds a prepared data set."""
+    return (folder / "manifest.json").is_file()
+
+
+def is_synthetic(name: str) -> bool:
+    """Whether a data set of this name is drawn where it is missing."""
+    return name == SYNTHETIC or name.startswith(f"{SYNTHETIC}-")
+
+
+def synthetic_domain(name: str, task: Task) -> str | None:
+    """The domain that a synthetic data set is drawn from; none where it is no synthetic one.
+
+    Raises:
+        InputError: a synthetic one of an unknown domain, or of another task.
+    """
+    if not is_synthetic(name):
+        return None
+    from shapca.data.synthetic import DOMAINS
 
     parts = name.split("-")[1:]
     domains = [part for part in parts if part in DOMAINS]
@@ -109,4 +131,4 @@ def _synthesise(folder: Path, name: str, task: Task) -> None:
         )
     if task != "mner" and task not in parts:
         raise InputError(f"data.dataset: {name!r} holds mner; for {task} name it {name}-{task}")
-    synthesise(folder, task=task, domain=domains[0] if domains else next(iter(DOMAINS)))
+    return domains[0] if domains else next(iter(DOMAINS))

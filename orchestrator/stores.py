@@ -14,7 +14,13 @@ def is_remote(uri: str) -> bool:
 
 
 def absolute_uri(uri: str) -> str:
-    """The address with a folder made absolute: trials run in other working directories."""
+    """The address with a folder made absolute: trials run in other working directories.
+
+    Raises:
+        InputError: an empty address, which would mean the working directory.
+    """
+    if not uri.strip():
+        raise InputError("storage: expected a folder or s3://bucket/prefix, got an empty name")
     return uri if is_remote(uri) else str(Path(uri).expanduser().absolute())
 
 

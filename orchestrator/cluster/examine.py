@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from orchestrator.cluster.nodes import ask_nodes, check_storage, living_nodes
 from orchestrator.doctor import Finding, versions
 from orchestrator.runner import RayOptions, check_resources, ray_session, slots_of, this_machine
 from orchestrator.space import SweepConfig
-from orchestrator.stores import open_store
+from orchestrator.stores import is_remote, open_store
 from shapca.errors import InputError
 
 
@@ -48,6 +49,10 @@ def _examine_nodes(sweep: SweepConfig | None, storage: str) -> Iterator[Finding]
             shown = f"{name}: Ray counts {logical:g} GPUs, torch can use {usable}"
             remedy = "trials train on the CPU there; install torch with CUDA, or correct --num-gpus"
             yield Finding("warn", "gpus", shown, remedy)
+    if not is_remote(storage) and not Path(storage).exists():
+        shown = f"{storage} is not there yet: whether every node sees it cannot be told"
+        yield Finding("warn", "shared storage", shown, f"make the folder, and ask again: {storage}")
+        return
     try:
         check_storage(storage, open_store(storage))
     except InputError as error:

@@ -42,10 +42,14 @@ def forecast(
     from orchestrator.probe import probe as train_one_epoch
     from orchestrator.runner import check_resources, this_machine
     from orchestrator.space import SweepConfig
-    from orchestrator.stores import absolute_uri, open_store
+    from orchestrator.stores import absolute_uri, is_remote, open_store
+    from shapca.storage import FolderStore, ObjectStore
 
     sweep = SweepConfig.load(space, set_ or ())
-    store = open_store(absolute_uri(storage))
+    address = absolute_uri(storage)
+    is_new = not is_remote(address) and not Path(address).exists()
+    # A folder is made for a forecast that there is, not for one that is refused.
+    store: ObjectStore = FolderStore(address) if is_new else open_store(address)
     history = forecasts.load_history(store, sweep)
     if slots is None:
         slots = check_resources([this_machine()], sweep.resources)
@@ -57,7 +61,9 @@ def forecast(
         cost = train_one_epoch(sweep, sweep.runtime.model_copy(update=changes))
     found = forecasts.forecast(sweep, history, cost, slots)
     past = forecasts.past_forecasts(store)
-    forecasts.record(store, found)
+    if is_new:
+        typer.echo(f"storage {address} was not there: it is made to keep the forecast", err=True)
+    forecasts.record(open_store(address), found)
     if as_json:
         past_records = [{**vars(one), "error": one.error} for one in past]
         typer.echo(json.dumps({**found.to_json(), "past": past_records}, sort_keys=True))

@@ -20,11 +20,14 @@ from orchestrator.commands.arguments import (
     Storage,
     TrackingUri,
     WaitForResources,
+    existing_storage,
     stale_policy,
 )
+from shapca.errors import InputError
 
 if TYPE_CHECKING:
     from orchestrator.study import StudyOutcome
+    from orchestrator.study_config import StudyConfig
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -71,6 +74,8 @@ def study(
         retry_failed=retry_failed,
     )
     configs = [StudyConfig.load(path, set_ or ()) for path in studies]  # all, before any is run
+    if no_train:
+        _check_all_is_there(configs, storage, data_root)
     answers = []
     is_whole = True
     for config in configs:
@@ -94,6 +99,29 @@ def study(
         typer.echo(json.dumps(answers, ensure_ascii=False, sort_keys=True))
     if not is_whole:
         raise typer.Exit(1)
+
+
+def _check_all_is_there(configs: list[StudyConfig], storage: str, data_root: Path | None) -> None:
+    """Make sure that looking at studies makes nothing: neither a storage nor synthetic data.
+
+    Raises:
+        InputError: there is no such storage, or a synthetic data set that is not drawn yet.
+    """
+    from orchestrator.identity import is_prepared, is_synthetic
+    from orchestrator.study_plan import plan_study, read_winners
+
+    _, store = existing_storage(storage)
+    for config in configs:
+        root = (data_root or config.runtime.data_root).expanduser().absolute()
+        plan = plan_study(config, read_winners(config, store))
+        names = {experiment.data.dataset for experiment in plan.configs.values()}
+        names |= {column.test_on for column in config.columns.values() if column.test_on}
+        for name in sorted(names):
+            if is_synthetic(name) and not is_prepared(root / name):
+                raise InputError(
+                    f"study {config.name}: data set {name!r} is not under {root}, and is not drawn "
+                    "with --no-train; name another place with --data-root"
+                )
 
 
 def _record(outcome: StudyOutcome) -> dict[str, object]:

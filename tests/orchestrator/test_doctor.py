@@ -46,6 +46,9 @@ def test_a_python_of_another_version_is_refused(monkeypatch: pytest.MonkeyPatch)
 def test_storage_is_written_and_its_permissions_are_looked_at(tmp_path: Path) -> None:
     place = tmp_path / "storage"
     assert levels(doctor.examine_storage(str(place))) == ["ok"]
+    assert not place.exists()  # it is looked at, not made
+    place.mkdir(mode=0o700)
+    assert levels(doctor.examine_storage(str(place))) == ["ok"]
     assert not list(place.rglob("*.json"))  # nothing is left behind
     place.chmod(0o755)
     assert levels(doctor.examine_storage(str(place))) == ["ok", "warn"]
@@ -53,6 +56,9 @@ def test_storage_is_written_and_its_permissions_are_looked_at(tmp_path: Path) ->
     [finding] = doctor.examine_storage(str(tmp_path / "file"))
     assert finding.level == "fail"
     assert "--storage" in finding.remedy
+    [finding] = doctor.examine_storage(str(tmp_path / "file" / "storage"))
+    assert finding.level == "fail"
+    assert f"cannot be made in {tmp_path / 'file'}" in finding.message
 
 
 def test_a_tracking_server_that_does_not_answer_is_named_without_credentials() -> None:
@@ -80,6 +86,16 @@ def test_data_are_checked_against_their_hashes(tiny_mner: PreparedData, tmp_path
     assert "changed since it was prepared" in finding.message
     [finding] = doctor.examine_data(sweep, tmp_path / "elsewhere")
     assert "shapca data prepare" in finding.message
+
+
+def test_synthetic_data_are_not_drawn_to_be_looked_at(tmp_path: Path) -> None:
+    [finding] = doctor.examine_data(sweep_of(**{"data.dataset": "synthetic"}), tmp_path)
+    assert finding.level == "ok"
+    assert f"will be drawn by the first sweep in {tmp_path / 'synthetic'}" in finding.message
+    [finding] = doctor.examine_data(sweep_of(**{"data.dataset": "synthetic-mars"}), tmp_path)
+    assert finding.level == "fail"
+    assert "expected synthetic, optionally with" in finding.message
+    assert not list(tmp_path.iterdir())
 
 
 def test_weights_are_looked_for_without_asking_a_hub(
@@ -141,6 +157,7 @@ def test_the_command(tiny_root: Path, tmp_path: Path, capsys: pytest.CaptureFixt
         "disk",
     }  # fmt: skip
     assert [finding for finding in findings if finding.level != "ok"] == []
+    assert not (tmp_path / "storage").exists()
 
     code, out = run(capsys, space, *where, "--data-root", tmp_path, "--set", "resources.gpu=64")
     assert code == 1

@@ -22,6 +22,7 @@ from orchestrator.forecast import (
 from orchestrator.probe import EpochCost, middle, probe
 from orchestrator.space import SchedulerConfig
 from shapca.config import RuntimeConfig
+from shapca.errors import InputError
 from shapca.storage import FolderStore
 from tests.factories import tiny_config
 from tests.orchestrator.fakes import execute, open_sweep, sweep_config
@@ -168,9 +169,14 @@ def test_the_command_trains_one_epoch_and_remembers_what_it_said(
 
     storage = tmp_path / "storage"
     arguments = ["forecast", str(space_of(tmp_path)), "--storage", str(storage), "--slots", "2"]
+    with pytest.raises(InputError):  # data that are not there: nothing is made
+        app(args=[*arguments, "--data-root", str(tmp_path)], standalone_mode=False)
+    assert not storage.exists()
     arguments += ["--data-root", str(tiny_root)]
     app(args=[*arguments, "--json"], standalone_mode=False)
-    found = json.loads(capsys.readouterr().out)
+    out, err = capsys.readouterr()
+    assert f"storage {storage} was not there" in err
+    found = json.loads(out)
     assert found["cost"]["source"].startswith("one epoch on ")
     assert found["cost"]["seconds"] > 0
     # Weights and two moments of each: the checkpoint is some three times the best weights.

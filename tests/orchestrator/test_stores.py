@@ -135,6 +135,8 @@ def test_addresses() -> None:
     assert absolute_uri("s3://bucket/x") == "s3://bucket/x"
     with pytest.raises(InputError, match="expected a folder or s3"):
         open_store("gs://bucket")
+    with pytest.raises(InputError, match="expected a folder or s3"):
+        absolute_uri("")
 
 
 def test_a_folder_that_cannot_be_is_named(tmp_path: Path) -> None:

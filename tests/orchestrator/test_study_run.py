@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from orchestrator.cells import CellStore
+from orchestrator.cli import app
 from orchestrator.generalization import PHASE
+from orchestrator.identity import prepared_folder
 from orchestrator.records import read_run, read_runs
 from orchestrator.reuse import StaleCellsError
 from orchestrator.space import SweepConfig
@@ -17,9 +20,10 @@ from orchestrator.study import StudyOutcome, run_study
 from orchestrator.study_config import StudyConfig
 from orchestrator.study_view import closing_lines
 from orchestrator.sweep import SweepOptions, run_sweep
+from shapca.config import ExperimentConfig
 from shapca.data.prepared import PreparedData
 from shapca.errors import InputError
-from shapca.storage import FolderStore
+from shapca.storage import FolderStore, to_json
 from tests.factories import tiny_config, tiny_data
 from tests.orchestrator.local import without_ray
 
@@ -277,3 +281,34 @@ def test_a_data_set_that_is_not_there_is_missing_only_where_it_is_not_asked_for(
     assert "absent" in (row.cells["away F1"].reason or "")
     with pytest.raises(InputError, match="'absent' is not under"):
         run(storage, data_root, more)
+
+
+def test_looking_at_a_study_makes_nothing(tmp_path: Path) -> None:
+    config = study(data={"home": {"experiment": {"data": {"dataset": "synthetic-mjere"}}}})
+    file = tmp_path / "study.yaml"
+    file.write_bytes(to_json(config.model_dump(mode="json")))
+    storage, root = tmp_path / "storage", tmp_path / "data"
+    arguments = ["study", str(file), "--no-train", "--storage", str(storage)]
+    arguments += ["--data-root", str(root), "--tracking-uri", "none"]
+    refused = CliRunner().invoke(app, arguments)
+    assert isinstance(refused.exception, InputError)
+    assert f"storage {storage}: no such folder" in str(refused.exception)
+    assert not storage.exists()
+    storage.mkdir()
+    refused = CliRunner().invoke(app, arguments)
+    assert isinstance(refused.exception, InputError)
+    assert f"'synthetic-mjere' is not under {root}" in str(refused.exception)
+    assert list(tmp_path.iterdir()) in ([file, storage], [storage, file])
+    assert not list(storage.iterdir())
+
+
+def test_a_synthetic_data_set_that_is_drawn_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = ExperimentConfig.model_validate({"data": {"dataset": "synthetic"}})
+    folder = prepared_folder(tmp_path, config)
+    assert capsys.readouterr().err == (
+        f"synthetic: not there, so a synthetic data set is drawn in {folder}\n"
+    )
+    assert prepared_folder(tmp_path, config) == folder
+    assert capsys.readouterr().err == ""
