@@ -10,11 +10,12 @@ Layout under the run's store (`e` an epoch's number, four digits at least):
     epochs/e.json                        the epoch's record, immutable
 
 An epoch exists once its `state.json` does. What a killed process left without one is ignored and
-removed when the run is taken up again.
+removed when the run is taken up again; objects of other names are left alone.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -25,7 +26,13 @@ from torch import Tensor, nn
 
 from shapca.errors import InputError
 from shapca.records import EpochRecord
-from shapca.storage import ObjectStore, read_json, to_json
+from shapca.storage import ObjectStore, place_name, read_json, to_json
+
+# What a checkpoint and the best epoch consist of: nothing else is ever deleted.
+_REMOVABLE = re.compile(
+    r"checkpoint/\d{4,}/(model\.safetensors|optimizer\.safetensors|state\.json)"
+    r"|best/\d{4,}\.(safetensors|json)"
+)
 
 
 @dataclass(frozen=True)
@@ -102,10 +109,10 @@ def load_progress(store: ObjectStore) -> Progress | None:
     Raises:
         InputError: the record of an epoch is missing.
     """
-    names = store.list("checkpoint/")
+    names = _removable(store, "checkpoint/")
     committed = [int(name.split("/")[1]) for name in names if name.endswith("/state.json")]
     if not committed:
-        for name in (*names, *store.list("best/")):
+        for name in (*names, *_removable(store, "best/")):
             store.delete(name)
         return None
     epoch = max(committed)
@@ -145,8 +152,8 @@ def load_history(store: ObjectStore, num_epochs: int) -> tuple[EpochRecord, ...]
         record = read_json(store, _record_name(epoch))
         if record is None:
             raise InputError(
-                f"{_record_name(epoch)} is missing from a run of {num_epochs} epochs: "
-                "remove the run and train it anew"
+                f"{place_name(store)}: {_record_name(epoch)} is missing from a run of "
+                f"{num_epochs} epochs: remove the run and train it anew"
             )
         history.append(EpochRecord.from_json(record))
     return tuple(history)
@@ -154,7 +161,7 @@ def load_history(store: ObjectStore, num_epochs: int) -> tuple[EpochRecord, ...]
 
 def remove_checkpoints(store: ObjectStore) -> None:
     """Delete what only going on with the run would need; the best weights stay."""
-    for name in _commit_marker_first(store.list("checkpoint/")):
+    for name in _commit_marker_first(_removable(store, "checkpoint/")):
         store.delete(name)
 
 
@@ -163,9 +170,19 @@ def best_weights_name(epoch: int) -> str:
     return f"best/{epoch:04d}.safetensors"
 
 
-def best_evaluation(store: ObjectStore, epoch: int) -> dict[str, Any] | None:
-    """Validation scores that were kept with the weights of the best epoch."""
-    return read_json(store, f"best/{epoch:04d}.json")
+def best_evaluation(store: ObjectStore, epoch: int) -> dict[str, Any]:
+    """Validation scores that were kept with the weights of the best epoch.
+
+    Raises:
+        InputError: they are missing.
+    """
+    name = f"best/{epoch:04d}.json"
+    evaluation: dict[str, Any] | None = read_json(store, name)
+    if evaluation is None:
+        raise InputError(
+            f"{place_name(store)}: {name} is missing from the run: remove the run and train it anew"
+        )
+    return evaluation
 
 
 def _folder(epoch: int) -> str:
@@ -176,6 +193,10 @@ def _record_name(epoch: int) -> str:
     return f"epochs/{epoch:04d}.json"
 
 
+def _removable(store: ObjectStore, prefix: str) -> list[str]:
+    return [name for name in store.list(prefix) if _REMOVABLE.fullmatch(name)]
+
+
 def _commit_marker_first(names: list[str]) -> list[str]:
     """Deletion order: an epoch must not look committed when its tensors are already gone."""
     return sorted(names, key=lambda name: not name.endswith("/state.json"))
@@ -183,9 +204,9 @@ def _commit_marker_first(names: list[str]) -> list[str]:
 
 def _remove_others(store: ObjectStore, epoch: int, best_epoch: int) -> None:
     keep = f"{_folder(epoch)}/"
-    names = [name for name in store.list("checkpoint/") if not name.startswith(keep)]
+    names = [name for name in _removable(store, "checkpoint/") if not name.startswith(keep)]
     best = f"best/{best_epoch:04d}."
-    names += [name for name in store.list("best/") if not name.startswith(best)]
+    names += [name for name in _removable(store, "best/") if not name.startswith(best)]
     for name in _commit_marker_first(names):
         store.delete(name)
 
@@ -205,11 +226,11 @@ def unpack(store: ObjectStore, name: str) -> dict[str, Tensor]:
     """
     content = store.get(name)
     if content is None:
-        raise InputError(f"{name} is missing from the run")
+        raise InputError(f"{place_name(store)}: {name} is missing from the run")
     try:
         return safetensors.torch.load(content)
     except (safetensors.SafetensorError, ValueError) as error:
-        raise InputError(f"{name} is damaged ({error})") from error
+        raise InputError(f"{place_name(store)}: {name} is damaged ({error})") from error
 
 
 def optimizer_tensors(

@@ -10,7 +10,7 @@ from shapca.config import ExperimentConfig
 from shapca.encoders import ImageEncoder, TextEncoder, load_tokenizer
 from shapca.encoders.image import CLIPVision
 from shapca.errors import InputError
-from shapca.storage import ObjectStore
+from shapca.storage import ObjectStore, place_name
 
 TEXT, IMAGE = "encoder/text/", "encoder/image/"
 
@@ -66,7 +66,7 @@ def _save(store: ObjectStore, prefix: str, *parts: Any) -> None:
 def _restore(store: ObjectStore, prefix: str, folder: Path) -> None:
     names = store.list(prefix)
     if prefix + "config.json" not in names:
-        raise InputError(f"{prefix}config.json is missing from the run")
+        raise InputError(f"{place_name(store)}: {prefix}config.json is missing from the run")
     (folder / prefix).mkdir(parents=True)
     for name in names:
         content = store.get(name)

@@ -25,8 +25,8 @@ from shapca.metrics import Evaluation, evaluate_predictions
 from shapca.model import ShapCA
 from shapca.reading import Reading
 from shapca.run_record import RunRecord, load_run
-from shapca.storage import ObjectStore, read_json, to_json
-from shapca.trained import TrainedModel, open_store, place_name
+from shapca.storage import ObjectStore, place_name, read_json, to_json
+from shapca.trained import TrainedModel, open_store
 
 VALID, TEST = "evaluations/valid.json", "evaluations/test.json"
 
@@ -251,7 +251,7 @@ class _Asked:
         if split not in SPLITS:
             raise InputError(f"split {split!r}: expected one of {', '.join(SPLITS)}")
         store = open_store(run)
-        record = load_run(store, place_name(run))
+        record = load_run(store)
         config = record.config
         if contexts is not None:
             if config.data.contexts is None:

@@ -22,7 +22,7 @@ from shapca.errors import InputError
 from shapca.inputs import selected_examples
 from shapca.provenance import code_fingerprint, git_commit, library_versions
 from shapca.reading import Reading
-from shapca.storage import ObjectStore, read_json, to_json
+from shapca.storage import ObjectStore, place_name, read_json, to_json
 
 logger = logging.getLogger(__name__)
 
@@ -152,20 +152,42 @@ def describe_run(
     )
 
 
-def load_run(store: ObjectStore, place: str = "the store") -> RunRecord:
+def load_run(store: ObjectStore) -> RunRecord:
     """The record of a run.
 
-    Args:
-        store: The run's store.
-        place: What to call it in a message.
-
     Raises:
-        InputError: the store holds no run.
+        InputError: the store holds no run, or its record is damaged.
     """
+    place = place_name(store)
     record = read_json(store, RUN)
     if record is None:
         raise InputError(f"{place}: no run here ({RUN} is missing); expected the folder of a run")
-    return RunRecord.from_json(record)
+    try:
+        return RunRecord.from_json(record)
+    except InputError as error:
+        raise InputError(f"{place}: {error}") from error
+    except (TypeError, KeyError, AttributeError, ValueError) as error:
+        raise InputError(
+            f"{place}: {RUN} is damaged ({error!r}); expected a run's record"
+        ) from error
+
+
+def find_run(store: ObjectStore, asked: RunRecord) -> RunRecord | None:
+    """The record of the run that a store holds, or none where it holds none.
+
+    Raises:
+        InputError: it is another run than the one asked for; the message names every difference.
+    """
+    if store.get(RUN) is None:
+        return None
+    there = load_run(store)
+    differences = _differences(there.identity, asked.identity)
+    if differences:
+        raise InputError(
+            f"{place_name(store)}: holds another run; choose another folder, or remove it. "
+            "Differences: " + "; ".join(differences)
+        )
+    return there
 
 
 def claim_run(store: ObjectStore, asked: RunRecord) -> RunRecord:
@@ -179,14 +201,7 @@ def claim_run(store: ObjectStore, asked: RunRecord) -> RunRecord:
     """
     if store.put_new(RUN, to_json(asked.to_json())):
         return asked
-    there = load_run(store)
-    differences = _differences(there.identity, asked.identity)
-    if differences:
-        raise InputError(
-            "the folder holds another run; choose another folder, or remove it. Differences: "
-            + "; ".join(differences)
-        )
-    return there
+    return find_run(store, asked) or asked
 
 
 def record_environment(

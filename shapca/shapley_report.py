@@ -27,8 +27,8 @@ from shapca.device import set_up
 from shapca.errors import InputError
 from shapca.inputs import encode_examples, selected_examples, without_gold
 from shapca.shapley import Estimator
-from shapca.storage import ObjectStore
-from shapca.trained import TrainedModel, place_name
+from shapca.storage import ObjectStore, place_name
+from shapca.trained import TrainedModel
 
 _EXACT = partial(shapley.exact, tolerance=1e-9)
 

@@ -183,12 +183,30 @@ class SubStore:
         self.parent.delete(self.prefix + name)
 
 
+def place_name(place: str | Path | ObjectStore) -> str:
+    """What to call a folder or store in a message."""
+    if isinstance(place, FolderStore):
+        return str(place.root)
+    if isinstance(place, SubStore):
+        return f"{place_name(place.parent)}/{place.prefix.rstrip('/')}"
+    return str(place) if isinstance(place, str | Path) else "the store"
+
+
 def to_json(value: Any) -> bytes:
     """A record as UTF-8 JSON with sorted keys: equal values give equal bytes."""
     return (json.dumps(value, sort_keys=True, ensure_ascii=False) + "\n").encode()
 
 
 def read_json(store: ObjectStore, name: str) -> Any | None:
-    """A JSON record of a store, or none where it does not exist."""
+    """A JSON record of a store, or none where it does not exist.
+
+    Raises:
+        InputError: it is not JSON.
+    """
     content = store.get(name)
-    return None if content is None else json.loads(content)
+    if content is None:
+        return None
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{place_name(store)}: {name} is damaged ({error})") from error

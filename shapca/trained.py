@@ -19,7 +19,7 @@ from shapca.errors import InputError
 from shapca.model import ShapCA
 from shapca.records import RESULT
 from shapca.run_record import RunRecord, load_run
-from shapca.storage import FolderStore, ObjectStore, read_json
+from shapca.storage import FolderStore, ObjectStore, place_name, read_json
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class TrainedModel:
             InputError: no run, one that is not finished, or one without its weights.
         """
         store = open_store(run)
-        record = load_run(store, place_name(run))
+        record = load_run(store)
         epoch = best_epoch(store, place_name(run))
         weights = unpack(store, best_weights_name(epoch))
         with TemporaryDirectory() as folder:
@@ -87,11 +87,6 @@ def open_store(run: str | Path | ObjectStore) -> ObjectStore:
     if not Path(run).is_dir():
         raise InputError(f"{run}: no such folder; expected the folder of a run")
     return FolderStore(run)
-
-
-def place_name(run: str | Path | ObjectStore) -> str:
-    """What to call a run's place in a message."""
-    return str(run) if isinstance(run, str | Path) else "the store"
 
 
 def best_epoch(store: ObjectStore, place: str) -> int:

@@ -29,7 +29,7 @@ from shapca.metrics import Evaluation
 from shapca.model import ShapCA
 from shapca.random_state import RandomState
 from shapca.records import RESULT, SELECTION, EpochRecord, FitResult, Status, best_of
-from shapca.run_record import Environment, claim_run, describe_run, record_environment
+from shapca.run_record import Environment, claim_run, describe_run, find_run, record_environment
 from shapca.storage import ObjectStore, read_json, to_json
 
 __all__ = ["EpochRecord", "FitResult", "StepProgress", "Training", "fit"]
@@ -74,7 +74,8 @@ class Training:
         self._store = store
         self._on_step = on_step
         self._learner: Learner | None = None
-        self._record = claim_run(store, describe_run(config, data, seed, self.device))
+        asked = describe_run(config, data, seed, self.device)
+        self._record = find_run(store, asked) or asked
         self._result: dict[str, Any] | None = read_json(store, RESULT)
         self.history: list[EpochRecord] = []
         if self._result is not None:
@@ -145,7 +146,11 @@ class Training:
             torch.cuda.empty_cache()
 
     def _prepare(self) -> Learner:
-        """Model, optimizer and encoded posts, as the last committed epoch left them."""
+        """Model, optimizer and encoded posts, as the last committed epoch left them.
+
+        A new run takes its store only now: one whose weights or posts prove to be bad input leaves
+        nothing behind, so that the corrected one may have the place.
+        """
         random = RandomState(self.seed, self.device)
         progress = load_progress(self._store)
         with random.active():
@@ -161,6 +166,7 @@ class Training:
             device=self.device,
             num_workers=self.runtime.num_workers,
         )
+        self._record = claim_run(self._store, self._record)
         if progress is None:
             save_encoder_files(self._store, self.config, model.text, model.image)
         else:
@@ -239,8 +245,7 @@ class Training:
         """Write the run's result and remove what only going on would need."""
         best = self.best
         if best is not None:
-            evaluation = best_evaluation(self._store, best.epoch)
-            self._store.put(VALID, to_json(evaluation))
+            self._store.put(VALID, to_json(best_evaluation(self._store, best.epoch)))
         result = self._fit_result(status, reason, None).to_json()
         self._store.put(RESULT, to_json(result))
         remove_checkpoints(self._store)

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-
-from shapca.errors import InputError
 
 if TYPE_CHECKING:
     from shapca.records import FitResult
@@ -50,12 +47,13 @@ def train(
 
     from shapca.commands.training_display import TrainingDisplay
     from shapca.data.prepared import PreparedData
+    from shapca.run_folder import check_run_folder, held_run_folder
     from shapca.storage import FolderStore
     from shapca.training import Training
 
-    _check_destination(folder)
+    check_run_folder(folder)
     data = PreparedData.load(root / experiment.data.dataset)
-    with TrainingDisplay(experiment.optimisation.epochs) as display:
+    with held_run_folder(folder), TrainingDisplay(experiment.optimisation.epochs) as display:
         training = Training(
             experiment,
             data,
@@ -83,20 +81,6 @@ def train(
     if result.status == "diverged":
         print(f"diverged: {result.reason}", file=sys.stderr)
         raise typer.Exit(1)
-
-
-def _check_destination(folder: Path) -> None:
-    """Refuse a folder that cannot be, before anything is read or written.
-
-    Raises:
-        InputError: it or what should hold it is no folder, or one that we may not write to.
-    """
-    there = next(parent for parent in (folder.absolute(), *folder.absolute().parents)
-                 if os.path.lexists(parent))  # fmt: skip
-    if not there.is_dir():
-        raise InputError(f"{folder}: expected a folder to write to, but {there} is none")
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise InputError(f"{folder}: no permission to write in {there}")
 
 
 def _hint(folder: Path, num_epochs: int) -> str:

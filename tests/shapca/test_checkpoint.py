@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -22,6 +25,7 @@ from shapca.checkpoint import (
 )
 from shapca.errors import InputError
 from shapca.records import EpochRecord
+from shapca.storage import FolderStore
 from tests.stores import DyingStore, Killed, MemoryStore
 
 
@@ -163,6 +167,30 @@ def test_missing_and_damaged_parts_are_named() -> None:
     store.delete("checkpoint/0003/model.safetensors")
     with pytest.raises(InputError, match=r"checkpoint/0003/model\.safetensors is missing"):
         load_tensors(store, 3)
+
+
+def test_missing_scores_of_the_best_epoch_are_named(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path)
+    with pytest.raises(InputError, match=f"{re.escape(str(tmp_path))}: best/0001.json is missing"):
+        best_evaluation(store, 1)
+    store.put("best/0001.safetensors", b"damaged")
+    with pytest.raises(InputError, match=f"{re.escape(str(tmp_path))}: best/0001.safetensors is d"):
+        unpack(store, "best/0001.safetensors")
+
+
+@pytest.mark.parametrize("num_epochs", [0, 1])
+def test_objects_that_are_not_its_own_are_left_alone(num_epochs: int) -> None:
+    others = ["best/mine.json", "best/photo.jpg", "best/a/0001.json", "checkpoint/notes.txt",
+              "checkpoint/0001/mine.txt", "checkpoint/mine/state.json"]  # fmt: skip
+    store = MemoryStore()
+    for name in others:
+        store.put(name, b"mine")
+    for epoch in range(1, num_epochs + 1):
+        save(store, epoch)
+    found = load_progress(store)
+    assert (found.epoch if found else 0) == num_epochs
+    remove_checkpoints(store)
+    assert set(others) <= set(store.list())
 
 
 def test_tensors_survive_packing_bit_for_bit() -> None:

@@ -17,6 +17,8 @@ import yaml
 from shapca.cli import COMMANDS, app, run_application
 from shapca.data.prepared import PreparedData
 from shapca.learning import Learner
+from shapca.run_folder import held_run_folder
+from shapca.storage import TEMPORARY
 from tests.factories import tiny_config
 
 SCRIPT = [sys.executable, "-m", "shapca"]
@@ -255,7 +257,66 @@ def test_another_runs_folder_is_refused(
 ) -> None:
     command = ("train", config_file, "--data-root", tiny_root, "--out", run_folder)
     assert call(*command) == 2
-    assert "optimisation.epochs is 1 there, 2 asked for" in capsys.readouterr().err
+    shown = capsys.readouterr().err
+    assert shown.startswith(f"error: {run_folder}: holds another run")
+    assert "optimisation.epochs is 1 there, 2 asked for" in shown
+
+
+def test_a_folder_with_other_files_is_refused_and_left_as_it_is(
+    config_file: Path, tiny_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "mine"
+    for name in ("best/thesis.txt", "checkpoint/0001/model.safetensors", "checkpoint/notes.txt"):
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        (out / name).write_text("mine")
+    before = sorted(out.rglob("*"))
+    assert call("train", config_file, "--data-root", tiny_root, "--out", out) == 2
+    assert f"{out}: expected a new or empty folder" in capsys.readouterr().err
+    assert sorted(out.rglob("*")) == before
+
+
+def test_an_empty_folder_and_what_a_killed_process_left_are_no_hindrance(
+    config_file: Path, tiny_root: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    out.mkdir()
+    (out / f"{TEMPORARY}x-y").write_text("half-written")
+    command = ("train", config_file, "--data-root", tiny_root, "--out", out, "--no-test")
+    assert call(*command, "--set", "optimisation.epochs=1") == 0
+
+
+def test_one_process_trains_in_a_folder(
+    config_file: Path, tiny_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "runs" / "run"
+    command = ("train", config_file, "--data-root", tiny_root, "--out", out, "--no-test")
+    with held_run_folder(out):
+        assert call(*command) == 2
+        assert f"{out}: another process trains this run right now" in capsys.readouterr().err
+        assert list(out.iterdir()) == []
+    assert not (tmp_path / "runs").exists()  # nothing was written, so no folder stays
+    assert call(*command) == 0
+
+
+@pytest.mark.parametrize("out_is_there", [False, True])
+def test_a_command_that_was_refused_may_be_corrected(
+    config_file: Path,
+    tiny_root: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    out_is_there: bool,
+) -> None:
+    out, weights = tmp_path / "run", tmp_path / "weights.pth"
+    weights.write_text("no weights")
+    if out_is_there:
+        out.mkdir()
+    command = ["train", config_file, "--data-root", tiny_root, "--out", out, "--no-test"]
+    command += ["--set", "optimisation.epochs=1", "--set", "image.encoder=resnet18"]
+    for change in (f"image.weights={weights}", "image.size=300"):
+        assert call(*command, "--set", change) == 2
+        assert "Traceback" not in capsys.readouterr().err
+        assert out.exists() == out_is_there
+    assert call(*command, "--set", "image.weights=random") == 0
 
 
 def test_a_diverged_run_is_a_failure(

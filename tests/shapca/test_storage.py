@@ -13,7 +13,16 @@ import pytest
 
 from shapca.errors import InputError
 from shapca.processes import this_process
-from shapca.storage import TEMPORARY, FolderStore, ObjectStore, SubStore, read_json, to_json
+from shapca.storage import (
+    TEMPORARY,
+    FolderStore,
+    ObjectStore,
+    SubStore,
+    place_name,
+    read_json,
+    to_json,
+)
+from tests.stores import MemoryStore
 
 
 @pytest.fixture(params=["folder", "sub"])
@@ -72,6 +81,18 @@ def test_json_is_canonical(tmp_path: Path) -> None:
     assert store.get("x") == '{"a": "ä", "b": 1}\n'.encode()
     assert read_json(store, "x") == {"a": "ä", "b": 1}
     assert read_json(store, "y") is None
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff", b"[" * 100_000])
+def test_a_damaged_record_is_named_with_its_place(tmp_path: Path, content: bytes) -> None:
+    folder = FolderStore(tmp_path)
+    folder.put("runs/a/x.json", content)
+    for store, name in ((folder, "runs/a/x.json"), (SubStore(folder, "runs/a/"), "x.json")):
+        with pytest.raises(InputError) as raised:
+            read_json(store, name)
+        assert str(raised.value).startswith(f"{place_name(store)}: {name} is damaged (")
+    assert place_name(SubStore(folder, "runs/a/")) == f"{tmp_path}/runs/a"
+    assert place_name(MemoryStore()) == "the store"
 
 
 def test_a_listing_never_leaves_the_folder(tmp_path: Path) -> None:

@@ -340,6 +340,18 @@ def test_another_seed_or_other_data_are_refused(tiny_datasets: Datasets, tmp_pat
         run(config, other, store)
 
 
+def test_a_run_without_its_best_scores_never_ends_with_none(tiny_mner: PreparedData) -> None:
+    store = MemoryStore()
+    training = Training(small(), tiny_mner, seed=1, runtime=RUNTIME, store=store)
+    list(training.epochs())
+    (name,) = (name for name in store.list("best/") if name.endswith(".json"))
+    store.delete(name)
+    with pytest.raises(InputError, match=f"{name} is missing from the run"):
+        training.finish(test=False)
+    assert store.get("evaluations/valid.json") is None
+    assert store.get("result.json") is None
+
+
 def test_data_of_another_task_are_refused(tiny_datasets: Datasets) -> None:
     with pytest.raises(InputError, match="mre"):
         run(small("mner"), tiny_datasets["mre"])
