@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from shapca.data.manifest import IMAGES, MANIFEST, Manifest, context_part, hash_
 from shapca.data.prepared import PreparedData
 from shapca.data.readers import READERS
 from shapca.data.schema import SPLITS, STORED_SIZE, Example
-from shapca.data.work_folder import work_folder
+from shapca.data.work_folder import held, work_folder
 from shapca.data.writer import (
     IMAGE_JOURNAL,
     check_destination,
@@ -99,6 +100,7 @@ def prepare(
         "tagger": pos.tagger_version(),
     }
     if not overwrite and (same := _same_input(out, inputs)) is not None:
+        _check_has_contexts(out, same, inputs["contexts"], contexts)
         return PrepareResult(same, already_there=True)
     check_destination(out, overwrite=overwrite)
     key = _work_key(inputs, found)
@@ -161,6 +163,8 @@ def add_context_sets(
 ) -> dict[str, ContextReport]:
     """Add context sets to a prepared folder, all or none; its other parts and their hashes stay.
 
+    Processes that add to one folder do so one after another.
+
     Args:
         folder: the prepared folder.
         sets: name of a context set to its caption files.
@@ -174,6 +178,14 @@ def add_context_sets(
     """
     if bad := [name for name in sets if not NAME.fullmatch(name)]:
         raise InputError(f"contexts {bad[0]!r}: expected letters, digits, '.', '_' and '-'")
+    Manifest.load(folder)  # else there may be nothing to hold
+    with held(folder):
+        return _add_context_sets(folder, sets, overwrite)
+
+
+def _add_context_sets(
+    folder: Path, sets: Mapping[str, Sequence[Path]], overwrite: bool
+) -> dict[str, ContextReport]:
     data = PreparedData.load(folder)
     wanted = image_ids(data.splits)
     imported = {name: import_contexts(files, wanted) for name, files in sets.items()}
@@ -211,19 +223,44 @@ def image_ids(splits: Mapping[str, Iterable[Example]]) -> list[str]:
 
 
 def _same_input(out: Path, inputs: Mapping[str, Any]) -> Manifest | None:
-    """The manifest of a folder that was prepared from just this, and holds what it says."""
+    """The manifest of a folder prepared from just this but for contexts, if it holds what it says.
+
+    Raises:
+        InputError: a part is missing or was changed.
+    """
     if not (out / MANIFEST).is_file():
         return None
     manifest = Manifest.load(out)
     kept = {key: value for key, value in manifest.inputs.items() if key != "contexts"}
     asked = {key: value for key, value in inputs.items() if key != "contexts"}
-    sets = manifest.inputs.get("contexts", {})
-    if kept != asked or any(sets.get(key) != value for key, value in inputs["contexts"].items()):
+    if kept != asked:
         return None
     data = PreparedData(out, manifest)
     for part in manifest.parts:
         data.checked(part)
     return manifest
+
+
+def _check_has_contexts(
+    out: Path, manifest: Manifest, hashes: Mapping[str, str], contexts: Mapping[str, Sequence[Path]]
+) -> None:
+    """Preparing again is no way to add contexts, since it would drop those that were imported.
+
+    Raises:
+        InputError: the folder lacks one of the sets, or has another one of that name.
+    """
+    there = manifest.inputs.get("contexts", {})
+    lacking = [name for name, value in hashes.items() if there.get(name) != value]
+    if not lacking:
+        return
+    arguments = [f"{name}={','.join(map(str, contexts[name]))}" for name in lacking]
+    replaced = [name for name in lacking if name in there]
+    command = shlex.join(["shapca", "contexts", "import", str(out), *arguments])
+    raise InputError(
+        f"{out}: prepared from the same input, but "
+        + (f"with other captions as {', '.join(replaced)}" if replaced else "with fewer contexts")
+        + f"; to {'replace' if replaced else 'add'} them: {command}{' --overwrite' * bool(replaced)}"
+    )
 
 
 def _hash_files(files: Sequence[Path]) -> str:

@@ -49,9 +49,45 @@ class WorkFolder:
             file.unlink()
         old = _old_folder(self.out)
         if self.out.exists() and any(self.out.iterdir()):
-            os.rename(self.out, old)
-        os.rename(self.path, self.out)
+            with held(self.out):
+                os.rename(self.out, old)
+                os.rename(self.path, self.out)
+        else:
+            os.rename(self.path, self.out)
         shutil.rmtree(old, ignore_errors=True)
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Change or replace a finished folder while no other process does; waits for its turn.
+
+    Args:
+        folder: it must exist.
+    """
+    while True:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            _flock(descriptor, folder, fcntl.LOCK_EX)
+            # While this process waited, another may have replaced the folder.
+            if os.path.samestat(os.fstat(descriptor), folder.stat()):
+                yield
+                return
+        finally:
+            os.close(descriptor)
+
+
+def _flock(descriptor: int, folder: Path, operation: int) -> None:
+    """Lock a folder, where its file system can.
+
+    Raises:
+        BlockingIOError: another process has the lock, and `operation` does not wait.
+    """
+    try:
+        fcntl.flock(descriptor, operation)
+    except BlockingIOError:
+        raise
+    except OSError:
+        logger.warning("%s: its file system knows no locks; let one process write to it", folder)
 
 
 @contextmanager
@@ -106,14 +142,12 @@ def _lock(out: Path, path: Path) -> int:
         except OSError as error:
             raise InputError(f"{out}: cannot be made ({error.strerror or error})") from error
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _flock(descriptor, out, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(descriptor)
             raise InputError(
                 f"{out}: another process is making it right now; wait until it has ended"
             ) from None
-        except OSError:
-            logger.warning("%s: its file system knows no locks; let one process make it", out)
         # Between opening and locking the other may have moved the folder into place.
         if path.exists() and os.path.samestat(os.fstat(descriptor), path.stat()):
             return descriptor

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +22,7 @@ from shapca.data.prepare import add_contexts, prepare
 from shapca.data.prepared import PreparedData, write_prepared
 from shapca.data.readers import READERS
 from shapca.data.schema import POS_TAGS, SPLITS, Entity, Example, Labels, Relation, Span
+from shapca.data.work_folder import held
 from shapca.errors import InputError
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
@@ -145,7 +150,29 @@ class TestRunningAgain:
         assert prepare(**arguments).already_there
         assert PreparedData.load(tmp_path / "out").context_names == ("c", "more")
 
-    @pytest.mark.parametrize("change", ["source", "images", "contexts", "image_size", "less"])
+    @pytest.mark.parametrize("name", ["c", "further"])
+    def test_other_contexts_are_to_be_imported(
+        self, tmp_path: Path, pictures: Path, name: str
+    ) -> None:
+        arguments = self.arguments(tmp_path, pictures)
+        prepare(**arguments)
+        add_contexts(tmp_path / "out", "more", [CAPTIONS / "object.json"])
+        before = contents(tmp_path / "out")
+        sets = arguments["contexts"]
+        arguments["contexts"] = {**sets, name: [CAPTIONS / "lines.jsonl"]}
+        with pytest.raises(InputError, match="prepared from the same input, but with") as raised:
+            prepare(**arguments)
+        assert contents(tmp_path / "out") == before
+        command = f"shapca contexts import {tmp_path / 'out'} {name}={CAPTIONS / 'lines.jsonl'}"
+        overwrite = name == "c"
+        assert str(raised.value).endswith(command + " --overwrite" * overwrite)
+        add_contexts(tmp_path / "out", name, [CAPTIONS / "lines.jsonl"], overwrite=overwrite)
+        assert prepare(**arguments).already_there
+        assert PreparedData.load(tmp_path / "out").context_names == tuple(
+            sorted({"c", "more", name})
+        )
+
+    @pytest.mark.parametrize("change", ["source", "images", "image_size", "less"])
     def test_other_input_needs_overwrite(self, tmp_path: Path, pictures: Path, change: str) -> None:
         arguments = self.arguments(tmp_path, pictures)
         prepare(**arguments)
@@ -154,8 +181,6 @@ class TestRunningAgain:
             (arguments["source"] / "test.txt").write_text("IMGID:9\na\tO\n")
         elif change == "images":
             shutil.copy(pictures / "O_14.png", pictures / "O_13.png")
-        elif change == "contexts":
-            arguments["contexts"] = {"c": [CAPTIONS / "object.json"]}
         elif change == "image_size":
             arguments["image_size"] = 20
         else:
@@ -311,6 +336,39 @@ class TestAddContexts:
         with pytest.raises(InputError, match="expected letters"):
             add_contexts(folder, "a/b", [CAPTIONS / "object.json"])
         assert contents(folder) == before
+
+    def test_imports_at_the_same_time_all_stay(
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        begun = threading.Barrier(4)
+        read = prepare_module.import_contexts
+
+        def slowly(*arguments: Any) -> Any:
+            time.sleep(0.2)  # after the manifest was read, before it is written
+            return read(*arguments)
+
+        def add(name: str) -> None:
+            begun.wait()
+            add_contexts(folder, name, [CAPTIONS / "lines.txt"])
+
+        monkeypatch.setattr(prepare_module, "import_contexts", slowly)
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(add, "abcd"))
+        assert PreparedData.load(folder).context_names == ("a", "b", "c", "d")
+
+    def test_an_import_waits_for_a_replacement_and_goes_into_it(
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with ThreadPoolExecutor(1) as pool:
+            with held(folder):
+                adding = pool.submit(add_contexts, folder, "c", [CAPTIONS / "lines.txt"])
+                time.sleep(0.2)
+                assert not adding.done()
+                os.rename(folder, folder.with_name("old"))
+                shutil.copytree(folder.with_name("old"), folder)
+            assert adding.result().num_captions == 5
+        assert PreparedData.load(folder).context_names == ("c",)
+        assert PreparedData.load(folder.with_name("old")).context_names == ()
 
     def test_an_import_that_fails_leaves_no_file(
         self, folder: Path, monkeypatch: pytest.MonkeyPatch
