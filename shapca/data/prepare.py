@@ -256,11 +256,12 @@ def _check_has_contexts(
     arguments = [f"{name}={','.join(map(str, contexts[name]))}" for name in lacking]
     replaced = [name for name in lacking if name in there]
     command = shlex.join(["shapca", "contexts", "import", str(out), *arguments])
-    raise InputError(
-        f"{out}: prepared from the same input, but "
-        + (f"with other captions as {', '.join(replaced)}" if replaced else "with fewer contexts")
-        + f"; to {'replace' if replaced else 'add'} them: {command}{' --overwrite' * bool(replaced)}"
-    )
+    if replaced:
+        state = f"with other captions as {', '.join(replaced)}; to replace them"
+        command += " --overwrite"
+    else:
+        state = "with fewer contexts; to add them"
+    raise InputError(f"{out}: prepared from the same input, but {state}: {command}")
 
 
 def _hash_files(files: Sequence[Path]) -> str:
