@@ -6,6 +6,8 @@
     artifacts/run/                run.json, result.json, best weights (safetensors), encoder files
 
 This file and `tracking` and `registry` are what imports MLflow (late: the import takes seconds).
+What brings torch is imported late as well: a thread that only looks a model up must not import
+torch while another thread imports a library (SciPy) that asks whether torch is loaded.
 """
 
 from __future__ import annotations
@@ -17,13 +19,9 @@ from pathlib import Path
 from typing import Any
 
 import shapca
-from shapca.checkpoint import best_weights_name
-from shapca.encoder_files import IMAGE, TEXT
 from shapca.errors import InputError
 from shapca.records import RESULT
-from shapca.run_record import RUN
 from shapca.storage import FolderStore, ObjectStore, read_json
-from shapca.trained import best_epoch
 
 RUN_FOLDER = "artifacts/run"
 CODE_FILE = Path(__file__).with_name("served_model.py")
@@ -50,6 +48,11 @@ def run_files(store: ObjectStore, place: str) -> tuple[str, ...]:
     Raises:
         InputError: The run has not ended, or has no model.
     """
+    from shapca.checkpoint import best_weights_name
+    from shapca.encoder_files import IMAGE, TEXT
+    from shapca.run_record import RUN
+    from shapca.trained import best_epoch
+
     weights = best_weights_name(best_epoch(store, place))
     return (RUN, RESULT, weights, *store.list(TEXT), *store.list(IMAGE))
 
@@ -86,6 +89,8 @@ def package(run: Path, out: Path, *, about: Mapping[str, str], identity: Mapping
     import pandas
     from mlflow.models import Model
     from mlflow.pyfunc import save_model
+
+    from shapca.run_record import RUN
 
     record = read_json(FolderStore(run), RUN)
     assert record is not None

@@ -325,7 +325,7 @@ class Projection:
 
     def _models(self) -> Registry:
         if self._registry is None:
-            from orchestrator.registry import Registry  # brings torch, which a sweep's end needs
+            from orchestrator.registry import Registry
 
             self._registry = Registry(self.uri)
         return self._registry

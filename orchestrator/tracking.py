@@ -112,7 +112,7 @@ class Tracking:
                 _prepare_sqlite(Path(self.uri.removeprefix("sqlite:///")))
             from mlflow import MlflowClient
 
-            logging.getLogger("mlflow").setLevel(logging.CRITICAL)
+            _silence()
             self._client: Any = MlflowClient(tracking_uri=self.uri)
 
     def check(self) -> None:
@@ -272,8 +272,15 @@ def set_environment() -> None:
     """Settings of MLflow for this process, before it is first used."""
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    _silence()
+
+
+def _silence() -> None:
+    """Errors are raised; MLflow's own lines would break the progress view.
+
+    To be called again after the first import of MLflow, which sets the level of its logger.
+    """
     for name in ("mlflow", "alembic"):
-        # Errors are raised; MLflow's own lines would break the progress view.
         logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
@@ -306,6 +313,7 @@ def _create_sqlite(path: Path) -> None:
     """
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
+    _silence()
     remove_leftovers(path.parent)
     handle, name = tempfile.mkstemp(
         dir=path.parent, prefix=f"{TEMPORARY}{this_process()}-", suffix=".db"

@@ -484,3 +484,19 @@ def post_json(address: str, body: Any) -> tuple[int, Any]:
             return found.status, json.load(found)
     except urllib.error.HTTPError as error:
         return error.code, json.load(error)
+
+
+def test_looking_a_model_up_loads_no_torch(tmp_path: Path) -> None:
+    """The publisher's thread does it while the driver imports what asks whether torch is there.
+
+    Nor does MLflow say anything, though its database is new.
+    """
+    code = (
+        "import sys; from orchestrator.registry import Registry; "
+        "from orchestrator.tracking import Tracking; "
+        f"uri = 'sqlite:///{tmp_path}/mlflow.db'; Tracking(uri).check(); "
+        "assert not Registry(uri).has('small', '1'); "
+        "assert 'torch' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
