@@ -11,7 +11,7 @@ from orchestrator.lease import holder_of
 from orchestrator.naming import describe
 from orchestrator.outcome import SweepOutcome, outcome_of
 from orchestrator.view import TrackingState
-from shapca.storage import ObjectStore
+from shapca.storage import ObjectStore, read_json
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def status_of(history: History, store: ObjectStore, storage: str) -> SweepStatus
     """
     name = history.sweep.name
     cells = CellStore(store)
-    planned = history.protocol.planned()
+    planned = history.protocol.planned() | _planned_study(store, name)
     done = dict.fromkeys(planned, 0)
     for number in history.ended:
         phase = history.proposed[number].phase
@@ -113,6 +113,22 @@ def status_of(history: History, store: ObjectStore, storage: str) -> SweepStatus
             tracking=TrackingState("off"),
         ),
     )
+
+
+def _planned_study(store: ObjectStore, name: str) -> dict[str, int]:
+    """Cells of a whole study; its record holds those alone that it was last asked to run."""
+    record = read_json(store, f"sweeps/{name}/study.json")
+    if record is None:
+        return {}
+    from orchestrator.study_config import StudyConfig
+    from orchestrator.study_plan import plan_study, read_winners
+
+    try:
+        study = StudyConfig.model_validate(record)
+        sweep = plan_study(study, read_winners(study, store)).sweep
+    except ValueError:  # kept by other code, or without the sweep that it takes settings from
+        return {}
+    return {} if sweep is None else {"study": len(sweep.configurations) * len(study.seeds)}
 
 
 def _is_complete(history: History, planned: dict[str, int], done: dict[str, int]) -> bool:

@@ -16,6 +16,7 @@ from orchestrator.identity import prepared_folder
 from orchestrator.records import read_run, read_runs
 from orchestrator.reuse import StaleCellsError
 from orchestrator.space import SweepConfig
+from orchestrator.status import sweep_status
 from orchestrator.study import StudyOutcome, run_study
 from orchestrator.study_config import StudyConfig
 from orchestrator.study_view import closing_lines
@@ -184,6 +185,16 @@ def test_a_study_does_not_take_the_name_of_a_sweep(
     assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == before
     with without_ray(), pytest.raises(InputError, match="sweep tiny-study: tiny-study is a study"):
         run_sweep(space, replace(options, storage=str(finished[0])))
+
+
+def test_a_study_of_which_a_row_was_run_is_not_complete(data_root: Path, tmp_path: Path) -> None:
+    plain = study(columns={"F1": {"data": "home"}}, figure=None, seeds=[1])
+    run(tmp_path, data_root, plain, rows=["Text"])
+    found = sweep_status(FolderStore(tmp_path), "tiny-study", str(tmp_path))
+    assert (found.state, found.planned, found.done) == ("stopped", {"study": 2}, {"study": 1})
+    run(tmp_path, data_root, plain)
+    found = sweep_status(FolderStore(tmp_path), "tiny-study", str(tmp_path))
+    assert (found.state, found.planned, found.done) == ("complete", {"study": 2}, {"study": 2})
 
 
 def test_the_closing_line_counts_evaluation_as_well_as_training(
