@@ -97,7 +97,7 @@ def predictions_of(
     store = cells.run_store(key)
     examples = data.splits["test"]
     trained = TrainedModel.load(store, set_up(runtime))
-    found = predict_examples(trained, data, examples, num_workers=runtime.num_workers)
+    found = predict_examples(trained, data, examples, name="test", num_workers=runtime.num_workers)
     if (directions := trained.record.reading.directions) is not None:
         found = [directions.apply(prediction) for prediction in found]
     record = {

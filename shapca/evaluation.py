@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from shapca.config import ExperimentConfig, RuntimeConfig
+from shapca.config import RuntimeConfig
 from shapca.data.dataset import EncodedSplit
 from shapca.data.loader import load_batches
 from shapca.data.prepared import PreparedData
@@ -19,7 +19,7 @@ from shapca.data.schema import SPLITS, Example, Labels, Prediction
 from shapca.device import set_up
 from shapca.errors import InputError
 from shapca.heads.predictions import to_predictions
-from shapca.inputs import encode_examples, selected_examples, without_gold
+from shapca.inputs import encode_examples, log_report, split_examples, without_gold
 from shapca.label_map import complete_label_map, rename_types
 from shapca.metrics import Evaluation, evaluate_predictions
 from shapca.model import ShapCA
@@ -69,16 +69,20 @@ def predict_examples(
     data: PreparedData,
     examples: Sequence[Example],
     *,
+    name: str,
     contexts: str | None = None,
     num_workers: int = 0,
 ) -> list[Prediction]:
     """What a trained model finds in posts of a prepared data set, its gold unseen.
 
+    What of the posts is cut or missing is logged.
+
     Args:
         trained: The model.
         data: The data set, whose contexts and images are read where the model reads them.
         examples: Posts of it.
-        contexts: The context set to read, where the model reads one; none: that of its run.
+        name: What to call the posts in the log, e.g. their split.
+        contexts: Another context set than the run's.
         num_workers: Worker processes that collate batches.
 
     Returns:
@@ -88,15 +92,16 @@ def predict_examples(
         InputError: a context set or the images are missing.
     """
     config = trained.config
-    name = config.data.contexts and (contexts or config.data.contexts)
+    contexts = contexts or config.data.contexts
     encoded = encode_examples(
         config,
         trained.labels,
         without_gold(examples, config.task),
         trained.tokenizer,
-        contexts=None if name is None else data.contexts(name),
+        contexts=None if contexts is None else data.contexts(contexts),
         images=None if config.image.encoder == "none" else data.image_store(),
     )
+    log_report(name, encoded)
     return predict_split(
         trained.model,
         encoded,
@@ -198,14 +203,19 @@ def evaluate_run(
             counterpart.
     """
     asked = _Asked.of(run, data, split, contexts, label_map)
-    store, record, config, names = asked.store, asked.record, asked.config, asked.label_map
+    store, record, names = asked.store, asked.record, asked.label_map
     if (stored := asked.stored()) is not None:
         return stored
 
     trained = TrainedModel.load(run, set_up(runtime))
-    examples = selected_examples(config, data, split)
+    examples = split_examples(data, split)
     predictions = predict_examples(
-        trained, data, examples, contexts=config.data.contexts, num_workers=runtime.num_workers
+        trained,
+        data,
+        examples,
+        name=split,
+        contexts=contexts,
+        num_workers=runtime.num_workers,
     )
     evaluation = score(record.reading, data.labels, examples, predictions, label_map=names)
     result = EvaluationRecord(asked.hashes, split, evaluation, names)
@@ -234,7 +244,6 @@ class _Asked:
 
     store: ObjectStore
     record: RunRecord
-    config: ExperimentConfig
     hashes: dict[str, str]
     label_map: dict[str, str]
     name: str
@@ -262,7 +271,7 @@ class _Asked:
         hashes = data.part_hashes(config)
         names = complete_label_map(record.labels, data.labels, label_map or {})
         name = _record_name(record, data, hashes, split, names)
-        return cls(store, record, config, hashes, names, name)
+        return cls(store, record, hashes, names, name)
 
     def stored(self) -> EvaluationRecord | None:
         stored = read_json(self.store, self.name)

@@ -46,20 +46,25 @@ def encode_split(config: ExperimentConfig, data: PreparedData, split: str) -> En
     return _kept[key]
 
 
-def selected_examples(
-    config: ExperimentConfig, data: PreparedData, split: str
-) -> tuple[Example, ...]:
-    """The posts of a split that a configuration uses: `data.train_limit` cuts the training split.
+def split_examples(data: PreparedData, split: str) -> tuple[Example, ...]:
+    """All posts of a split.
 
     Raises:
         InputError: the split is empty.
     """
     examples = data.splits[split]
-    if split == "train":
-        examples = examples[: config.data.train_limit]
     if not examples:
         raise InputError(f"{data.folder}: the split {split} holds no posts")
     return examples
+
+
+def training_examples(config: ExperimentConfig, data: PreparedData) -> tuple[Example, ...]:
+    """The posts that a configuration trains on: the first `data.train_limit` of the split.
+
+    Raises:
+        InputError: the split is empty.
+    """
+    return split_examples(data, "train")[: config.data.train_limit]
 
 
 def without_gold(examples: Sequence[Example], task: Task) -> tuple[Example, ...]:
@@ -110,9 +115,10 @@ def encode_examples(
 
 
 def _encode(config: ExperimentConfig, data: PreparedData, split: str) -> EncodedSplit:
-    examples = selected_examples(config, data, split)
-    if split != "train":
-        examples = without_gold(examples, data.labels.task)
+    if split == "train":
+        examples = training_examples(config, data)
+    else:
+        examples = without_gold(split_examples(data, split), data.labels.task)
     contexts = config.data.contexts
     encoded = encode_examples(
         config,
@@ -122,11 +128,21 @@ def _encode(config: ExperimentConfig, data: PreparedData, split: str) -> Encoded
         contexts=None if contexts is None else data.contexts(contexts),
         images=None if config.image.encoder == "none" else data.image_store(),
     )
-    counts = {name: n for name, n in dataclasses.asdict(encoded.report).items() if n}
-    if counts:
-        report = ", ".join(f"{n} {name.removeprefix('num_')}" for name, n in counts.items())
-        logger.info("%s: %d posts, of which %s", split, len(encoded), report.replace("_", " "))
+    log_report(split, encoded)
     return encoded
+
+
+def log_report(name: str, encoded: EncodedSplit) -> None:
+    """Say what of encoded posts is cut or missing, if anything is.
+
+    Args:
+        name: What to call the posts, e.g. their split.
+        encoded: The posts.
+    """
+    counts = {count: n for count, n in dataclasses.asdict(encoded.report).items() if n}
+    if counts:
+        report = ", ".join(f"{n} {count.removeprefix('num_')}" for count, n in counts.items())
+        logger.info("%s: %d posts, of which %s", name, len(encoded), report.replace("_", " "))
 
 
 def _key(config: ExperimentConfig, data: PreparedData, split: str) -> Hashable:

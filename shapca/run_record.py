@@ -19,7 +19,7 @@ from shapca.data.schema import Labels
 from shapca.device import device_name
 from shapca.encoders import weights_fingerprints
 from shapca.errors import InputError
-from shapca.inputs import selected_examples
+from shapca.inputs import training_examples
 from shapca.provenance import code_fingerprint, git_commit, library_versions
 from shapca.reading import Reading
 from shapca.storage import ObjectStore, place_name, read_json, to_json
@@ -137,7 +137,7 @@ def describe_run(
     """
     hashes = data.part_hashes(config)
     images = data.image_store() if config.image.encoder != "none" else None
-    train = selected_examples(config, data, "train")
+    train = training_examples(config, data)
     if config.data.contexts is not None:
         data.contexts(config.data.contexts)  # a damaged part is found before anything is written
     return RunRecord(

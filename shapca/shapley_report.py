@@ -25,7 +25,7 @@ from shapca.data.sampler import epoch_batches
 from shapca.data.schema import SPLITS
 from shapca.device import set_up
 from shapca.errors import InputError
-from shapca.inputs import encode_examples, selected_examples, without_gold
+from shapca.inputs import encode_examples, log_report, split_examples, without_gold
 from shapca.shapley import Estimator
 from shapca.storage import ObjectStore, place_name
 from shapca.trained import TrainedModel
@@ -134,11 +134,12 @@ def report_on_run(
     encoded = encode_examples(
         config,
         trained.labels,
-        without_gold(selected_examples(config, data, split), config.task),
+        without_gold(split_examples(data, split), config.task),
         trained.tokenizer,
         contexts=None if config.data.contexts is None else data.contexts(config.data.contexts),
         images=None if config.image.encoder == "none" else data.image_store(),
     )
+    log_report(split, encoded)
     batch_size = config.optimisation.batch_size
     rows = epoch_batches(encoded.lengths, encoded.image_ids, batch_size, seed=seed, epoch=0)
     chosen = rows[:num_batches]

@@ -31,18 +31,20 @@ def evaluate(
     """Score a run's best weights; what was scored before is read, not computed again."""
     names = parse_label_map(label_map or [])
 
+    from shapca.commands.messages import shown_messages
     from shapca.config import RuntimeConfig
     from shapca.data.prepared import PreparedData
     from shapca.evaluation import evaluate_run
 
-    record = evaluate_run(
-        run,
-        PreparedData.load(data),
-        split=split,
-        contexts=contexts,
-        label_map=names,
-        runtime=RuntimeConfig(device=device),
-    )
+    with shown_messages():
+        record = evaluate_run(
+            run,
+            PreparedData.load(data),
+            split=split,
+            contexts=contexts,
+            label_map=names,
+            runtime=RuntimeConfig(device=device),
+        )
     if as_json:
         print(json.dumps({"run": str(run), **record.to_json()}))
         return

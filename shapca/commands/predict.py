@@ -38,9 +38,11 @@ def predict(
     """Extract entities, relations or both from one post."""
     given = given_entities(text, head, tail, entity)
 
+    from shapca.commands.messages import shown_messages
     from shapca.config import RuntimeConfig
     from shapca.prediction import Extractor
 
-    extractor = Extractor.load(run, runtime=RuntimeConfig(device=device))
-    extraction = extractor.extract(text, image=image, context=context, entities=given)
+    with shown_messages():
+        extractor = Extractor.load(run, runtime=RuntimeConfig(device=device))
+        extraction = extractor.extract(text, image=image, context=context, entities=given)
     show_extraction(extraction, as_json=as_json)

@@ -26,19 +26,21 @@ def shapley_report(
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Measure the error of `cyclic` against exact Shapley values, in value and gradient."""
+    from shapca.commands.messages import shown_messages
     from shapca.config import RuntimeConfig
     from shapca.data.prepared import PreparedData
     from shapca.shapley_report import report_on_run
 
-    report = report_on_run(
-        run,
-        PreparedData.load(data),
-        split=split,
-        num_batches=batches,
-        num_draws=draws,
-        seed=seed,
-        runtime=RuntimeConfig(device=device),
-    )
+    with shown_messages():
+        report = report_on_run(
+            run,
+            PreparedData.load(data),
+            split=split,
+            num_batches=batches,
+            num_draws=draws,
+            seed=seed,
+            runtime=RuntimeConfig(device=device),
+        )
     if as_json:
         print(json.dumps({"run": str(run), "split": split, **report.to_json()}))
     else:

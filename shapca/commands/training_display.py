@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 import time
+from contextlib import ExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from shapca.commands.messages import shown_messages
+
 if TYPE_CHECKING:
     from shapca.learning import StepProgress
     from shapca.records import EpochRecord
-
-logger = logging.getLogger("shapca")
 
 SECONDS_BETWEEN_LINES = 20.0
 
@@ -46,9 +46,8 @@ class TrainingDisplay:
 
     def __enter__(self) -> Self:
         self._progress.start()
-        self._handler = _SayHandler(self)
-        logger.addHandler(self._handler)
-        logger.setLevel(logging.INFO)
+        self._messages = ExitStack()
+        self._messages.enter_context(shown_messages(self.say))
         return self
 
     def __exit__(
@@ -57,7 +56,7 @@ class TrainingDisplay:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        logger.removeHandler(self._handler)
+        self._messages.close()
         self._progress.stop()
 
     def say(self, line: str) -> None:
@@ -96,19 +95,6 @@ class TrainingDisplay:
             f"{metrics['train/samples_per_second']:,.1f} posts/s, {record.seconds:.1f} s, "
             f"at most {duration(left)} left"
         )
-
-
-class _SayHandler(logging.Handler):
-    """Lets the library's messages (missing images, cut texts, warnings) appear above the bar."""
-
-    def __init__(self, display: TrainingDisplay) -> None:
-        super().__init__(logging.INFO)
-        self._display = display
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Print one message."""
-        prefix = "warning: " if record.levelno >= logging.WARNING else ""
-        self._display.say(prefix + record.getMessage())
 
 
 def duration(seconds: float) -> str:

@@ -119,6 +119,28 @@ def test_what_became_of_the_input_is_reported(
     assert "warning: alignment.temperature 0.5" in shown
 
 
+def test_what_became_of_evaluated_posts_is_reported_on_stderr(
+    config_file: Path, tiny_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, data = tmp_path / "run", tiny_root / "tiny-mner"
+    command = ["train", config_file, "--data-root", tiny_root, "--out", out, "--no-test"]
+    assert call(*command, "--set", "text.max_length=8", "--set", "data.train_limit=9") == 0
+    capsys.readouterr()
+    for command, num_posts in (
+        (["evaluate", out, "--data", data], 12),
+        (["evaluate", out, "--data", data, "--split", "train"], 24),
+        (["shapley-report", out, "--data", data, "--split", "train", "--batches", "1"], 24),
+    ):
+        assert call(*command, "--json") == 0
+        shown = capsys.readouterr()
+        json.loads(shown.out)
+        split = "train" if "train" in command else "test"
+        assert f"{split}: {num_posts} posts, of which " in shown.err
+        assert "cut contexts" in shown.err
+    assert call("predict", out, "--text", "one two three four five six seven eight nine") == 0
+    assert "warning: " in capsys.readouterr().err
+
+
 def test_train_as_json_prints_json_alone(
     config_file: Path, tiny_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

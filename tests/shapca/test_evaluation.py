@@ -22,7 +22,7 @@ from shapca.inputs import encode_split, without_gold
 from shapca.storage import FolderStore, read_json, to_json
 from shapca.trained import TrainedModel
 from shapca.training import fit
-from tests.factories import tiny_config, tiny_data
+from tests.factories import NUM_TRAIN, tiny_config, tiny_data
 from tests.stores import MemoryStore
 
 RUNTIME = RuntimeConfig(device="cpu", num_threads=1)
@@ -106,6 +106,7 @@ def test_another_data_set_gets_a_record_of_its_own(
     assert len(store.list("evaluations/")) == 3
 
 
+<<<<<<< HEAD
 def test_the_context_set_that_is_asked_for_is_the_one_that_is_read(
     stores: dict[Task, MemoryStore],
     tiny_mner: PreparedData,
@@ -135,6 +136,16 @@ def test_the_context_set_that_is_asked_for_is_the_one_that_is_read(
     asked.clear()
     evaluate_run(copy(stores["mner"]), data, split="test", runtime=RUNTIME)
     assert asked == ["captions"]
+=======
+def test_the_whole_training_split_is_scored_whatever_was_trained_on(
+    tiny_mner: PreparedData,
+) -> None:
+    store = MemoryStore()
+    config = tiny_config(**{"data.train_limit": 5, "optimisation.epochs": 1})
+    fit(config, tiny_mner, seed=1, runtime=RUNTIME, store=store)
+    record = evaluate_run(store, tiny_mner, split="train", runtime=RUNTIME)
+    assert {len(counts) for counts in record.to_json()["per_example"].values()} == {NUM_TRAIN}
+>>>>>>> 6a3d90e (Evaluation reads the whole split and the context set that is asked for, and says what it did not read)
 
 
 def test_a_record_survives_json(stores: dict[Task, MemoryStore], tiny_mner: PreparedData) -> None:
@@ -187,6 +198,29 @@ def test_labels_by_other_names_need_a_map(
     assert mapped.evaluation.metrics["f1"] == own.evaluation.metrics["f1"]
     assert mapped.to_json()["per_example"] == own.to_json()["per_example"]
     assert mapped.label_map == {old: "ZZZ"}
+
+
+def test_another_context_set_is_what_the_model_reads(
+    stores: dict[Task, MemoryStore],
+    tiny_mner: PreparedData,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    captions, pictures = tiny_mner.contexts("captions"), tiny_mner.image_store()
+    assert pictures is not None
+    write_prepared(
+        tmp_path / "two",
+        name="two",
+        labels=tiny_mner.labels,
+        splits=tiny_mner.splits,
+        contexts={"captions": captions, "blank": dict.fromkeys(captions, "")},
+        images={name: pictures.array[row] for name, row in pictures.index.items()},
+        image_size=pictures.size,
+    )
+    data, store = PreparedData.load(tmp_path / "two"), copy(stores["mner"])
+    caplog.set_level("INFO", "shapca")
+    evaluate_run(store, data, split="test", contexts="blank", runtime=RUNTIME)
+    assert "test: 12 posts, of which 12 empty contexts" in caplog.text
 
 
 def test_what_cannot_be_evaluated_is_refused(

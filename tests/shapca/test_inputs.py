@@ -10,7 +10,7 @@ import pytest
 from shapca.config import Task
 from shapca.data.prepared import PreparedData
 from shapca.errors import InputError
-from shapca.inputs import NUM_SPLITS_KEPT, encode_split, selected_examples
+from shapca.inputs import NUM_SPLITS_KEPT, encode_split, split_examples
 from tests.factories import NUM_TRAIN, tiny_config
 
 
@@ -72,4 +72,4 @@ def test_an_empty_split_is_refused(tiny_mner: PreparedData) -> None:
     data = dataclasses.replace(tiny_mner)
     data.__dict__["splits"] = {"train": (), "valid": (), "test": ()}
     with pytest.raises(InputError, match="the split valid holds no posts"):
-        selected_examples(tiny_config(), data, "valid")
+        split_examples(data, "valid")
