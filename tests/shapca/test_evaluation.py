@@ -106,7 +106,6 @@ def test_another_data_set_gets_a_record_of_its_own(
     assert len(store.list("evaluations/")) == 3
 
 
-<<<<<<< HEAD
 def test_the_context_set_that_is_asked_for_is_the_one_that_is_read(
     stores: dict[Task, MemoryStore],
     tiny_mner: PreparedData,
@@ -136,7 +135,8 @@ def test_the_context_set_that_is_asked_for_is_the_one_that_is_read(
     asked.clear()
     evaluate_run(copy(stores["mner"]), data, split="test", runtime=RUNTIME)
     assert asked == ["captions"]
-=======
+
+
 def test_the_whole_training_split_is_scored_whatever_was_trained_on(
     tiny_mner: PreparedData,
 ) -> None:
@@ -145,7 +145,6 @@ def test_the_whole_training_split_is_scored_whatever_was_trained_on(
     fit(config, tiny_mner, seed=1, runtime=RUNTIME, store=store)
     record = evaluate_run(store, tiny_mner, split="train", runtime=RUNTIME)
     assert {len(counts) for counts in record.to_json()["per_example"].values()} == {NUM_TRAIN}
->>>>>>> 6a3d90e (Evaluation reads the whole split and the context set that is asked for, and says what it did not read)
 
 
 def test_a_record_survives_json(stores: dict[Task, MemoryStore], tiny_mner: PreparedData) -> None:
