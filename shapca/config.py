@@ -304,11 +304,17 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8 text") from error
+    except InputError:
+        raise
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f":{mark.line + 1}" if mark is not None else ""
         problem = getattr(error, "problem", None) or "syntax error"
         raise InputError(f"{path}{place}: not valid YAML ({problem})") from error
+    except ValueError as error:  # a date that is none
+        raise InputError(f"{path}: not valid YAML ({error})") from error
+    except RecursionError as error:
+        raise InputError(f"{path}: an anchor refers to itself, or lists are too deep") from error
     if tree is None:
         tree = {}
     if not isinstance(tree, dict):
@@ -320,7 +326,7 @@ def _refuse_repeated_keys(node: yaml.Node | None, path: str | Path) -> None:
     """YAML would take the last value of a key that is given twice, and say nothing.
 
     Raises:
-        InputError: such a key.
+        InputError: such a key, or one that is no name.
     """
     if isinstance(node, yaml.SequenceNode):
         for item in node.value:
@@ -328,11 +334,12 @@ def _refuse_repeated_keys(node: yaml.Node | None, path: str | Path) -> None:
     elif isinstance(node, yaml.MappingNode):
         seen: set[str] = set()
         for key, value in node.value:
+            line = key.start_mark.line + 1
+            if not isinstance(key, yaml.ScalarNode):
+                raise InputError(f"{path}:{line}: expected a name as key, found a list or mapping")
             if key.value in seen:
-                line = key.start_mark.line + 1
                 raise InputError(f"{path}:{line}: the key {key.value!r} is given twice")
-            if isinstance(key.value, str):
-                seen.add(key.value)
+            seen.add(key.value)
             _refuse_repeated_keys(value, path)
 
 
@@ -351,7 +358,7 @@ def apply_overrides(tree: dict[str, Any], overrides: Sequence[str]) -> dict[str,
             raise InputError(f"--set {override}: expected key=value, e.g. optimisation.epochs=5")
         try:
             value = yaml.safe_load(text)
-        except yaml.YAMLError as error:
+        except (ValueError, RecursionError, TypeError, yaml.YAMLError) as error:
             raise InputError(f"--set {override}: the value is not valid YAML") from error
         tree = with_value(tree, key.strip(), value)
     return tree

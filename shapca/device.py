@@ -36,8 +36,10 @@ def choose_device(name: str, key: str = "runtime.device") -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-    except RuntimeError as error:
-        raise InputError(f"{key}: {name!r} is no device, expected auto, cpu or cuda:0") from error
+    except RuntimeError:
+        device = None
+    if device is None or device.type not in ("cpu", "cuda"):
+        raise InputError(f"{key}: {name!r} is no device here, expected auto, cpu or cuda:0")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         count = torch.cuda.device_count()
         raise InputError(f"{key}: {name!r}, but this machine has {count} CUDA devices")

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from shapca.config import ExperimentConfig, apply_overrides, read_yaml, validate
+from shapca.errors import InputError
 
 if TYPE_CHECKING:
     from shapca.parameters import ModelSize
@@ -53,7 +54,10 @@ def parameters(
 
 def _read(path: Path, overrides: list[str]) -> ExperimentConfig:
     tree = read_yaml(path)
-    tree = apply_overrides(tree.get("experiment", tree), overrides)
+    tree = tree.get("experiment", tree)  # of a sweep's file
+    if not isinstance(tree, dict):
+        raise InputError(f"{path}: experiment: expected a mapping, found {type(tree).__name__}")
+    tree = apply_overrides(tree, overrides)
     tree.pop("runtime", None)
     return validate(ExperimentConfig, tree, str(path))
 

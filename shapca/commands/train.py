@@ -30,7 +30,9 @@ def train(
     data_root: Annotated[
         Path | None, typer.Option(help="Folder of the prepared data sets [default: data].")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of all that is random.")] = 1,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**31 - 1, help="Seed of all that is random.")
+    ] = 1,
     test: Annotated[
         bool, typer.Option("--test/--no-test", help="Score the best weights on the test split.")
     ] = True,

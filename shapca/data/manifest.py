@@ -8,8 +8,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+from shapca.config import Task
 from shapca.data.schema import SPLITS, Labels
 from shapca.errors import InputError
 from shapca.storage import to_json
@@ -46,6 +47,20 @@ class Manifest:
     inputs: Mapping[str, Any] = field(default_factory=dict)
     parts: Mapping[str, str] = field(default_factory=dict)
     format: int = FORMAT
+
+    def check(self) -> None:
+        """Whether it is that of a prepared folder.
+
+        Raises:
+            ValueError: an unknown task, or a part that must be there and is not named.
+        """
+        if self.labels.task not in get_args(Task):
+            raise ValueError(f"task {self.labels.task!r}")
+        wanted = [*map(split_part, SPLITS), *map(context_part, self.contexts)]
+        if self.parts.keys() & {IMAGES, IMAGE_INDEX}:
+            wanted += [IMAGES, IMAGE_INDEX]
+        if lacking := [part for part in wanted if part not in self.parts]:
+            raise ValueError(f"no hash of {', '.join(lacking)}")
 
     def text_hash(self) -> str:
         """Hash of the three splits and the labels, whatever contexts and images stand beside."""
@@ -95,6 +110,7 @@ class Manifest:
                     "prepare the data set again"
                 )
             manifest = cls.from_json(record)
+            manifest.check()
         except InputError:
             raise
         except (ValueError, TypeError, KeyError, AttributeError) as error:

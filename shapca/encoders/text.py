@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import torch
 import transformers
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import BertConfig, BertModel, PreTrainedModel
@@ -151,12 +152,15 @@ def text_model_config(name: str) -> BertConfig:
     if bundled is not None and (name == "minilm" or not is_local_path(name)):
         return BertConfig(**bundled)
     folder = locate(name, "text.encoder")
-    tree, _ = transformers.PreTrainedConfig.get_config_dict(folder, local_files_only=True)
-    if tree.get("model_type") != "bert":
-        raise InputError(
-            f"text.encoder: {name}: expected a BERT, found model_type {tree.get('model_type')!r}"
-        )
-    return BertConfig.from_dict(tree)
+    try:
+        tree, _ = transformers.PreTrainedConfig.get_config_dict(folder, local_files_only=True)
+        kind = tree.get("model_type")
+        config: BertConfig | None = BertConfig.from_dict(tree) if kind == "bert" else None
+    except (OSError, ValueError, TypeError, AttributeError, StrictDataclassError) as error:
+        raise InputError(f"text.encoder: {name}: its config.json is damaged ({error})") from error
+    if config is None:
+        raise InputError(f"text.encoder: {name}: expected a BERT, found model_type {kind!r}")
+    return config
 
 
 def load_bert(name: str, *, pretrained: bool = True) -> BertModel:

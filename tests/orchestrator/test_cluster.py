@@ -305,6 +305,7 @@ def test_the_submission_script_waits_for_a_node_that_is_still_to_come(
 
 
 def test_doctor_looks_at_every_node(cluster: LocalCluster, tmp_path: Path) -> None:
+    (tmp_path / "storage").mkdir(mode=0o700)  # of one that is not there nothing can be told
     command = ["-m", "orchestrator", "doctor", "--address", cluster.address, "--json"]
     command += ["--storage", tmp_path / "storage", "--tracking-uri", "none"]
     findings = json.loads(finish(run(cluster, *command)))
