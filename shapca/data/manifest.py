@@ -48,19 +48,21 @@ class Manifest:
     parts: Mapping[str, str] = field(default_factory=dict)
     format: int = FORMAT
 
-    def check(self) -> None:
-        """Whether it is that of a prepared folder.
+    def check(self, file: Path) -> None:
+        """Make sure that it is that of a prepared folder.
 
         Raises:
-            ValueError: an unknown task, or a part that must be there and is not named.
+            InputError: an unknown task, or a part that must be there and is not named.
         """
-        if self.labels.task not in get_args(Task):
-            raise ValueError(f"task {self.labels.task!r}")
+        if not isinstance(self.parts, Mapping) or self.labels.task not in get_args(Task):
+            raise InputError(f"{file}: damaged (parts or task); prepare the data set again")
         wanted = [*map(split_part, SPLITS), *map(context_part, self.contexts)]
         if self.parts.keys() & {IMAGES, IMAGE_INDEX}:
             wanted += [IMAGES, IMAGE_INDEX]
         if lacking := [part for part in wanted if part not in self.parts]:
-            raise ValueError(f"no hash of {', '.join(lacking)}")
+            raise InputError(
+                f"{file}: damaged (no hash of {', '.join(lacking)}); prepare the data set again"
+            )
 
     def text_hash(self) -> str:
         """Hash of the three splits and the labels, whatever contexts and images stand beside."""
@@ -110,7 +112,6 @@ class Manifest:
                     "prepare the data set again"
                 )
             manifest = cls.from_json(record)
-            manifest.check()
         except InputError:
             raise
         except (ValueError, TypeError, KeyError, AttributeError) as error:
@@ -120,6 +121,7 @@ class Manifest:
                 raise InputError(
                     f"{file}: {part!r} leads out of the folder; expected its own files"
                 )
+        manifest.check(file)
         return manifest
 
 
