@@ -102,12 +102,20 @@ def predict_examples(
         images=None if config.image.encoder == "none" else data.image_store(),
     )
     log_report(name, encoded)
+    return predict_encoded(trained, encoded, num_workers=num_workers)
+
+
+def predict_encoded(
+    trained: TrainedModel, encoded: EncodedSplit, *, num_workers: int = 0
+) -> list[Prediction]:
+    """`predict_split` of a trained model with the batches and precision of its run."""
+    settings = trained.config.optimisation
     return predict_split(
         trained.model,
         encoded,
         trained.labels,
-        batch_size=config.optimisation.batch_size,
-        precision=config.optimisation.precision,
+        batch_size=settings.batch_size,
+        precision=settings.precision,
         device=trained.device,
         num_workers=num_workers,
     )

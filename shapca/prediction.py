@@ -19,7 +19,7 @@ from shapca.data.readers.source import checked_text
 from shapca.data.schema import NONE, Entity, Example, Prediction, Relation, Span
 from shapca.device import set_up
 from shapca.errors import InputError
-from shapca.evaluation import predict_split
+from shapca.evaluation import predict_encoded
 from shapca.inputs import encode_examples
 from shapca.storage import ObjectStore
 from shapca.trained import TrainedModel
@@ -225,14 +225,7 @@ class Extractor:
                 images=self._images(posts, Path(folder)),
             )
             _warn_of_cuts(encoded.report)
-            return predict_split(
-                trained.model,
-                encoded,
-                trained.labels,
-                batch_size=config.optimisation.batch_size,
-                precision=config.optimisation.precision,
-                device=trained.device,
-            )
+            return predict_encoded(trained, encoded)
 
     def _images(self, posts: Sequence[Post], folder: Path) -> ImageStore | None:
         """The posts' pictures, squared as those of a prepared data set."""

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import fcntl
-import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from shapca.data.work_folder import lock_folder
 from shapca.errors import InputError
 from shapca.run_record import RUN
 from shapca.storage import TEMPORARY, make_private_folder
 
-logger = logging.getLogger(__name__)
+BUSY = "another process trains this run right now; wait until it has ended, or choose another --out"
 
 
 def check_run_folder(folder: Path) -> None:
@@ -59,36 +58,11 @@ def held_run_folder(folder: Path) -> Iterator[None]:
         InputError: the folder cannot be made, or another process trains in it.
     """
     made = [parent for parent in (folder, *folder.parents) if not parent.exists()]
-    descriptor = _lock(folder)
+    descriptor = lock_folder(folder, make_private_folder, folder, BUSY)
     try:
         yield
     finally:
         with suppress(OSError):  # the first that is not empty ends it
             for empty in made:
                 empty.rmdir()
-        os.close(descriptor)
-
-
-def _lock(folder: Path) -> int:
-    while True:
-        try:
-            make_private_folder(folder)
-            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        except FileNotFoundError:  # another process has just removed what it had made
-            continue
-        except OSError as error:
-            raise InputError(f"{folder}: cannot be made ({error.strerror or error})") from error
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            raise InputError(
-                f"{folder}: another process trains this run right now; wait until it has ended, or "
-                "choose another --out"
-            ) from None
-        except OSError:
-            logger.warning("%s: its file system knows no locks; let one process train", folder)
-        # Between opening and locking the other may have removed it again.
-        if folder.exists() and os.path.samestat(os.fstat(descriptor), folder.stat()):
-            return descriptor
         os.close(descriptor)

@@ -11,7 +11,7 @@ import fcntl
 import logging
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -105,7 +105,8 @@ def work_folder(
         InputError: the folder cannot be made, or a living process works on it.
     """
     path = out.with_name(f".{out.name}.partial")
-    lock = _lock(out, path)
+    taken = "another process is making it right now; wait until it has ended"
+    lock = lock_folder(path, _make, out, taken, flags=os.O_NOFOLLOW)
     try:
         _put_back_replaced(out)
         kept = {KEY, *resumable} if key is not None and _read(path / KEY) == key else set()
@@ -131,24 +132,42 @@ def work_folder(
         os.close(lock)
 
 
-def _lock(out: Path, path: Path) -> int:
-    """Make and lock the work folder; the lock ends with the process, however it ends."""
+def _make(path: Path) -> None:
+    path.mkdir(parents=True, exist_ok=True)
+
+
+def lock_folder(
+    path: Path, make: Callable[[Path], object], shown: Path, taken: str, *, flags: int = 0
+) -> int:
+    """Make a folder and lock it; the lock ends with the process, however it ends.
+
+    Args:
+        path: The folder.
+        make: Makes it where it is missing.
+        shown: What to call it in messages.
+        taken: What to say where another process has the lock.
+        flags: For opening it, e.g. `os.O_NOFOLLOW`.
+
+    Returns:
+        The descriptor that holds the lock until it is closed.
+
+    Raises:
+        InputError: the folder cannot be made, or another process has it.
+    """
     while True:
         try:
-            path.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            make(path)
+            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | flags)
         except FileNotFoundError:  # another process has just finished with it
             continue
         except OSError as error:
-            raise InputError(f"{out}: cannot be made ({error.strerror or error})") from error
+            raise InputError(f"{shown}: cannot be made ({error.strerror or error})") from error
         try:
-            _flock(descriptor, out, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _flock(descriptor, shown, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(descriptor)
-            raise InputError(
-                f"{out}: another process is making it right now; wait until it has ended"
-            ) from None
-        # Between opening and locking the other may have moved the folder into place.
+            raise InputError(f"{shown}: {taken}") from None
+        # Between opening and locking the other may have moved or removed the folder.
         if path.exists() and os.path.samestat(os.fstat(descriptor), path.stat()):
             return descriptor
         os.close(descriptor)

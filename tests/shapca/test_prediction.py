@@ -154,7 +154,7 @@ def test_relations_point_as_in_training(
         ]
         if rule.apply(decoded).relations == (relation,)
     )
-    monkeypatch.setattr("shapca.prediction.predict_split", lambda *_, **__: [decoded])
+    monkeypatch.setattr("shapca.prediction.predict_encoded", lambda *_, **__: [decoded])
     found = extractors["mjere"].extract(" ".join(example.words))
     assert len(found.entities) == len(example.entities)
     (given,) = found.relations
