@@ -79,8 +79,8 @@ def run_driver(application: typer.Typer, arguments: list[str] | None = None) -> 
     Raises:
         SystemExit: always, with the exit code, except where Ray was lost.
     """
-    from orchestrator.lease import LeaseLost
-    from orchestrator.ray_watch import RayLostError
+    from orchestrator.cluster.watch import RayLostError
+    from orchestrator.store.lease import LeaseLost
 
     try:
         run_application(application, arguments)

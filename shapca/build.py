@@ -7,14 +7,14 @@ import torch
 from shapca.alignment import ContrastiveAlignment
 from shapca.config import ExperimentConfig
 from shapca.data.schema import POS_TAGS, Labels
-from shapca.encoders.image import ImageEncoder, load_image_encoder
-from shapca.encoders.text import TextEncoder, load_bert
 from shapca.errors import InputError
-from shapca.fusion import AdaptiveFusion, CrossAttentionFusion, TextProjection
-from shapca.heads.channels import ChannelEmbeddings
-from shapca.heads.crf import CRFHead
-from shapca.heads.word_pair import WordPairHead
-from shapca.model import ShapCA
+from shapca.model.encoders.image import ImageEncoder, load_image_encoder
+from shapca.model.encoders.text import TextEncoder, load_bert
+from shapca.model.fusion import AdaptiveFusion, CrossAttentionFusion, TextProjection
+from shapca.model.heads.channels import ChannelEmbeddings
+from shapca.model.heads.crf import CRFHead
+from shapca.model.heads.word_pair import WordPairHead
+from shapca.model.network import ShapCA
 
 
 def build_model(

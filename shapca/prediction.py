@@ -11,19 +11,19 @@ from tempfile import TemporaryDirectory
 from typing import Any, Self
 
 from shapca.config import RuntimeConfig
-from shapca.data.encoding import EncodingReport
-from shapca.data.image_writing import write_images
+from shapca.data.batches.encoding import EncodingReport
 from shapca.data.images import ImageStore
 from shapca.data.pos import tag_words
-from shapca.data.readers.source import checked_text
+from shapca.data.preparation.image_writing import write_images
+from shapca.data.preparation.readers.source import checked_text
 from shapca.data.schema import NONE, Entity, Example, Prediction, Relation, Span
-from shapca.device import set_up
 from shapca.errors import InputError
-from shapca.evaluation import predict_encoded
-from shapca.inputs import encode_examples
+from shapca.evaluation.evaluate import predict_encoded
+from shapca.model.device import set_up
+from shapca.model.inputs import encode_examples
+from shapca.runs.trained import TrainedModel
+from shapca.runs.words import Word
 from shapca.storage import ObjectStore
-from shapca.trained import TrainedModel
-from shapca.words import Word
 
 logger = logging.getLogger(__name__)
 

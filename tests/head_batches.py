@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from shapca.data.batch import Batch
-from shapca.heads.channels import Channels
+from shapca.data.batches.batch import Batch
+from shapca.model.heads.channels import Channels
 
 
 def prefix_mask(lengths: Sequence[int]) -> Tensor:

@@ -42,8 +42,8 @@ def main() -> None:
 def report(browser: Browser, sweep: str, storage: str, out: Path) -> Path:
     """The top of the report, light."""
     from orchestrator.commands.arguments import existing_storage
-    from orchestrator.report.make import PAGE, content_from, report_files
-    from shapca.provenance import code_fingerprint
+    from orchestrator.reports.make import PAGE, content_from, report_files
+    from shapca.runs.code import code_fingerprint
 
     _, store = existing_storage(storage)
     content = content_from(store, sweep, Path(storage).name, code_fingerprint())
@@ -83,8 +83,8 @@ def terminal(browser: Browser, sweep: str, storage: str, out: Path) -> Path:
     from rich.console import Console
 
     from orchestrator.commands.arguments import existing_storage
-    from orchestrator.results import print_outcome
-    from orchestrator.status import sweep_status
+    from orchestrator.sweeps.record.status import sweep_status
+    from orchestrator.sweeps.views.summary import print_outcome
 
     _, store = existing_storage(storage)
     console = Console(record=True, width=110, file=io.StringIO(), force_terminal=True)

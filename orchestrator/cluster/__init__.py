@@ -1,1 +1,1 @@
-"""What a sweep needs beyond one machine: its nodes, its data on them, and submission as a job."""
+"""Ray and its nodes: connection, resources, data, jobs, and work that is spread."""

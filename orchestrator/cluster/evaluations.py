@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from orchestrator.cells import CellStore
-from orchestrator.cluster.delivery import Delivery, pack_files, parts_of
 from orchestrator.cluster.nodes import check_code, check_storage, is_alone
-from orchestrator.runner import RayOptions, check_resources, node_resources, ray_session
-from orchestrator.space import ResourceConfig
-from orchestrator.stores import open_store
+from orchestrator.cluster.parcels.delivery import Delivery, pack_files, parts_of
+from orchestrator.cluster.resources import check_resources, node_resources
+from orchestrator.cluster.session import RayOptions, ray_session
+from orchestrator.config.sweep import ResourceConfig
+from orchestrator.store.address import open_store
+from orchestrator.store.cells import CellStore
 from shapca.config import ExperimentConfig, RuntimeConfig
 
 
@@ -101,7 +102,7 @@ def evaluate(
     task: Task, storage: str, runtime: Mapping[str, Any], delivery: Mapping[str, Any] | None
 ) -> None:
     """Evaluate on this node; the record goes to the storage."""
-    from orchestrator.study_cases import predictions_of
+    from orchestrator.store.predictions import predictions_of
     from shapca.data.prepared import PreparedData
     from shapca.evaluation import evaluate_run
 

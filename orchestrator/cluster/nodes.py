@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from orchestrator.cluster.delivery import Delivery, is_here, package, wanted
-from orchestrator.space import SweepConfig
-from orchestrator.stores import is_remote, open_store
+from orchestrator.cluster.parcels.delivery import Delivery, is_here, package, wanted
+from orchestrator.config.sweep import SweepConfig
+from orchestrator.store.address import is_remote, open_store
 from shapca.errors import InputError
-from shapca.provenance import code_fingerprint
+from shapca.runs.code import code_fingerprint
 from shapca.storage import ObjectStore
 
 Answer = TypeVar("Answer")

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import yaml
 
-from orchestrator.space import SweepConfig
+from orchestrator.config.sweep import SweepConfig
 from shapca.errors import InputError
-from shapca.provenance import code_fingerprint, fingerprint_folder
+from shapca.runs.code import code_fingerprint, fingerprint_folder
 
 PACKAGES = ("shapca", "orchestrator")
 SWEEP_FILE = "sweep.yaml"

@@ -1,0 +1,1 @@
+"""The command line of `orchestrator`, one file a command."""

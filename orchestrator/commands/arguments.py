@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from orchestrator.space import SweepConfig
-from orchestrator.stores import absolute_uri, is_remote, open_store
-from orchestrator.study_config import StudyConfig
+from orchestrator.config.sweep import SweepConfig
+from orchestrator.store.address import absolute_uri, is_remote, open_store
+from orchestrator.studies.config import StudyConfig
 from shapca.config import NAME, read_yaml
 from shapca.errors import InputError
 from shapca.storage import ObjectStore
 
 if TYPE_CHECKING:
     from orchestrator.cluster.jobs import Cluster, SubmittedJob
-    from orchestrator.reuse import StalePolicy
+    from orchestrator.sweeps.control.reuse import StalePolicy
 
 SpaceOrName = Annotated[
     str, typer.Argument(metavar="SPACE-OR-NAME", help="The sweep's file (YAML), or its name.")

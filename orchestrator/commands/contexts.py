@@ -55,9 +55,9 @@ def contexts(
     **options: Any,
 ) -> None:
     """Describe pictures on many workers. The same texts as from one; the same command goes on."""
-    from orchestrator.context_workers import Spread, WorkerOptions
-    from orchestrator.ray_watch import RayLostError
-    from orchestrator.runner import RayOptions, interruptible
+    from orchestrator.cluster.context_workers import Spread, WorkerOptions
+    from orchestrator.cluster.session import RayOptions, interruptible
+    from orchestrator.cluster.watch import RayLostError
 
     if str(options["generator"]).startswith("captions:"):
         raise InputError("--generator captions:… needs no workers: use `shapca contexts generate`")

@@ -14,8 +14,8 @@ import typer
 from orchestrator.commands.arguments import AsJson, DataRoot, Storage, TrackingUri
 
 if TYPE_CHECKING:
-    from orchestrator.doctor import Finding
-    from orchestrator.space import SweepConfig
+    from orchestrator.config.sweep import SweepConfig
+    from orchestrator.sweeps.checks.doctor import Finding
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -41,7 +41,7 @@ def doctor(
     as_json: AsJson = False,
 ) -> None:
     """Look at all that a sweep needs. Exit code 1 where something would stop it."""
-    from orchestrator.space import SweepConfig
+    from orchestrator.config.sweep import SweepConfig
 
     sweep = None if space is None else SweepConfig.load(space, set_ or ())
     address = address or os.environ.get("RAY_ADDRESS")
@@ -66,12 +66,12 @@ def _examine(
     address: str | None,
     ask_hub: bool,
 ) -> Iterator[Finding]:
-    from orchestrator import doctor as examine
-    from orchestrator.cluster.examine import examine_cluster, examine_machine
-    from orchestrator.runner import num_cpus
-    from orchestrator.stores import absolute_uri
-    from orchestrator.sweep import NO_TRACKING
-    from orchestrator.tracking_uri import check_uri, default_tracking_uri
+    from orchestrator.cluster.resources import num_cpus
+    from orchestrator.store.address import absolute_uri
+    from orchestrator.sweeps.checks import doctor as examine
+    from orchestrator.sweeps.checks.doctor_cluster import examine_cluster, examine_machine
+    from orchestrator.sweeps.driver import NO_TRACKING
+    from orchestrator.tracking.client.addresses import check_uri, default_tracking_uri
     from shapca.errors import InputError
 
     place = absolute_uri(storage)

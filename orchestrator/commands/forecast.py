@@ -13,7 +13,7 @@ import typer
 from orchestrator.commands.arguments import AsJson, Storage
 
 if TYPE_CHECKING:
-    from orchestrator.forecast import Forecast, PastForecast
+    from orchestrator.sweeps.checks.forecast import Forecast, PastForecast
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -38,11 +38,11 @@ def forecast(
     as_json: AsJson = False,
 ) -> None:
     """Forecast a sweep's time, GPU hours and disk, from one real epoch or those it has trained."""
-    from orchestrator import forecast as forecasts
-    from orchestrator.probe import probe as train_one_epoch
-    from orchestrator.runner import check_resources, this_machine
-    from orchestrator.space import SweepConfig
-    from orchestrator.stores import absolute_uri, is_remote, open_store
+    from orchestrator.cluster.resources import check_resources, this_machine
+    from orchestrator.config.sweep import SweepConfig
+    from orchestrator.store.address import absolute_uri, is_remote, open_store
+    from orchestrator.sweeps.checks import forecast as forecasts
+    from orchestrator.sweeps.checks.probe import probe as train_one_epoch
     from shapca.storage import FolderStore, ObjectStore
 
     sweep = SweepConfig.load(space, set_ or ())

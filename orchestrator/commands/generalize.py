@@ -18,7 +18,7 @@ from orchestrator.commands.arguments import (
 )
 
 if TYPE_CHECKING:
-    from orchestrator.generalization import Generalization
+    from orchestrator.studies.generalization import Generalization
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -56,14 +56,18 @@ def generalize(
     as_json: AsJson = False,
 ) -> None:
     """Score every confirmed seed on another data set's test split; known scores are read."""
-    from orchestrator.cells import CellStore
-    from orchestrator.generalization import confirmed_winner, evaluate_elsewhere, write_documents
-    from orchestrator.label_maps import read_label_map
-    from orchestrator.lease import Lease
-    from orchestrator.results import storage_option
-    from orchestrator.sweep import LAST_PUBLISHING_SECONDS, publisher_of
+    from orchestrator.store.cells import CellStore
+    from orchestrator.store.lease import Lease
+    from orchestrator.studies.generalization import (
+        confirmed_winner,
+        evaluate_elsewhere,
+        write_documents,
+    )
+    from orchestrator.sweeps.driver import LAST_PUBLISHING_SECONDS, publisher_of
+    from orchestrator.sweeps.views.summary import storage_option
     from shapca.config import RuntimeConfig
     from shapca.data.prepared import PreparedData
+    from shapca.evaluation.label_map import read_label_map
 
     name = sweep_name(source)
     names = read_label_map(label_map or [])
@@ -104,7 +108,7 @@ def _show(found: Generalization) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from orchestrator.outcome import score
+    from orchestrator.sweeps.record.outcome import score
 
     averages = found.averages()
     table = Table(title=f"{found.name}: {found.source} → {found.target}", title_justify="left")

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from orchestrator.commands.arguments import Storage, TrackingUri
-from shapca.commands.extraction import (
+from shapca.commands.display.extraction import (
     ContextOption,
     DeviceOption,
     EntityOption,
@@ -42,8 +42,8 @@ def predict(
     as_json: JsonOption = False,
 ) -> None:
     """Extract entities, relations or both from one post with a model of MLflow's registry."""
-    from orchestrator.stores import absolute_uri
-    from orchestrator.tracking_uri import (
+    from orchestrator.store.address import absolute_uri
+    from orchestrator.tracking.client.addresses import (
         check_uri,
         default_tracking_uri,
         existing_database,
@@ -55,8 +55,8 @@ def predict(
     parse_model_uri(model)
     uri = existing_database(check_uri(tracking_uri or default_tracking_uri(absolute_uri(storage))))
 
-    from orchestrator.registry import download_run
-    from orchestrator.tracking import TrackingUnavailableError
+    from orchestrator.tracking.client.client import TrackingUnavailableError
+    from orchestrator.tracking.models.registry import download_run
     from shapca.config import RuntimeConfig
     from shapca.prediction import Extractor
 

@@ -38,23 +38,18 @@ def report(
     as_json: AsJson = False,
 ) -> None:
     """Make the report of a sweep or study, finished or not; log it to its run in MLflow."""
-    from orchestrator.report.make import (
-        PAGE,
-        content_from,
-        copy_files,
-        keep_files,
-        report_files,
-        study_tables,
-    )
-    from orchestrator.stores import is_remote
-    from shapca.provenance import code_fingerprint
+    from orchestrator.reports.make import PAGE, content_from, copy_files, keep_files, report_files
+    from orchestrator.store.address import is_remote
+    from orchestrator.studies.plan import planned_cells
+    from orchestrator.studies.tables import study_tables
+    from shapca.runs.code import code_fingerprint
 
     name = sweep_name(sweep)
     address, store = existing_storage(storage)
     if out is not None and out.exists() and not out.is_dir():
         raise InputError(f"--out {out}: expected a folder, this is a file")
     code = code_fingerprint()
-    content = content_from(store, name, address, code)
+    content = content_from(store, name, address, code, planned_cells(store, name))
     tables = study_tables(store, name, data_root, code)
     made = report_files(content, figures=figures, tables=tables)
     artifacts = keep_files(store, name, made)
@@ -83,13 +78,13 @@ def _log(
     tracking_uri: str | None,
 ) -> str:
     """Log the report to the sweep's run; in words, what came of it."""
-    from orchestrator.lease import Lease
-    from orchestrator.publisher import Publisher
-    from orchestrator.report.make import attach
-    from orchestrator.results import storage_option
-    from orchestrator.stores import is_remote
-    from orchestrator.tracking import TrackingUnavailableError
-    from orchestrator.tracking_uri import default_tracking_uri, redact
+    from orchestrator.reports.make import attach
+    from orchestrator.store.address import is_remote
+    from orchestrator.store.lease import Lease
+    from orchestrator.sweeps.views.summary import storage_option
+    from orchestrator.tracking.client.addresses import default_tracking_uri, redact
+    from orchestrator.tracking.client.client import TrackingUnavailableError
+    from orchestrator.tracking.publisher import Publisher
 
     if tracking_uri == NO_TRACKING:
         return "MLflow: off"

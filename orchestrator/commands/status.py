@@ -20,7 +20,7 @@ from orchestrator.commands.arguments import (
 from shapca.errors import InputError
 
 if TYPE_CHECKING:
-    from orchestrator.status import SweepStatus
+    from orchestrator.sweeps.record.status import SweepStatus
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -45,11 +45,12 @@ def status(
         return
     if sweep is None:
         raise InputError("expected a sweep's file or name, or --address")
-    from orchestrator.status import sweep_status
+    from orchestrator.studies.plan import planned_cells
+    from orchestrator.sweeps.record.status import sweep_status
 
     name = sweep_name(sweep)
     place, store = existing_storage(storage)
-    found = sweep_status(store, name, place)
+    found = sweep_status(store, name, place, planned_cells(store, name))
     if as_json:
         typer.echo(json.dumps(_record(found), ensure_ascii=False, sort_keys=True))
     else:
@@ -61,7 +62,8 @@ def _show_jobs(
 ) -> None:
     """The job of a sweep with what the storage shows of it, or all jobs of sweeps."""
     from orchestrator.cluster.jobs import Cluster
-    from orchestrator.status import sweep_status
+    from orchestrator.studies.plan import planned_cells
+    from orchestrator.sweeps.record.status import sweep_status
 
     cluster = Cluster(address)
     if sweep is None and submission is None:
@@ -77,7 +79,7 @@ def _show_jobs(
     job = find_job(cluster, sweep, storage, submission)
     try:
         place, store = existing_storage(storage)
-        found = sweep_status(store, job.sweep, place)
+        found = sweep_status(store, job.sweep, place, planned_cells(store, job.sweep))
     except InputError as error:  # the storage may be out of reach from here
         found, unseen = None, str(error)
     if as_json:
@@ -92,7 +94,7 @@ def _show_jobs(
 
 
 def _record(found: SweepStatus) -> dict[str, object]:
-    from orchestrator.results import outcome_json
+    from orchestrator.sweeps.views.summary import outcome_json
 
     outcome = outcome_json(found.outcome)
     for key in ("status", "reason", "tracking"):  # of a driver that ends, not of a sweep looked at
@@ -110,7 +112,7 @@ def _record(found: SweepStatus) -> dict[str, object]:
 def _show(found: SweepStatus) -> None:
     from rich.console import Console
 
-    from orchestrator.results import configuration_table, winner_lines
+    from orchestrator.sweeps.views.summary import configuration_table, winner_lines
 
     console = Console()
     outcome = found.outcome

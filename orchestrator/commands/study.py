@@ -26,8 +26,8 @@ from orchestrator.commands.arguments import (
 from shapca.errors import InputError
 
 if TYPE_CHECKING:
-    from orchestrator.study import StudyOutcome
-    from orchestrator.study_config import StudyConfig
+    from orchestrator.studies.config import StudyConfig
+    from orchestrator.studies.run import StudyOutcome
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -60,10 +60,10 @@ def study(
     as_json: AsJson = False,
 ) -> None:
     """Run studies. The same command again goes on where it stopped and repeats nothing."""
-    from orchestrator.runner import RayOptions
-    from orchestrator.study import run_study
-    from orchestrator.study_config import StudyConfig
-    from orchestrator.sweep import SweepOptions
+    from orchestrator.cluster.session import RayOptions
+    from orchestrator.studies.config import StudyConfig
+    from orchestrator.studies.run import run_study
+    from orchestrator.sweeps.driver import SweepOptions
 
     options = SweepOptions(
         storage=storage,
@@ -107,8 +107,8 @@ def _check_all_is_there(configs: list[StudyConfig], storage: str, data_root: Pat
     Raises:
         InputError: there is no such storage, or a synthetic data set that is not drawn yet.
     """
-    from orchestrator.identity import is_prepared, is_synthetic
-    from orchestrator.study_plan import plan_study, read_winners
+    from orchestrator.store.cell_factory import is_prepared, is_synthetic
+    from orchestrator.studies.plan import plan_study, read_winners
 
     _, store = existing_storage(storage)
     for config in configs:
@@ -125,7 +125,7 @@ def _check_all_is_there(configs: list[StudyConfig], storage: str, data_root: Pat
 
 
 def _record(outcome: StudyOutcome) -> dict[str, object]:
-    from orchestrator.table_formats import to_json
+    from orchestrator.tables.formats import to_json
 
     return {
         "study": outcome.study.name,
@@ -140,7 +140,7 @@ def _record(outcome: StudyOutcome) -> dict[str, object]:
 def _show(outcome: StudyOutcome, storage: str) -> None:
     from rich.console import Console
 
-    from orchestrator.study_view import closing_lines, table_view
+    from orchestrator.studies.view import closing_lines, table_view
 
     console = Console()
     console.print(table_view(outcome.table))
@@ -149,8 +149,8 @@ def _show(outcome: StudyOutcome, storage: str) -> None:
 
 
 def _copy(outcome: StudyOutcome, storage: str, out: Path) -> None:
-    from orchestrator.stores import absolute_uri, open_store
-    from orchestrator.study_files import copy_files
+    from orchestrator.store.address import absolute_uri, open_store
+    from orchestrator.studies.files import copy_files
 
     copied = copy_files(open_store(absolute_uri(storage)), outcome.files, out)
     typer.echo(f"{len(copied)} files in {out}", err=True)

@@ -21,7 +21,7 @@ from orchestrator.commands.arguments import (
 from shapca.errors import InputError
 
 if TYPE_CHECKING:
-    from orchestrator.space import SweepConfig
+    from orchestrator.config.sweep import SweepConfig
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -56,9 +56,9 @@ def submit(
     """Run a sweep on a cluster. Submitting it again goes on, or follows the one at work."""
     from orchestrator.cluster.jobs import Cluster, submission_base
     from orchestrator.cluster.staging import SWEEP_FILE, stage
-    from orchestrator.space import SweepConfig
-    from orchestrator.stores import absolute_uri, is_remote
-    from orchestrator.tracking_uri import redact
+    from orchestrator.config.sweep import SweepConfig
+    from orchestrator.store.address import absolute_uri, is_remote
+    from orchestrator.tracking.client.addresses import redact
 
     stale_policy(accept_stale, rerun_stale)  # both at once are refused here already
     if tracking_uri is not None and redact(tracking_uri) != tracking_uri:
@@ -115,9 +115,9 @@ def submit(
 
 
 def _send(sweep: SweepConfig, storage: str, data_root: Path) -> None:
-    from orchestrator.cluster.delivery import package, wanted
-    from orchestrator.identity import CellFactory
-    from orchestrator.stores import open_store
+    from orchestrator.cluster.parcels.delivery import package, wanted
+    from orchestrator.store.address import open_store
+    from orchestrator.store.cell_factory import CellFactory
 
     factory = CellFactory(data_root)
     for values in sweep.corners():  # refuses what is missing here before anything is sent

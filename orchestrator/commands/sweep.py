@@ -43,10 +43,11 @@ def sweep(
     retry_failed: RetryFailed = False,
 ) -> None:
     """Run a sweep. The same command again goes on where it stopped and repeats nothing."""
-    from orchestrator.results import print_outcome
-    from orchestrator.runner import RayOptions
-    from orchestrator.space import SweepConfig
-    from orchestrator.sweep import SweepOptions, run_sweep
+    from orchestrator.cluster.session import RayOptions
+    from orchestrator.config.sweep import SweepConfig
+    from orchestrator.reports.make import report_at_the_end
+    from orchestrator.sweeps.driver import SweepOptions, run_sweep
+    from orchestrator.sweeps.views.summary import print_outcome
 
     options = SweepOptions(
         storage=storage,
@@ -56,7 +57,7 @@ def sweep(
         stale=stale_policy(accept_stale, rerun_stale),
         retry_failed=retry_failed,
     )
-    outcome = run_sweep(SweepConfig.load(space, set_ or ()), options)
+    outcome = run_sweep(SweepConfig.load(space, set_ or ()), options, report=report_at_the_end)
     print_outcome(outcome)
     if outcome.status == "interrupted":
         raise typer.Exit(130)

@@ -27,11 +27,11 @@ def sync(
     as_json: AsJson = False,
 ) -> None:
     """Bring MLflow into line with the storage. Doing it again changes nothing."""
-    from orchestrator.declaration import recall
-    from orchestrator.lease import Lease
-    from orchestrator.publisher import Publisher
-    from orchestrator.tracking import TrackingUnavailableError
-    from orchestrator.tracking_uri import default_tracking_uri, redact
+    from orchestrator.store.lease import Lease
+    from orchestrator.sweeps.record.declaration import recall
+    from orchestrator.tracking.client.addresses import default_tracking_uri, redact
+    from orchestrator.tracking.client.client import TrackingUnavailableError
+    from orchestrator.tracking.publisher import Publisher
 
     name = sweep_name(sweep)
     address, store = existing_storage(storage)

@@ -37,8 +37,8 @@ def ui(
     ] = None,
 ) -> None:
     """Open the MLflow UI on 127.0.0.1 until Ctrl-C."""
-    from orchestrator.stores import absolute_uri
-    from orchestrator.tracking_uri import (
+    from orchestrator.store.address import absolute_uri
+    from orchestrator.tracking.client.addresses import (
         check_uri,
         default_tracking_uri,
         existing_database,
@@ -108,7 +108,7 @@ def _is_up(server: subprocess.Popen[bytes], port: int) -> bool:
 
 def _links(server: str) -> list[tuple[str, str]]:
     """Experiments that have a view of their averages, the newest first, with its address."""
-    from orchestrator.saved_views import AVERAGES, link
+    from orchestrator.tracking.client.saved_views import AVERAGES, link
 
     request = urllib.request.Request(
         f"{server}/api/2.0/mlflow/experiments/search",

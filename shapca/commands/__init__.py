@@ -1,0 +1,1 @@
+"""The command line of `shapca`, one file a command."""

@@ -46,8 +46,8 @@ def import_(
 ) -> None:
     """Add context sets; the other parts of the folder, and their hashes, stay."""
     from shapca.commands.data import context_files
-    from shapca.commands.tables import print_context_report
-    from shapca.data.prepare import add_context_sets
+    from shapca.commands.display.tables import print_context_report
+    from shapca.data.preparation.prepare import add_context_sets
 
     sets = add_context_sets(folder, context_files(contexts), overwrite=overwrite)
     reports = {name: report.to_json() for name, report in sets.items()}

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from shapca.commands.progress import progress_report
+from shapca.commands.display.progress import progress_report
 from shapca.config import Task
 from shapca.data.schema import STORED_SIZE
 from shapca.errors import InputError
@@ -34,8 +34,8 @@ def sources(
     as_json: Json = False,
 ) -> None:
     """Say where each benchmark's text, captions and pictures are obtained, and under what terms."""
-    from shapca.commands.source_texts import source_text
-    from shapca.data.sources import SOURCES, source_of
+    from shapca.commands.display.source_texts import source_text
+    from shapca.data.preparation.sources import SOURCES, source_of
 
     chosen = list(SOURCES.values()) if name is None else [source_of(name)]
     if as_json:
@@ -64,8 +64,8 @@ def fetch(
     as_json: Json = False,
 ) -> None:
     """Take a benchmark's text from a public repository; pictures are yours to bring."""
-    from shapca.commands.source_texts import fetched_text
-    from shapca.data.fetch import fetch as fetch_data
+    from shapca.commands.display.source_texts import fetched_text
+    from shapca.data.preparation.fetch import fetch as fetch_data
 
     result = fetch_data(name, source, out, commit=commit, folder=folder)
     if as_json:
@@ -96,8 +96,8 @@ def prepare(
     as_json: Json = False,
 ) -> None:
     """Read a benchmark's public files into one prepared folder."""
-    from shapca.commands.tables import print_manifest
-    from shapca.data.prepare import prepare as prepare_data
+    from shapca.commands.display.tables import print_manifest
+    from shapca.data.preparation.prepare import prepare as prepare_data
 
     with progress_report() as progress:
         result = prepare_data(
@@ -130,13 +130,13 @@ def inspect(
     as_json: Json = False,
 ) -> None:
     """Count what a prepared folder holds, per split and type."""
-    from shapca.commands.tables import print_report
-    from shapca.data.inspect import inspect as inspect_data
+    from shapca.commands.display.tables import print_report
+    from shapca.data.preparation.inspect import inspect as inspect_data
     from shapca.data.prepared import PreparedData
 
     tokenizer = None
     if encoder is not None:
-        from shapca.encoders.tokenizers import load_tokenizer
+        from shapca.model.encoders.tokenizers import load_tokenizer
 
         tokenizer = load_tokenizer(encoder)
     report = inspect_data(PreparedData.load(folder), tokenizer, max_length)
@@ -162,7 +162,7 @@ def synthesise(
     as_json: Json = False,
 ) -> None:
     """Draw a data set of short posts in which text alone does not suffice."""
-    from shapca.commands.tables import print_manifest
+    from shapca.commands.display.tables import print_manifest
     from shapca.data.synthetic import synthesise as synthesise_data
 
     manifest = synthesise_data(
@@ -188,7 +188,7 @@ def context_files(arguments: Sequence[str]) -> dict[str, list[Path]]:
     Raises:
         InputError: a malformed argument, or one file given twice.
     """
-    from shapca.data.contexts import parse_context_argument
+    from shapca.data.preparation.captions import parse_context_argument
 
     sets: dict[str, list[Path]] = {}
     for argument in arguments:

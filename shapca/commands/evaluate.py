@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from shapca.errors import InputError
+from shapca.evaluation.label_map import parse_label_map
 
 app = typer.Typer()
 
@@ -31,7 +31,7 @@ def evaluate(
     """Score a run's best weights; what was scored before is read, not computed again."""
     names = parse_label_map(label_map or [])
 
-    from shapca.commands.messages import shown_messages
+    from shapca.commands.display.messages import shown_messages
     from shapca.config import RuntimeConfig
     from shapca.data.prepared import PreparedData
     from shapca.evaluation import evaluate_run
@@ -51,21 +51,6 @@ def evaluate(
 
     from rich.console import Console
 
-    from shapca.commands.score_table import score_table
+    from shapca.commands.display.score_table import score_table
 
     Console().print(score_table({split: record.evaluation.metrics}))
-
-
-def parse_label_map(pairs: list[str]) -> dict[str, str]:
-    """`A=B` pairs as a dictionary.
-
-    Raises:
-        InputError: a pair without `=`.
-    """
-    names = {}
-    for pair in pairs:
-        of_model, equals, of_data = pair.partition("=")
-        if not (equals and of_model and of_data):
-            raise InputError(f"--label-map {pair}: expected MODEL_TYPE=DATA_TYPE, e.g. OTHER=MISC")
-        names[of_model] = of_data
-    return names

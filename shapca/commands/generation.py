@@ -137,7 +137,7 @@ def run_generation(options: Mapping[str, Any], execute: Execute) -> None:
         InputError: something asked for is not there.
         typer.Exit: with 1 where pictures stayed unanswered, or not one text came of it.
     """
-    from shapca.commands.progress import progress_report
+    from shapca.commands.display.progress import progress_report
     from shapca.contexts.run import generate_contexts
 
     data, name, out = options["data"], options["import_as"], options["out"]
@@ -160,7 +160,7 @@ def run_generation(options: Mapping[str, Any], execute: Execute) -> None:
         raise
     imported = None
     if name is not None and report.num_texts:
-        from shapca.data.prepare import add_context_sets
+        from shapca.data.preparation.prepare import add_context_sets
 
         sets = add_context_sets(data, {name: [out]}, overwrite=options["overwrite"])
         imported = sets[name].to_json()
@@ -174,7 +174,7 @@ def run_generation(options: Mapping[str, Any], execute: Execute) -> None:
 
 
 def _check_import(data: Path | None, name: str | None) -> None:
-    from shapca.data.contexts import NAME
+    from shapca.data.preparation.captions import NAME
 
     if name is None:
         return
@@ -214,7 +214,7 @@ def _show(
 ) -> None:
     from rich.console import Console
 
-    from shapca.commands.tables import print_context_report
+    from shapca.commands.display.tables import print_context_report
 
     console = Console()
 

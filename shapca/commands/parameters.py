@@ -14,7 +14,7 @@ from shapca.config import ExperimentConfig, apply_overrides, read_yaml, validate
 from shapca.errors import InputError
 
 if TYPE_CHECKING:
-    from shapca.parameters import ModelSize
+    from shapca.model.parameters import ModelSize
 
 app = typer.Typer(add_completion=False)
 
@@ -38,7 +38,7 @@ def parameters(
 
     from shapca.build import build_on_meta
     from shapca.data.prepared import PreparedData
-    from shapca.parameters import default_labels, model_size
+    from shapca.model.parameters import default_labels, model_size
 
     labels = (
         default_labels(experiment.task)

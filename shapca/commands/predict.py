@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from shapca.commands.extraction import (
+from shapca.commands.display.extraction import (
     ContextOption,
     DeviceOption,
     EntityOption,
@@ -38,7 +38,7 @@ def predict(
     """Extract entities, relations or both from one post."""
     given = given_entities(text, head, tail, entity)
 
-    from shapca.commands.messages import shown_messages
+    from shapca.commands.display.messages import shown_messages
     from shapca.config import RuntimeConfig
     from shapca.prediction import Extractor
 

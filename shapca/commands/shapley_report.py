@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from shapca.shapley_report import ShapleyReport
+    from shapca.evaluation.shapley_report import ShapleyReport
 
 app = typer.Typer()
 
@@ -26,10 +26,10 @@ def shapley_report(
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Measure the error of `cyclic` against exact Shapley values, in value and gradient."""
-    from shapca.commands.messages import shown_messages
+    from shapca.commands.display.messages import shown_messages
     from shapca.config import RuntimeConfig
     from shapca.data.prepared import PreparedData
-    from shapca.shapley_report import report_on_run
+    from shapca.evaluation.shapley_report import report_on_run
 
     with shown_messages():
         report = report_on_run(

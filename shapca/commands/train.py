@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from shapca.records import FitResult
+    from shapca.runs.epochs import FitResult
 
 app = typer.Typer()
 
@@ -47,9 +47,9 @@ def train(
 
     import torch
 
-    from shapca.commands.training_display import TrainingDisplay
+    from shapca.commands.display.training_display import TrainingDisplay
     from shapca.data.prepared import PreparedData
-    from shapca.run_folder import check_run_folder, held_run_folder
+    from shapca.runs.run_folder import check_run_folder, held_run_folder
     from shapca.storage import FolderStore
     from shapca.training import Training
 
@@ -98,7 +98,7 @@ def _as_json(result: FitResult, folder: Path) -> dict[str, Any]:
 def _print_summary(result: FitResult, folder: Path) -> None:
     from rich.console import Console
 
-    from shapca.commands.score_table import score_table
+    from shapca.commands.display.score_table import score_table
 
     print(f"{result.status}: {result.reason}")
     scores: dict[str, Mapping[str, float]] = {}

@@ -11,11 +11,11 @@ from typing import TypeVar
 
 from PIL import Image, UnidentifiedImageError
 
-from shapca.contexts.generator import Answer, Generator, Identity, Request
+from shapca.contexts.generators.generator import Answer, Generator, Identity, Request
 from shapca.contexts.pictures import decode
-from shapca.contexts.record import ContextRecord, Status
 from shapca.contexts.settings import GenerationSettings, seed_of
-from shapca.data.image_writing import BROKEN_PICTURE
+from shapca.data.preparation.context_record import ContextRecord, Status
+from shapca.data.preparation.image_writing import BROKEN_PICTURE
 from shapca.errors import InputError
 
 Number = TypeVar("Number", int, float)
@@ -190,7 +190,7 @@ def judge(answer: Answer, settings: GenerationSettings) -> tuple[Status, str | N
 
 def _answers(generator: Generator, requests: list[Request]) -> list[Answer]:
     """Answers to a batch; where it fails as a whole, to its halves, so that one fails alone."""
-    from shapca.contexts.endpoint import EndpointStopped
+    from shapca.contexts.generators.endpoint import EndpointStopped
 
     try:
         return generator.answer(requests)

@@ -9,26 +9,12 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from shapca.contexts.generator import Identity
+from shapca.contexts.generators.generator import Identity
 from shapca.contexts.pictures import PictureSource
-from shapca.contexts.record import ContextRecord, Status
 from shapca.contexts.record_file import RecordFile
 from shapca.contexts.report import GenerationReport, summary
-from shapca.data.contexts import import_contexts
-from shapca.errors import InputError
-
-
-def fingerprint(name: str) -> str:
-    """SHA-256 of a file of captions.
-
-    Raises:
-        InputError: no such file.
-    """
-    from shapca.data.manifest import hash_file
-
-    if not Path(name).is_file():
-        raise InputError(f"--generator captions:{name}: no such file; expected captions")
-    return hash_file(Path(name))
+from shapca.data.preparation.captions import import_contexts
+from shapca.data.preparation.context_record import ContextRecord, Status
 
 
 def keep_captions(

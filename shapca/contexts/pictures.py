@@ -87,7 +87,7 @@ def pictures_of_data(
     Raises:
         InputError: no prepared folder, or no pictures to be had.
     """
-    from shapca.data.prepare import image_ids
+    from shapca.data.preparation.prepare import image_ids
     from shapca.data.prepared import PreparedData
 
     data = PreparedData.load(folder)

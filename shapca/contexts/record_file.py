@@ -11,8 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
-from shapca.contexts.generator import Identity
-from shapca.contexts.record import ContextRecord
+from shapca.contexts.generators.generator import Identity
+from shapca.data.preparation.context_record import ContextRecord
 from shapca.errors import InputError
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from shapca.contexts.record import STATUSES, ContextRecord
+from shapca.data.preparation.context_record import STATUSES, ContextRecord
 
 _NUM_SHOWN = 5
 

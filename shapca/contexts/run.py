@@ -11,14 +11,15 @@ from pathlib import Path
 
 from shapca.contexts.answering import AGAIN, Picture, Task, answer_pictures
 from shapca.contexts.captions import keep_captions
-from shapca.contexts.endpoint import EndpointStopped
-from shapca.contexts.generator import Identity, identify, open_generator
+from shapca.contexts.generators.endpoint import EndpointStopped
+from shapca.contexts.generators.generator import Identity
+from shapca.contexts.generators.opening import identify, open_generator
 from shapca.contexts.pictures import PictureSource, sha256
-from shapca.contexts.record import ContextRecord
 from shapca.contexts.record_file import RecordFile
 from shapca.contexts.report import GenerationReport, summary
 from shapca.contexts.settings import GenerationSettings
 from shapca.data.images import Progress
+from shapca.data.preparation.context_record import ContextRecord
 from shapca.errors import InputError
 
 Execute = Callable[

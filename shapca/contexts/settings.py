@@ -93,7 +93,7 @@ class GenerationSettings:
     endpoint: EndpointSettings = EndpointSettings()
 
     def __post_init__(self) -> None:
-        from shapca.data.readers.source import checked_text
+        from shapca.data.preparation.readers.source import checked_text
 
         checked_text(self.generator, "--generator")
         kind, colon, name = self.generator.partition(":")
@@ -131,7 +131,7 @@ def read_prompt(file: Path) -> str:
     Raises:
         InputError: no such file, no UTF-8 text, or nothing in it.
     """
-    from shapca.data.readers.source import read_text
+    from shapca.data.preparation.readers.source import read_text
 
     prompt = read_text(file).strip()
     if not prompt:

@@ -174,7 +174,7 @@ class ImageStore:
 
     @classmethod
     def open(cls, array_file: Path, index_file: Path) -> ImageStore:
-        """Open what `shapca.data.image_writing.write_images` wrote."""
+        """Open what `shapca.data.preparation.image_writing.write_images` wrote."""
         record = json.loads(index_file.read_text(encoding="utf-8"))
         index = {name: row for row, name in enumerate(record["ids"])}
         return cls(array_file, index, record["broken"])

@@ -26,7 +26,6 @@ from shapca.data.manifest import (
     split_part,
 )
 from shapca.data.schema import SPLITS, Example, Labels
-from shapca.data.writer import write_prepared as write_prepared
 from shapca.errors import InputError
 
 

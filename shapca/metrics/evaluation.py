@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from shapca.data.schema import Example, Labels, Prediction
-from shapca.heads.table import as_table_reads
+from shapca.data.word_pair_table import as_table_reads
 from shapca.metrics.directions import DirectionRule
 from shapca.metrics.entities import entity_scores
 from shapca.metrics.joint import (

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from shapca.data.schema import NONE, Example, Labels, Prediction, Span
-from shapca.heads.table import as_table_reads
+from shapca.data.word_pair_table import as_table_reads
 from shapca.metrics.directions import DirectionRule
 from shapca.metrics.entities import entity_type
 from shapca.metrics.scores import Scores, score_items

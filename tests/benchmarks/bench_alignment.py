@@ -22,10 +22,10 @@ from shapca import shapley
 from shapca.alignment import ContrastiveAlignment, shapley_contrastive_loss
 from shapca.build import build_model
 from shapca.config import ExperimentConfig
-from shapca.data.batch import Batch
-from shapca.data.dataset import EncodedSplit
+from shapca.data.batches.batch import Batch
+from shapca.data.batches.dataset import EncodedSplit
 from shapca.data.schema import Example, Labels
-from shapca.encoders import load_tokenizer
+from shapca.model.encoders import load_tokenizer
 from tests.benchmarks.timing import Step, best_seconds
 from tests.oracles.shapley import algorithm_1, contrastive_loss
 

@@ -19,9 +19,9 @@ import torch
 from shapca.build import build_model
 from shapca.config import Task
 from shapca.data.schema import Labels
-from shapca.evaluation import predict_split
-from shapca.heads.channels import Channels
-from shapca.heads.crf import CRFHead
+from shapca.evaluation.evaluate import predict_split
+from shapca.model.heads.channels import Channels
+from shapca.model.heads.crf import CRFHead
 from tests.benchmarks.bench_training import LENGTHS, Build, demo, minilm
 from tests.benchmarks.timing import best_seconds
 from tests.head_batches import head_batch

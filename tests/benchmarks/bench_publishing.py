@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.publisher import Publisher
-from orchestrator.records import write_run
-from orchestrator.tracking import Tracking
+from orchestrator.tracking.client.client import Tracking
+from orchestrator.tracking.publisher import Publisher
+from orchestrator.tracking.run_document import write_run
 from shapca.storage import FolderStore, to_json
 from tests.orchestrator.publishing import START, SWEEP, finished, parent, trial, write
 

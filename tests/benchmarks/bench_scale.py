@@ -15,15 +15,15 @@ from pathlib import Path
 import pytest
 import yaml
 
-from orchestrator.cells import CellStore
-from orchestrator.declaration import declaration, declare, remember
-from orchestrator.events import Ended, EventLog, Opened, Proposed, _encode
-from orchestrator.history import History
-from orchestrator.identity import CellFactory
-from orchestrator.protocol import Signal
-from orchestrator.records import write_run
-from orchestrator.space import SweepConfig
-from shapca.provenance import code_fingerprint
+from orchestrator.config.sweep import SweepConfig
+from orchestrator.search.protocol import Signal
+from orchestrator.store.cell_factory import CellFactory
+from orchestrator.store.cells import CellStore
+from orchestrator.sweeps.record.declaration import declaration, declare, remember
+from orchestrator.sweeps.record.event_log import Ended, EventLog, Opened, Proposed, _encode
+from orchestrator.sweeps.record.history import History
+from orchestrator.tracking.run_document import write_run
+from shapca.runs.code import code_fingerprint
 from shapca.storage import FolderStore, to_json
 from tests.factories import tiny_config, tiny_data
 from tests.orchestrator.publishing import finished, parent

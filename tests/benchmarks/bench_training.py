@@ -24,19 +24,21 @@ from PIL import Image
 
 from shapca.build import build_model
 from shapca.config import ExperimentConfig, Task
-from shapca.data.batch import Batch
-from shapca.data.dataset import EncodedSplit
-from shapca.data.prepared import PreparedData, write_prepared
-from shapca.data.sampler import epoch_batches
+from shapca.data.batches.batch import Batch
+from shapca.data.batches.dataset import EncodedSplit
+from shapca.data.batches.sampler import epoch_batches
+from shapca.data.preparation.writer import write_prepared
+from shapca.data.prepared import PreparedData
 from shapca.data.schema import Example, Labels
 from shapca.data.synthetic import synthesise
-from shapca.encoders import load_tokenizer
-from shapca.inputs import encode_examples
-from shapca.learning import Learner
-from shapca.optimisation import Optimiser
-from shapca.random_state import RandomState
+from shapca.model.encoders import load_tokenizer
+from shapca.model.inputs import encode_examples
+from shapca.training.learning import Learner
+from shapca.training.optimisation import Optimiser
+from shapca.training.random_state import RandomState
 from tests.benchmarks.published_loop import MAX_LENGTH, PublishedLoop
 from tests.benchmarks.timing import best_seconds
+from tests.paths import ROOT
 
 pytestmark = [pytest.mark.bench, pytest.mark.usefixtures("one_thread")]
 
@@ -110,7 +112,7 @@ def demo(folder: Path, task: Task) -> Setting:
         contexts={"captions": contexts}, images=pictures, image_size=STORED_SIZE,
     )  # fmt: skip
     data = PreparedData.load(folder / "data")
-    demo_file = Path(__file__).parents[2] / "configs" / "demo.yaml"
+    demo_file = ROOT / "configs" / "demo.yaml"
     config = ExperimentConfig.load(demo_file, [f"task={task}"])
     tokenizer = load_tokenizer("tiny")
     examples = data.splits["train"]

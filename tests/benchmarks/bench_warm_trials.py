@@ -17,11 +17,12 @@ from typing import Any
 
 import pytest
 
-from orchestrator.runner import RayOptions, ray_session
-from orchestrator.space import SweepConfig
-from orchestrator.sweep import SweepOptions, run_sweep
-from orchestrator.tracking import Tracking
+from orchestrator.cluster.session import RayOptions, ray_session
+from orchestrator.config.sweep import SweepConfig
+from orchestrator.sweeps.driver import SweepOptions, run_sweep
+from orchestrator.tracking.client.client import Tracking
 from tests.factories import tiny_config, tiny_data
+from tests.paths import ROOT
 
 pytestmark = pytest.mark.bench
 
@@ -29,7 +30,6 @@ RATES = [round(1e-3 + 1e-4 * n, 6) for n in range(9)]
 EPOCHS = 3
 LIMIT_SECONDS = 0.7
 LEAST_RATIO = 5.0
-ROOT = Path(__file__).parents[2]
 
 
 def sweep_config() -> SweepConfig:

@@ -26,9 +26,9 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from shapca.data.batch import Batch
-from shapca.heads.channels import Channels
-from shapca.heads.word_pair import WordPairHead
+from shapca.data.batches.batch import Batch
+from shapca.model.heads.channels import Channels
+from shapca.model.heads.word_pair import WordPairHead
 from tests.benchmarks.timing import best_seconds
 from tests.head_batches import head_batch, random_channels
 from tests.oracles import heads as oracle

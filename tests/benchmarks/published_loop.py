@@ -20,7 +20,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.functional import pil_to_tensor
 
-from shapca.data.batch import Batch
+from shapca.data.batches.batch import Batch
 from shapca.data.pos import tag_words
 from shapca.data.schema import Example, Labels
 from tests.oracles.batches import naive_post

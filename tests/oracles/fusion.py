@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from shapca.fusion import AdaptiveFusion, CrossAttentionFusion
+from shapca.model.fusion import AdaptiveFusion, CrossAttentionFusion
 
 
 def bridging_term(context: Tensor, *, normalise: bool = False) -> Tensor:

@@ -17,7 +17,6 @@ from types import MappingProxyType
 
 from tests.orchestrator.servers import free_port
 
-ROOT = Path(__file__).parents[2]
 TRIES = 3
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.tracking import Tracking
+from orchestrator.tracking.client.client import Tracking
 
 
 @pytest.fixture(scope="session")

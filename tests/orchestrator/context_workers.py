@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from orchestrator.context_workers import ContextWorker
-from shapca.contexts.generator import Answer, Identity, Request
+from orchestrator.cluster.context_workers import ContextWorker
+from shapca.contexts.generators.generator import Answer, Identity, Request
 from shapca.contexts.settings import GenerationSettings
 
 FOLDER = "CONTEXT_WORKERS_FOLDER"

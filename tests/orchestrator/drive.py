@@ -12,9 +12,10 @@ import threading
 from typing import Any
 from unittest import mock
 
-from orchestrator import sweep as driver
 from orchestrator.cli import run_driver
-from orchestrator.results import outcome_json
+from orchestrator.reports.make import report_at_the_end
+from orchestrator.sweeps import driver
+from orchestrator.sweeps.views.summary import outcome_json
 from tests.orchestrator.fakes import CODE, PLACE, FakeFactory, sweep_config
 
 
@@ -47,7 +48,7 @@ def main() -> None:
         mock.patch.object(driver, "CellFactory", return_value=FakeFactory()),
         mock.patch.object(driver, "code_fingerprint", return_value=CODE),
     ):
-        outcome = driver.run_sweep(config, options, training=PLACE)
+        outcome = driver.run_sweep(config, options, report=report_at_the_end, training=PLACE)
     print(json.dumps({**outcome_json(outcome), "modules": sorted(sys.modules)}))
     sys.exit(130 if outcome.status == "interrupted" else 0)
 

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from orchestrator import sweep as driver
 from orchestrator.cluster import nodes
-from orchestrator.results import outcome_json
-from orchestrator.runner import RayOptions
-from orchestrator.space import SweepConfig
+from orchestrator.cluster.session import RayOptions
+from orchestrator.config.sweep import SweepConfig
+from orchestrator.sweeps import driver
+from orchestrator.sweeps.views.summary import outcome_json
 from shapca.errors import InputError
 
 

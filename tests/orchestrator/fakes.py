@@ -12,16 +12,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from orchestrator.cell_run import CellRun
-from orchestrator.cells import Cell, CellStore
-from orchestrator.conductor import Assignment, Conductor
-from orchestrator.declaration import remember
-from orchestrator.events import Ended, EventLog, Proposed
-from orchestrator.history import History
-from orchestrator.protocol import Signal
-from orchestrator.space import SweepConfig
+from orchestrator.config.sweep import SweepConfig
+from orchestrator.search.protocol import Signal
+from orchestrator.store.cells import Cell, CellStore
+from orchestrator.sweeps.control.conductor import Assignment, Conductor
+from orchestrator.sweeps.record.declaration import remember
+from orchestrator.sweeps.record.event_log import Ended, EventLog, Proposed
+from orchestrator.sweeps.record.history import History
+from orchestrator.sweeps.trials.cell_run import CellRun
 from shapca.config import ExperimentConfig, RuntimeConfig
-from shapca.records import EpochRecord, FitResult
+from shapca.runs.epochs import EpochRecord, FitResult
 from shapca.storage import FolderStore, ObjectStore, read_json, to_json
 
 PLACE = "tests.orchestrator.fakes:open_training"

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 from unittest import mock
 
-from orchestrator import sweep as driver
-from orchestrator.cell_run import CellRun
-from orchestrator.cells import CellStore
-from orchestrator.conductor import Assignment, Conductor
-from orchestrator.space import SweepConfig
-from orchestrator.stores import open_store
+from orchestrator.config.sweep import SweepConfig
+from orchestrator.store.address import open_store
+from orchestrator.store.cells import CellStore
+from orchestrator.sweeps import driver
+from orchestrator.sweeps.control.conductor import Assignment, Conductor
+from orchestrator.sweeps.trials.cell_run import CellRun
 from shapca.config import RuntimeConfig
 
 

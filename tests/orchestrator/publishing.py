@@ -8,7 +8,7 @@ from typing import Any
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from orchestrator.records import RunDocument, write_run
+from orchestrator.tracking.run_document import RunDocument, write_run
 from shapca.storage import FolderStore, to_json
 
 SWEEP = "tiny"

@@ -12,7 +12,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from orchestrator.tracking_uri import server_command
+from orchestrator.tracking.client.addresses import server_command
 
 
 def free_port() -> int:

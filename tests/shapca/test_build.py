@@ -11,9 +11,9 @@ import torch
 
 from shapca.build import build_model, build_on_meta
 from shapca.config import ExperimentConfig, Task, with_value
+from shapca.config.variants import VARIANTS, applies_to, apply_variant
 from shapca.errors import InputError
-from shapca.parameters import default_labels
-from shapca.variants import VARIANTS, applies_to, apply_variant
+from shapca.model.parameters import default_labels
 from tests.factories import tiny_config
 
 TASKS = get_args(Task)

@@ -13,18 +13,18 @@ import torch
 from PIL import Image
 from transformers import BertConfig, BertModel, CLIPVisionConfig, CLIPVisionModel
 
-from shapca.checkpoint import pack, unpack
 from shapca.config import ExperimentConfig, RuntimeConfig, Task
 from shapca.data.prepared import PreparedData
 from shapca.data.schema import Prediction, Relation
-from shapca.encoders import load_tokenizer
 from shapca.errors import InputError
-from shapca.evaluation import predict_split
-from shapca.inputs import encode_split
+from shapca.evaluation.evaluate import predict_split
 from shapca.metrics import direction_rule
+from shapca.model.encoders import load_tokenizer
+from shapca.model.inputs import encode_split
 from shapca.prediction import Extraction, Extractor, FoundEntity, Post
+from shapca.runs.checkpoint import pack, unpack
+from shapca.runs.trained import TrainedModel
 from shapca.storage import FolderStore
-from shapca.trained import TrainedModel
 from shapca.training import fit
 from tests.factories import tiny_config
 from tests.stores import MemoryStore
@@ -254,7 +254,7 @@ def test_a_picture_that_cannot_be_read_is_named(
 def test_image_and_context_enter_the_model(
     extractors: dict[Task, Extractor], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from shapca.model import ShapCA
+    from shapca.model.network import ShapCA
 
     seen: list[Any] = []
     original = ShapCA.predict

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from shapca.storage import TEMPORARY
+from shapca.storage.objects import TEMPORARY
 from tests.orchestrator.servers import Server
 from tests.soak.processes import kill, of_kind
 

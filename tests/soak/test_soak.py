@@ -20,17 +20,17 @@ import pytest
 import safetensors.torch
 import yaml
 
-from orchestrator.events import Ended, EventLog, Proposed
-from orchestrator.records import read_runs
+from orchestrator.sweeps.record.event_log import Ended, EventLog, Proposed
+from orchestrator.tracking.run_document import read_runs
 from shapca.storage import FolderStore
 from tests.factories import tiny_config, tiny_data
 from tests.orchestrator.fakes import trained_epochs
 from tests.orchestrator.publishing import MEASURED, snapshot, tracked
 from tests.orchestrator.servers import Server, free_port
+from tests.paths import ROOT
 from tests.soak.harness import Blow, Soak, contents, draw, leftovers, names
 from tests.soak.processes import mentioning
 
-ROOT = Path(__file__).parents[2]
 PATIENCE = float(os.environ.get("SOAK_PATIENCE", "1"))
 ENVIRONMENT = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from shapca.config import Task
 from shapca.data.manifest import Manifest
+from shapca.data.preparation.writer import write_prepared
 from shapca.data.schema import NONE, SPLITS, Entity, Example, Labels, Relation
 from shapca.data.synthetic.drawing import draw
 from shapca.data.synthetic.language import DOMAINS, ENTITY_TYPES, RELATION_TYPES
 from shapca.data.synthetic.posts import CAPTION_SETS, Post, write_posts
-from shapca.data.writer import write_prepared
 from shapca.errors import InputError
 
 LABELS: Mapping[Task, Labels] = {

@@ -1,0 +1,1 @@
+"""Files and scripts for `ray up` and Slurm; nothing imports them."""

@@ -1,0 +1,1 @@
+"""Files packed by content into the storage and laid out again on a node."""

@@ -1,0 +1,287 @@
+"""Data sets and weights for nodes that have no data folder: packaged, received, put in place.
+
+Only the parts that a sweep's cells read are packaged. A node receives each file once, keeps it by
+its content, and shows it to trials as a data root or an encoder's folder of its own.
+
+Layout of the storage: sweeps/<sweep>/delivery.json, and the files as in `blobs`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from orchestrator.cluster.parcels.blobs import node_cache, pack, unpack
+from orchestrator.config.sweep import SweepConfig
+from orchestrator.store.cells import Cell
+from shapca.config import ExperimentConfig, RuntimeConfig, is_local_path
+from shapca.data.manifest import (
+    IMAGE_INDEX,
+    IMAGES,
+    MANIFEST,
+    Manifest,
+    context_part,
+    hash_file,
+    split_part,
+)
+from shapca.data.schema import SPLITS
+from shapca.errors import InputError
+from shapca.storage import ObjectStore, read_json, to_json
+
+Files = Mapping[str, str]
+"""Relative file name to SHA-256."""
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """What nodes may have to receive.
+
+    Attributes:
+        data: By name of the data set, the files that cells read.
+        weights: By the place that the configuration names, the files of that folder; a single file
+            has its own name alone.
+    """
+
+    data: Mapping[str, Files] = field(default_factory=dict)
+    weights: Mapping[str, Files] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """As a trial and the storage get it."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Delivery:
+        """The inverse of `to_json`.
+
+        Raises:
+            InputError: a name would leave its folder, or a hash is none.
+        """
+        delivery = cls(record["data"], record["weights"])
+        names = [*delivery.data]
+        for files in (*delivery.data.values(), *delivery.weights.values()):
+            names += files
+            for digest in files.values():
+                if not re.fullmatch("[0-9a-f]{64}", digest):
+                    raise InputError(f"delivery: {digest!r} is no SHA-256")
+        for name in names:
+            if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+                raise InputError(f"delivery: file name {name!r} is not allowed")
+        return delivery
+
+    def receive(
+        self, store: ObjectStore, cell: Cell, runtime: RuntimeConfig
+    ) -> tuple[Cell, RuntimeConfig]:
+        """Cell and settings as this node can run them: what is not here is fetched.
+
+        Args:
+            store: The storage.
+            cell: The cell. Its key does not change: places of weights are not part of it.
+            runtime: The settings; only their data root may change.
+
+        Raises:
+            InputError: something is neither here nor in the storage.
+        """
+        root = self.root_of(store, cell.config.data.dataset, runtime.data_root)
+        if root != runtime.data_root:
+            runtime = runtime.model_copy(update={"data_root": root})
+        return replace(cell, config=self._with_weights(store, cell)), runtime
+
+    def root_of(self, store: ObjectStore, name: str, data_root: Path) -> Path:
+        """The folder on this node that holds a data set: `data_root`, or where it is received."""
+        files = self.data.get(name)
+        if files is None or _is_here(data_root / name, files):
+            return data_root
+        return self.receive_data(store, name)
+
+    def receive_data(self, store: ObjectStore, name: str) -> Path:
+        """The data root of this node that holds a delivered data set."""
+        files = self.data[name]
+        root = node_cache() / "data" / _digest(files)
+        _lay_out(store, files, root / name)
+        return root
+
+    def _with_weights(self, store: ObjectStore, cell: Cell) -> ExperimentConfig:
+        config = cell.config
+        if not self.weights or _has_weights(cell):
+            return config
+        text, image = config.text, config.image
+        if (files := self.weights.get(text.encoder)) is not None:
+            text = text.model_copy(update={"encoder": _place(store, text.encoder, files)})
+        if (files := self.weights.get(image.weights)) is not None:
+            image = image.model_copy(update={"weights": _place(store, image.weights, files)})
+        return config.model_copy(update={"text": text, "image": image})
+
+
+def wanted(sweep: SweepConfig, data_root: Path) -> Delivery:
+    """All that the cells of a sweep read from this machine's folders, with its hashes.
+
+    Args:
+        sweep: The sweep's file.
+        data_root: Folder of the prepared data sets.
+    """
+    data: dict[str, dict[str, str]] = {}
+    weights: dict[str, Files] = {}
+    for values in sweep.corners():
+        config = sweep.resolve(values)
+        folder = data_root / config.data.dataset
+        if (folder / MANIFEST).is_file():
+            data.setdefault(config.data.dataset, {}).update(parts_of(folder, config))
+        for place in _local_weights(config):
+            if place not in weights:
+                weights[place] = _hashes(Path(place).expanduser())
+    return Delivery(data, weights)
+
+
+def package(store: ObjectStore, sweep: str, delivery: Delivery, data_root: Path) -> int:
+    """Put a sweep's delivery into the storage; how many bytes that took.
+
+    Raises:
+        InputError: a file has changed since its data set was prepared.
+    """
+    written = pack_files(store, delivery, data_root)
+    store.put(_name(sweep), to_json(delivery.to_json()))
+    return written
+
+
+def pack_files(store: ObjectStore, delivery: Delivery, data_root: Path) -> int:
+    """Put the files of a delivery into the storage; how many bytes that took.
+
+    Raises:
+        InputError: a file has changed since its data set was prepared.
+    """
+    written = 0
+    for name, files in delivery.data.items():
+        for part, digest in files.items():
+            written += pack(store, data_root / name / part, digest)
+    for place, files in delivery.weights.items():
+        folder = Path(place).expanduser()
+        for part, digest in files.items():
+            written += pack(store, folder if folder.is_file() else folder / part, digest)
+    return written
+
+
+def delivered(store: ObjectStore, sweep: str) -> Delivery | None:
+    """What was packaged for a sweep, if anything."""
+    record = read_json(store, _name(sweep))
+    return None if record is None else Delivery.from_json(record)
+
+
+def find_data_root(store: ObjectStore, sweep: SweepConfig, data_root: Path) -> Path:
+    """The data root that a driver uses: its own, or else what was packaged for the sweep.
+
+    A driver that runs as a job on a cluster has no data folder where the data were packaged on the
+    machine that submitted it.
+    """
+    names = sorted({sweep.resolve(values).data.dataset for values in sweep.corners()})
+    if any((data_root / name / MANIFEST).is_file() for name in names):
+        return data_root
+    delivery = delivered(store, sweep.name)
+    if delivery is None or any(name not in delivery.data for name in names):
+        return data_root
+    roots = [delivery.receive_data(store, name) for name in names]
+    if len(roots) == 1:
+        return roots[0]
+    together = node_cache() / "data" / hashlib.sha256(str(roots).encode()).hexdigest()[:16]
+    together.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for name, root in zip(names, roots, strict=True):
+        with contextlib.suppress(FileExistsError):
+            (together / name).symlink_to(root / name)
+    return together
+
+
+def is_here(delivery: Delivery, data_root: Path) -> bool:
+    """Whether this node has all of a delivery without receiving anything."""
+    return all(_is_here(data_root / name, files) for name, files in delivery.data.items()) and all(
+        _same(Path(place).expanduser(), files) for place, files in delivery.weights.items()
+    )
+
+
+def parts_of(folder: Path, config: ExperimentConfig) -> Iterator[tuple[str, str]]:
+    """The files that a run with this config reads, with their hashes."""
+    manifest = Manifest.load(folder)
+    yield MANIFEST, hash_file(folder / MANIFEST)
+    names = [split_part(split) for split in SPLITS]
+    if config.data.contexts is not None:
+        names.append(context_part(config.data.contexts))
+    if config.image.encoder != "none":
+        names += [IMAGES, IMAGE_INDEX]
+    for name in names:
+        yield name, manifest.parts[name]
+
+
+def _local_weights(config: ExperimentConfig) -> list[str]:
+    places = [config.text.encoder] if is_local_path(config.text.encoder) else []
+    if config.image.encoder != "none" and is_local_path(config.image.weights):
+        places.append(config.image.weights)
+    return places
+
+
+def _hashes(place: Path) -> Files:
+    if place.is_file():
+        return {place.name: hash_file(place)}
+    from shapca.model.encoders.weights import MODEL_FILES, PICKLED_FILES  # slow to import
+
+    read = {file for pattern in MODEL_FILES + PICKLED_FILES for file in place.glob(pattern)}
+    return {file.name: hash_file(file) for file in sorted(read)}
+
+
+def _is_here(folder: Path, files: Files) -> bool:
+    """Whether a prepared folder is the packaged one: its manifest names every part's hash."""
+    manifest = folder / MANIFEST
+    return (
+        manifest.is_file()
+        and hash_file(manifest) == files[MANIFEST]
+        and all((folder / name).is_file() for name in files)
+    )
+
+
+def _same(place: Path, files: Files) -> bool:
+    return place.exists() and _hashes(place) == dict(files)
+
+
+def _has_weights(cell: Cell) -> bool:
+    from shapca.model.encoders import weights_fingerprints
+
+    try:
+        return weights_fingerprints(cell.config) == dict(cell.weights)
+    except InputError:
+        return False
+
+
+def _place(store: ObjectStore, place: str, files: Files) -> str:
+    folder = node_cache() / "weights" / _digest(files)
+    _lay_out(store, files, folder)
+    is_file = list(files) == [Path(place).name]
+    return str(folder / Path(place).name if is_file else folder)
+
+
+def _lay_out(store: ObjectStore, files: Files, folder: Path) -> None:
+    """Show received files under their names; a folder appears whole or not at all."""
+    if folder.is_dir():
+        return
+    cache = node_cache()
+    folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".tmp-"))
+    for name, digest in files.items():
+        (partial / name).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        os.link(unpack(store, digest, cache), partial / name)
+    try:
+        os.rename(partial, folder)
+    except OSError:  # another trial of this node was faster
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _digest(files: Files) -> str:
+    return hashlib.sha256(to_json(dict(files))).hexdigest()[:16]
+
+
+def _name(sweep: str) -> str:
+    return f"sweeps/{sweep}/delivery.json"

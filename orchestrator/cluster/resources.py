@@ -1,0 +1,70 @@
+"""What the nodes have, and how many trials run on them at once."""
+
+from __future__ import annotations
+
+import math
+import os
+
+from orchestrator.config.sweep import ResourceConfig
+from shapca.errors import InputError
+
+
+def slots_of(nodes: list[dict[str, float]], resources: ResourceConfig) -> int:
+    """Trials that fit on the nodes at once.
+
+    Args:
+        nodes: Resources of each node.
+        resources: What one trial occupies.
+    """
+    slots = 0
+    for node in nodes:
+        fits = [math.floor(node.get("CPU", 0.0) / resources.cpu + 1e-9)]
+        if resources.gpu:
+            fits.append(math.floor(node.get("GPU", 0.0) / resources.gpu + 1e-9))
+        slots += min(fits)
+    return slots
+
+
+def check_resources(
+    nodes: list[dict[str, float]], resources: ResourceConfig, *, wait: bool = False
+) -> int:
+    """How many trials run at once.
+
+    Raises:
+        InputError: no node can meet what one trial asks for.
+    """
+    slots = slots_of(nodes, resources)
+    if slots == 0 and not wait:
+        largest = max((node.get("CPU", 0.0) for node in nodes), default=0.0)
+        gpus = max((node.get("GPU", 0.0) for node in nodes), default=0.0)
+        raise InputError(
+            f"resources: a trial asks for {resources.cpu:g} CPUs and {resources.gpu:g} GPUs, but "
+            f"the largest of {len(nodes)} nodes has {largest:g} CPUs and {gpus:g} GPUs. Lower "
+            "resources.cpu or resources.gpu (--set resources.gpu=0), or pass "
+            "--wait-for-resources where nodes are still to come"
+        )
+    if resources.max_concurrent is not None:
+        return resources.max_concurrent if wait else min(slots, resources.max_concurrent)
+    return max(1, slots)
+
+
+def num_cpus() -> int:
+    """CPU cores that this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on every system
+        return os.cpu_count() or 1
+
+
+def this_machine() -> dict[str, float]:
+    """What a local Ray would offer; nothing is started for it."""
+    import torch
+
+    return {"CPU": float(num_cpus()), "GPU": float(torch.cuda.device_count())}
+
+
+def node_resources() -> list[dict[str, float]]:
+    """Resources of each living node."""
+    import ray
+
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]

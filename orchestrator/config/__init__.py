@@ -1,0 +1,1 @@
+"""What the files of a sweep may say: dimensions, protocol, resources, and names for people."""

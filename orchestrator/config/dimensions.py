@@ -1,0 +1,159 @@
+"""Typed dimensions of a search space."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, Generic, Literal, Self, TypeVar, overload
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from shapca.config import (
+    Number,
+    Section,
+)
+
+Scalar = bool | int | float | str | None
+
+Values = Mapping[str, Scalar]
+
+Item = TypeVar("Item")
+
+
+class Computed(Sequence[Item], Generic[Item]):
+    """A sequence whose items are made when they are asked for: a grid may have billions.
+
+    Args:
+        size: How many items there are.
+        item: Gives the item of an index, from 0.
+    """
+
+    def __init__(self, size: int, item: Callable[[int], Item]) -> None:
+        self.size = size
+        self._item = item
+
+    def __len__(self) -> int:
+        return min(self.size, sys.maxsize)  # `len` allows no more; `size` is exact
+
+    @overload
+    def __getitem__(self, index: int) -> Item: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Item]: ...
+
+    def __getitem__(self, index: int | slice) -> Item | list[Item]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        if not -self.size <= index < self.size:
+            raise IndexError(index)
+        return self._item(index % self.size)
+
+
+class FloatDimension(Section):
+    """A real number between two bounds, both included."""
+
+    type: Literal["float"]
+    low: Number
+    high: Number
+    log: bool = False
+    """Sample the logarithm uniformly."""
+    num: Annotated[int, Field(ge=2)] = 3
+    """Points that the grid sampler takes between the bounds."""
+
+    @model_validator(mode="after")
+    def _bounds(self) -> Self:
+        if self.low >= self.high:
+            raise ValueError(f"low must be below high (got {self.low} and {self.high})")
+        if self.log and self.low <= 0:
+            raise ValueError(f"a log scale needs low above 0 (got {self.low})")
+        return self
+
+    def corners(self) -> tuple[Scalar, ...]:
+        """The extreme values."""
+        return self.low, self.high
+
+    def grid(self) -> Computed[Scalar]:
+        """`num` evenly spaced values, bounds included."""
+        return Computed(self.num, self._point)
+
+    def _point(self, index: int) -> float:
+        if index in (0, self.num - 1):  # exactly, whatever logarithms make of them
+            return self.low if index == 0 else self.high
+        step = index / (self.num - 1)
+        if self.log:
+            low, high = math.log(self.low), math.log(self.high)
+            return math.exp(low + step * (high - low))
+        return self.low + step * (self.high - self.low)
+
+
+class IntDimension(Section):
+    """A whole number between two bounds, both included."""
+
+    type: Literal["int"]
+    low: int
+    high: int
+    log: bool = False
+    """Sample the logarithm uniformly."""
+
+    @model_validator(mode="after")
+    def _bounds(self) -> Self:
+        if self.low >= self.high:
+            raise ValueError(f"low must be below high (got {self.low} and {self.high})")
+        if self.log and self.low <= 0:
+            raise ValueError(f"a log scale needs low above 0 (got {self.low})")
+        return self
+
+    def corners(self) -> tuple[Scalar, ...]:
+        """The extreme values."""
+        return self.low, self.high
+
+    def grid(self) -> Computed[Scalar]:
+        """Every value."""
+        return Computed(self.high - self.low + 1, lambda index: self.low + index)
+
+
+class ChoiceDimension(Section):
+    """One of the listed values."""
+
+    type: Literal["choice"]
+    values: Annotated[tuple[Scalar, ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        if len({repr(value) for value in self.values}) < len(self.values):
+            raise ValueError("the values of a choice must differ from each other")
+        return self
+
+    def corners(self) -> tuple[Scalar, ...]:
+        """Every value: none lies between others."""
+        return self.values
+
+    def grid(self) -> Computed[Scalar]:
+        """Every value."""
+        return Computed(len(self.values), self.values.__getitem__)
+
+
+def _has_type(value: Any) -> Any:
+    """Say what a dimension's type may be; the library's own words name no type.
+
+    Raises:
+        ValueError: it has none of them.
+    """
+    kinds = ("float", "int", "choice")
+    kind = value.get("type") if isinstance(value, Mapping) else getattr(value, "type", None)
+    if kind in kinds:
+        return value
+    message = "expected type: float, int or choice"
+    if kind is not None:
+        message += f" (got type: {kind})"
+    elif isinstance(value, Mapping):
+        message += f" (its keys are {', '.join(map(str, value)) or 'none'})"
+    raise ValueError(message)
+
+
+Dimension = Annotated[
+    FloatDimension | IntDimension | ChoiceDimension,
+    Field(discriminator="type"),
+    BeforeValidator(_has_type),
+]

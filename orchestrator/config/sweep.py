@@ -1,0 +1,216 @@
+"""Search-space files: what a sweep varies, by which protocol, on which resources.
+
+A space maps dotted keys of `ExperimentConfig` to typed dimensions; bounds are inclusive. In place
+of a space a sweep may list its configurations by name: a study becomes such a sweep.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from orchestrator.config.dimensions import Computed, Dimension, Scalar, Values
+from shapca.config import (
+    ExperimentConfig,
+    Name,
+    Number,
+    RuntimeConfig,
+    Section,
+    apply_overrides,
+    read_yaml,
+    validate,
+    with_value,
+)
+from shapca.errors import InputError
+
+LISTED = "configuration"
+"""The one key of a setting that names a listed configuration."""
+
+Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
+
+
+class ProtocolConfig(Section):
+    """How configurations are proposed, compared and confirmed."""
+
+    kind: Literal["confirm", "replicate", "single", "listed"] = "confirm"
+    """`confirm`: search with one seed, more seeds for the best few, fresh seeds for the winner;
+    `replicate`: every configuration on every seed; `single`: one seed each, nothing confirmed;
+    `listed`: every listed configuration on every seed, each tested, nothing chosen."""
+    trials: Annotated[int, Field(ge=1, le=100_000)] = 20
+    """Configurations that the search proposes (grid: at most its size)."""
+    sampler: Literal["tpe", "random", "grid", "gp", "qmc"] = "tpe"
+    """Optuna's sampler."""
+    sampler_seed: Seed = 0
+    """Seed of the sampler."""
+    startup_trials: Annotated[int, Field(ge=1)] = 10
+    """Random proposals before TPE or GP models the results."""
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (1,)
+    """Training seeds of the search (`replicate`: of every configuration)."""
+    shortlist: Annotated[int, Field(ge=1)] = 3
+    """Configurations that get `shortlist_seeds` as well (`confirm`)."""
+    shortlist_seeds: tuple[Seed, ...] = (2, 3)
+    """Additional training seeds of the shortlist; the best mean over all its seeds wins."""
+    confirm_seeds: tuple[Seed, ...] = (11, 12, 13)
+    """Fresh training seeds of the winner: only these are reported, with their test scores."""
+
+    @model_validator(mode="after")
+    def _seeds_are_fresh(self) -> Self:
+        used = (*self.seeds, *(self.shortlist_seeds if self.kind == "confirm" else ()))
+        if len(set(used)) < len(used):
+            raise ValueError("seeds and shortlist_seeds must differ from each other")
+        if len(set(self.confirm_seeds)) < len(self.confirm_seeds):
+            raise ValueError("confirm_seeds must differ from each other")
+        if self.kind == "confirm":
+            if not self.confirm_seeds:
+                raise ValueError("kind: confirm needs at least one seed in confirm_seeds")
+            if reused := sorted(set(used) & set(self.confirm_seeds)):
+                raise ValueError(f"confirm_seeds must be fresh, but {reused} served the search")
+            if len(self.seeds) != 1:
+                raise ValueError("kind: confirm searches with exactly one seed")
+        if self.kind == "single" and len(self.seeds) != 1:
+            raise ValueError("kind: single trains with exactly one seed; see kind: replicate")
+        return self
+
+
+class SchedulerConfig(Section):
+    """Early stopping of weak trials in the search phase."""
+
+    kind: Literal["asha", "median", "none"] = "asha"
+    grace_period: Annotated[int, Field(ge=1)] = 2
+    """Epochs that every trial gets."""
+    reduction_factor: Annotated[int, Field(ge=2)] = 3
+    """ASHA promotes one of so many from each rung."""
+
+
+class ResourceConfig(Section):
+    """What one trial occupies."""
+
+    cpu: Annotated[Number, Field(gt=0)] = 1
+    gpu: Annotated[Number, Field(ge=0)] = 0
+    """GPUs of a trial; a fraction shares one, which is bookkeeping and limits no memory."""
+    max_concurrent: Annotated[int, Field(ge=1)] | None = None
+    """Trials at once; none: as many as the resources allow."""
+
+
+class BudgetConfig(Section):
+    """When to stop early; what was finished is reported."""
+
+    wall_hours: Annotated[Number, Field(gt=0)] | None = None
+    cells: Annotated[int, Field(ge=1)] | None = None
+    """Cells trained by this sweep; those found finished in the store do not count."""
+    gpu_hours: Annotated[Number, Field(gt=0)] | None = None
+    target: Number | None = None
+    """Validation F1 at which the search ends and confirmation begins."""
+
+
+class ListedConfiguration(Section):
+    """One configuration of a sweep that lists them."""
+
+    experiment: dict[str, Any] = Field(default_factory=dict)
+    """An ExperimentConfig of its own, in place of the sweep's."""
+    tags: dict[str, str] = Field(default_factory=dict)
+    """What its runs are tagged with in MLflow."""
+    keep_models: bool = False
+    """Its weights stay when a sweep is done."""
+
+
+class SweepConfig(Section):
+    """A search-space file."""
+
+    name: Name
+    experiment: dict[str, Any] = Field(default_factory=dict)
+    """A partial ExperimentConfig; the space fills in the rest."""
+    space: dict[str, Dimension] = Field(default_factory=dict)
+    """Dotted keys of the experiment, each with its typed dimension."""
+    configurations: dict[str, ListedConfiguration] = Field(default_factory=dict)
+    """Configurations by name, in place of a space (`protocol.kind: listed`)."""
+    protocol: ProtocolConfig = ProtocolConfig()
+    scheduler: SchedulerConfig = SchedulerConfig()
+    resources: ResourceConfig = ResourceConfig()
+    budget: BudgetConfig = BudgetConfig()
+    runtime: RuntimeConfig = RuntimeConfig()
+    keep_models: Literal["confirmed", "leaders", "all"] = "confirmed"
+    """Whose weights stay when a sweep is done."""
+
+    @model_validator(mode="after")
+    def _space_or_list(self) -> Self:
+        is_listed = self.protocol.kind == "listed"
+        if is_listed and (self.space or not self.configurations):
+            raise ValueError("protocol.kind: listed needs configurations, and no space")
+        if not is_listed and (self.configurations or not self.space):
+            raise ValueError(
+                "space: expected at least one dimension; configurations in its place need "
+                "protocol.kind: listed"
+            )
+        return self
+
+    @classmethod
+    def load(cls, path: str | Path, overrides: Sequence[str] = ()) -> SweepConfig:
+        """Read a search-space file; every corner of the space must be a valid experiment.
+
+        Raises:
+            InputError: with the file and the dotted key.
+        """
+        sweep = validate(cls, apply_overrides(read_yaml(path), overrides), str(path))
+        for values in sweep.corners():
+            sweep.resolve(values, source=str(path))
+        return sweep
+
+    def corners(self) -> Iterator[dict[str, Scalar]]:
+        """Settings that together show every extreme value of every dimension.
+
+        One dimension at a time moves over its corners while the others keep their first, so that
+        the number grows with the sum, not the product, of the dimensions' corners; spaces of at
+        most 256 combinations are taken whole. Of listed configurations each is one.
+        """
+        if self.configurations:
+            for name in self.configurations:
+                yield {LISTED: name}
+            return
+        axes = {key: dimension.corners() for key, dimension in self.space.items()}
+        if math.prod(map(len, axes.values())) <= 256:
+            for combination in itertools.product(*axes.values()):
+                yield dict(zip(axes, combination, strict=True))
+            return
+        first = {key: values[0] for key, values in axes.items()}
+        for key, values in axes.items():
+            for value in values:
+                yield {**first, key: value}
+
+    def grid(self) -> Computed[dict[str, Scalar]]:
+        """All combinations of the dimensions' grids, the last key changing fastest."""
+        axes = {key: dimension.grid() for key, dimension in self.space.items()}
+
+        def combination(index: int) -> dict[str, Scalar]:
+            values: dict[str, Scalar] = {}
+            for key, axis in reversed(axes.items()):
+                index, place = divmod(index, axis.size)
+                values[key] = axis[place]
+            return {key: values[key] for key in axes}
+
+        return Computed(math.prod(axis.size for axis in axes.values()), combination)
+
+    def resolve(self, values: Values, source: str | None = None) -> ExperimentConfig:
+        """The full experiment of one setting of the space.
+
+        Raises:
+            InputError: the setting is no valid experiment; the message names the dotted key.
+        """
+        if self.configurations:
+            tree = dict(self.configurations[str(values[LISTED])].experiment)
+        else:
+            tree = dict(self.experiment)
+            for key, value in values.items():
+                tree = with_value(tree, key, value)
+        try:
+            return validate(
+                ExperimentConfig, tree, source or f"sweep {self.name}", prefix="experiment"
+            )
+        except InputError as error:
+            setting = ", ".join(f"{key}={value}" for key, value in values.items())
+            raise InputError(f"{error}\n(at {setting})") from None

@@ -1,1 +1,0 @@
-"""A sweep's report: one page, its tables, and its figures, made from the storage alone."""

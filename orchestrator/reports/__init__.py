@@ -1,0 +1,1 @@
+"""A sweep's report: one page, its tables and its files."""

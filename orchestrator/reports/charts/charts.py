@@ -1,0 +1,113 @@
+"""What a chart shows, apart from how it is drawn: `svg` draws it for the page, `files` as figures.
+
+Colours are roles. Each drawing gives them values that stay apart for colour-blind readers, and no
+meaning hangs on colour alone: states differ in their marks, series in their dashes or labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from orchestrator.reports.charts.scales import Axis
+
+Role = Literal["blue", "orange", "green", "purple", "muted"]
+Mark = Literal["circle", "ring", "triangle", "cross", "diamond"]
+Line = Literal["solid", "dashed", "step", "thin"]
+
+
+@dataclass(frozen=True)
+class Series:
+    """Points or a line of one kind.
+
+    Attributes:
+        name: for the legend; none: it has no entry there.
+        points: x and y of each, in order.
+        role: its colour.
+        mark: shape of the points; none: no points.
+        line: how they are joined; none: not at all.
+        labels: what each point says when it is pointed at.
+    """
+
+    name: str | None
+    points: Sequence[tuple[float, float]]
+    role: Role
+    mark: Mark | None = None
+    line: Line | None = None
+    labels: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Plot:
+    """Points and lines over two axes.
+
+    Attributes:
+        key: for file names.
+        title: heading.
+        caption: what one sees, and what to beware of.
+        x: horizontal axis.
+        y: vertical axis.
+        series: drawn in this order.
+    """
+
+    key: str
+    title: str
+    caption: str
+    x: Axis
+    y: Axis
+    series: tuple[Series, ...]
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One bar: its name, its length, what is written at its end, and its colour."""
+
+    name: str
+    value: float
+    text: str
+    role: Role = "blue"
+
+
+@dataclass(frozen=True)
+class Bars:
+    """Horizontal bars from zero."""
+
+    key: str
+    title: str
+    caption: str
+    label: str
+    bars: tuple[Bar, ...]
+
+
+@dataclass(frozen=True)
+class Thread:
+    """One line of parallel coordinates.
+
+    Attributes:
+        places: where it crosses each axis, 0 at the bottom, 1 at the top.
+        shade: 0 for the worst to 1 for the best.
+        label: what it says when it is pointed at.
+        is_best: whether it is the winner's.
+        is_cut: whether its trial was stopped early.
+    """
+
+    places: tuple[float, ...]
+    shade: float
+    label: str
+    is_best: bool = False
+    is_cut: bool = False
+
+
+@dataclass(frozen=True)
+class Parallel:
+    """Parallel coordinates: one vertical axis a dimension, one line a trial."""
+
+    key: str
+    title: str
+    caption: str
+    axes: tuple[Axis, ...]
+    threads: tuple[Thread, ...]
+
+
+Chart: TypeAlias = Plot | Bars | Parallel

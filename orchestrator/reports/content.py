@@ -1,0 +1,288 @@
+"""What a report is made of, read from a sweep's record and its cells; nothing is formatted here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from orchestrator.config.dimensions import Values
+from orchestrator.config.naming import describe
+from orchestrator.config.sweep import SweepConfig
+from orchestrator.search.importance import Importance, importance_of
+from orchestrator.search.standings import Phase, Verdict
+from orchestrator.store.cells import CellStore
+from orchestrator.sweeps.record.event_log import Ended, Proposed
+from orchestrator.sweeps.record.history import History
+from orchestrator.sweeps.record.outcome import ConfigurationResult, SweepOutcome
+from shapca.config import ExperimentConfig
+from shapca.storage import read_json
+
+MOST_CURVES = 60
+"""Trials whose epoch records are read for their curves: the best ones, and all of the winner."""
+ReportState = Literal["running", "complete", "stopped"]
+TrialState = Literal["done", "pruned", "failed", "diverged", "running", "missing"]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One trial of the sweep.
+
+    Attributes:
+        number: its place in the sweep, from 1.
+        phase: why it was wanted.
+        name: its setting.
+        values: the same by dotted key.
+        seed: its training seed.
+        configuration: key of the configuration.
+        cell: key of the cell.
+        state: `done`, how else it ended, `running` under a driver, or `missing`: begun, and left.
+        is_stale: made by other code than that which the report compares with.
+        epoch: epochs done.
+        epochs: epochs at most.
+        value: best validation F1 in percent.
+        best_epoch: its epoch.
+        seconds: time that it occupied its resources in this sweep.
+        trained: epochs that this sweep trained of it.
+        found: it was known before, and nothing was trained.
+        reason: why it failed or diverged.
+        scores: validation F1 after each epoch, where they were read.
+        losses: training loss of each epoch, where they were read.
+    """
+
+    number: int
+    phase: Phase
+    name: str
+    values: Values
+    seed: int
+    configuration: str
+    cell: str
+    state: TrialState
+    is_stale: bool = False
+    epoch: int = 0
+    epochs: int = 0
+    value: float | None = None
+    best_epoch: int | None = None
+    seconds: float = 0.0
+    trained: int = 0
+    found: bool = False
+    reason: str | None = None
+    scores: tuple[float, ...] = ()
+    losses: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """Code, libraries and machine that cells were trained with.
+
+    Attributes:
+        code: fingerprint of the training code.
+        git_commit: commit of the checkout, if any.
+        device: name of the device.
+        num_threads: CPU threads.
+        versions: of the libraries.
+        num_cells: cells that were trained in it, wholly or in part.
+    """
+
+    code: str
+    git_commit: str | None
+    device: str
+    num_threads: int
+    versions: Mapping[str, str]
+    num_cells: int = 0
+
+
+@dataclass(frozen=True)
+class Content:
+    """All that a report shows.
+
+    Attributes:
+        name: the sweep.
+        state: how it stands.
+        holder: the driver at work, if any.
+        made_at: when the report was made, Unix time in seconds.
+        code: fingerprint of the code that cells are compared with: other ones are stale.
+        sweep: its file.
+        outcome: configurations and winner.
+        planned: trials per phase that are wanted at most.
+        trials: every trial that was begun, in order.
+        importance: of the hyper-parameters, if it can be told.
+        experiment: the winner's whole configuration.
+        inputs: by data set, the hash of each part.
+        surroundings: what cells were trained with.
+    """
+
+    name: str
+    state: ReportState
+    holder: str | None
+    made_at: float
+    code: str
+    sweep: SweepConfig
+    outcome: SweepOutcome
+    planned: Mapping[str, int]
+    trials: tuple[Trial, ...]
+    importance: Importance | None
+    experiment: ExperimentConfig | None
+    inputs: Mapping[str, Mapping[str, str]]
+    surroundings: tuple[Surroundings, ...]
+
+    @property
+    def winner(self) -> ConfigurationResult | None:
+        """The configuration that is reported."""
+        return self.outcome.winner
+
+    @property
+    def is_confirmed(self) -> bool:
+        """Whether the winner is reported on fresh seeds."""
+        return self.winner is not None and self.winner.phase == "confirm"
+
+    @property
+    def is_listed(self) -> bool:
+        """Whether configurations are listed, as a study's are: nothing is searched or chosen."""
+        return bool(self.sweep.configurations)
+
+    @property
+    def num_stale(self) -> int:
+        """Trials made by other code."""
+        return sum(trial.is_stale for trial in self.trials)
+
+    def searched(self) -> list[Trial]:
+        """Trials of the search, in order."""
+        return [trial for trial in self.trials if trial.phase in ("search", "replicate")]
+
+    def of(self, row: ConfigurationResult) -> list[Trial]:
+        """Trials behind a row: those of the winner's confirmation, or of the selection."""
+        wanted = set(row.cells.values())
+        return [trial for trial in self.trials if trial.cell in wanted]
+
+
+def content_of(
+    history: History,
+    cells: CellStore,
+    outcome: SweepOutcome,
+    *,
+    state: ReportState,
+    holder: str | None,
+    code: str,
+    made_at: float,
+) -> Content:
+    """Read a sweep for its report.
+
+    Args:
+        history: its record.
+        cells: the storage.
+        outcome: what it has come to so far.
+        state: how it stands.
+        holder: the driver at work, if any.
+        code: fingerprint of the present training code.
+        made_at: Unix time in seconds.
+    """
+    stale = set(history.stale(code))
+    trials = [
+        _trial(history, event, history.ended.get(number), state, stale)
+        for number, event in history.proposed.items()
+    ]
+    read_curves = _with_curves(trials, outcome.winner)
+    trials = [_curved(cells, trial) if trial.number in read_curves else trial for trial in trials]
+    declared: dict[str, Any] = (
+        read_json(cells.store, f"sweeps/{history.sweep.name}/declaration.json") or {}
+    )
+    winner = outcome.winner
+    return Content(
+        name=history.sweep.name,
+        state=state,
+        holder=holder,
+        made_at=made_at,
+        code=code,
+        sweep=history.sweep,
+        outcome=outcome,
+        planned=history.protocol.planned(),
+        trials=tuple(trials),
+        importance=importance_of(history.sweep.space, history.protocol.history()),
+        experiment=None if winner is None else history.sweep.resolve(winner.values),
+        inputs=declared.get("inputs", {}),
+        surroundings=_surroundings(cells, trials),
+    )
+
+
+def _trial(
+    history: History,
+    event: Proposed,
+    end: Ended | None,
+    state: ReportState,
+    stale: set[str],
+) -> Trial:
+    config = history.sweep.resolve(event.values)
+    trial = Trial(
+        number=event.number,
+        phase=event.phase,
+        name=describe(event.values),
+        values=event.values,
+        seed=event.seed,
+        configuration=event.configuration,
+        cell=event.cell,
+        state="running" if state == "running" else "missing",
+        epochs=config.optimisation.epochs,
+    )
+    if end is None:
+        return trial
+    verdicts: dict[Verdict, TrialState] = {
+        "finished": "done", "pruned": "pruned", "failed": "failed", "diverged": "diverged",
+    }  # fmt: skip
+    return replace(
+        trial,
+        state=verdicts[end.status],
+        is_stale=event.cell in stale,
+        epoch=end.epoch,
+        value=end.value,
+        best_epoch=end.best_epoch,
+        seconds=end.seconds,
+        trained=end.trained,
+        found=end.found,
+        reason=end.reason,
+    )
+
+
+def _with_curves(trials: list[Trial], winner: ConfigurationResult | None) -> set[int]:
+    """Numbers of the trials whose epochs are read."""
+    own = {t.number for t in trials if winner and t.configuration == winner.configuration}
+    open_ = {trial.number for trial in trials if trial.state in ("running", "missing")}
+    ranked = sorted(trials, key=lambda t: (t.value is None, -(t.value or 0.0), t.number))
+    return own | open_ | {trial.number for trial in ranked[:MOST_CURVES]}
+
+
+def _curved(cells: CellStore, trial: Trial) -> Trial:
+    records = cells.epochs(trial.cell)
+    if trial.state not in ("running", "missing"):
+        records = records[: trial.epoch]  # another sweep may have gone on with the cell
+    metrics = [record["metrics"] for record in records]
+    scores = tuple(m["val/f1"] for m in metrics if "val/f1" in m)
+    return replace(
+        trial,
+        epoch=trial.epoch or len(records),
+        value=max(scores, default=None) if trial.value is None else trial.value,
+        scores=scores,
+        losses=tuple(m["train/loss"] for m in metrics if "train/loss" in m),
+    )
+
+
+def _surroundings(cells: CellStore, trials: list[Trial]) -> tuple[Surroundings, ...]:
+    """Distinct environments of the cells, the most used first."""
+    found: dict[tuple[Any, ...], Surroundings] = {}
+    for key in dict.fromkeys(trial.cell for trial in trials):
+        run = read_json(cells.store, f"cells/{key}/run.json") or {"environments": []}
+        seen = set()
+        for part in run["environments"]:
+            one = Surroundings(
+                part["code"],
+                part.get("git_commit"),
+                part.get("device", "unknown"),
+                part.get("num_threads", 0),
+                part.get("versions", {}),
+            )
+            mark = (one.code, one.git_commit, one.device, one.num_threads, str(one.versions))
+            if mark not in seen:
+                seen.add(mark)
+                known = found.get(mark, one)
+                found[mark] = replace(known, num_cells=known.num_cells + 1)
+    return tuple(sorted(found.values(), key=lambda one: -one.num_cells))

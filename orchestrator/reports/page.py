@@ -1,0 +1,117 @@
+"""The report as one HTML page: no network, light and dark, on a desk and on a phone."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from importlib.resources import files
+
+from orchestrator.reports import origin, sections
+from orchestrator.reports.charts import svg
+from orchestrator.reports.charts.charts import Chart, Plot
+from orchestrator.reports.content import Content
+from orchestrator.reports.markup import Html, element
+from orchestrator.reports.result_tables import result_tables
+from orchestrator.search.importance import FEWEST_TRIALS
+from orchestrator.tables.table import Table
+
+WIDTHS = (324, 508)
+FULL_WIDTHS = (324, 508, 1076)
+# Nothing may be loaded from anywhere, whatever stood in a name or an error message.
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
+_SEARCH = ("history", "expected", "parallel", "importance", "cost")
+_SEEDS = ("seeds", "validation_test", "curves", "losses")
+
+
+def page_of(content: Content, charts: Sequence[Chart], tables: Sequence[Table] = ()) -> bytes:
+    """The page.
+
+    Args:
+        content: what it shows.
+        charts: its charts.
+        tables: a study's.
+    """
+    body = [
+        sections.head(content),
+        sections.hero(content),
+        *_section("tables", "Tables", result_tables(tables) if tables else None),
+        *_section("configurations", "Configurations", sections.configurations(content)),
+        *_section(
+            "search", "Training" if content.is_listed else "Search", _search(content, charts)
+        ),
+        *_section("seeds", "Seeds and learning", _figures(charts, _SEEDS)),
+        *_section("ends", "Failures and pruned trials", sections.ends(content)),
+        *_section("cost", "Cost", origin.cost(content)),
+        *_section("reproduce", "To reproduce", origin.reproduction(content)),
+        *_section("provenance", "Data, code and versions", origin.provenance(content)),
+    ]
+    return document(f"{content.name}: report", body, content.made_at)
+
+
+def document(title: str, body: Sequence[Html], made_at: float) -> bytes:
+    """A whole HTML document around a body."""
+    clock = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(made_at))
+    head = element(
+        "head",
+        element("meta", charset="utf-8"),
+        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        element("meta", http_equiv="Content-Security-Policy", content=_POLICY),
+        element("title", title),
+        element("style", Html(_asset("report.css"))),
+    )
+    footer = element("footer", f"Made {clock} from the storage alone. Scores are percentages.")
+    content = element(
+        "body",
+        element("main", body, footer),
+        element("div", id="tip", hidden=True, role="status"),
+        element("script", Html(_asset("report.js"))),
+    )
+    return f"<!doctype html>\n{element('html', head, content, lang='en').text}\n".encode()
+
+
+def figure(chart: Chart, *, is_full: bool = False) -> Html:
+    """A chart with its heading, caption and legend."""
+    legend: Html | None = None
+    if isinstance(chart, Plot):
+        named = [series for series in chart.series if series.name is not None]
+        if len(named) > 1:
+            entries = [element("li", svg.sign(one), element("span", one.name)) for one in named]
+            legend = element("ul", entries, class_="legend")
+    drawings = [svg.draw(chart, width) for width in (FULL_WIDTHS if is_full else WIDTHS)]
+    return element(
+        "figure",
+        element("h3", chart.title),
+        element("p", chart.caption),
+        legend,
+        drawings,
+        class_="card full" if is_full else "card",
+    )
+
+
+def _search(content: Content, charts: Sequence[Chart]) -> Html | None:
+    shown = _figures(charts, _SEARCH)
+    if shown is None or content.is_listed or content.importance is not None:
+        return shown
+    text = (
+        f"Hyper-parameter importance is not told: it takes {FEWEST_TRIALS} finished trials of the "
+        "search whose scores differ."
+    )
+    return element("div", shown, element("p", text, class_="soft small"))
+
+
+def _figures(charts: Sequence[Chart], keys: Sequence[str]) -> Html | None:
+    by_key = {chart.key: chart for chart in charts}
+    chosen = [by_key[key] for key in keys if key in by_key]
+    if not chosen:
+        return None
+    return element("div", [figure(c, is_full=c.key == "parallel") for c in chosen], class_="grid2")
+
+
+def _section(key: str, title: str, content: Html | None) -> list[Html]:
+    if content is None:
+        return []
+    return [element("section", element("h2", title), content, id=key)]
+
+
+def _asset(name: str) -> str:
+    return files("orchestrator.reports").joinpath("assets", name).read_text(encoding="utf-8")

@@ -1,0 +1,1 @@
+"""What is tried next and what it proved: pure functions of a sweep's record."""

@@ -1,0 +1,69 @@
+"""Which hyper-parameters mattered in a search, by Optuna's PED-ANOVA from the recorded history.
+
+PED-ANOVA (Watanabe, Bansal and Hutter, 2023) asks how far the distribution of a hyper-parameter
+among the best trials departs from that among all; it needs no regression model and is fast.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from orchestrator.config.dimensions import Dimension
+from orchestrator.search.samplers import Tried, build_study
+
+FEWEST_TRIALS = 4
+FEW_TRIALS = 20
+
+
+@dataclass(frozen=True)
+class Importance:
+    """Shares of the hyper-parameters.
+
+    Attributes:
+        shares: by dotted key, largest first; they sum to 1.
+        num_trials: finished trials that they come from; pruned and failed ones do not count.
+        method: of what kind they are.
+    """
+
+    shares: Mapping[str, float]
+    num_trials: int
+    method: str = "PED-ANOVA"
+
+    @property
+    def is_rough(self) -> bool:
+        """Whether too few trials stand behind it to rely upon."""
+        return self.num_trials < FEW_TRIALS
+
+
+def importance_of(space: Mapping[str, Dimension], history: Sequence[Tried]) -> Importance | None:
+    """The importance of each dimension for the validation F1.
+
+    Args:
+        space: dimensions by dotted key.
+        history: what was tried.
+
+    Returns:
+        None where fewer than four trials finished, or where all scored the same.
+    """
+    finished = [
+        item
+        for item in history
+        if item.state == "finished" and item.value is not None and math.isfinite(item.value)
+    ]
+    if len(finished) < FEWEST_TRIALS or len({item.value for item in finished}) < 2:
+        return None
+    from optuna import importance
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        shares = importance.get_param_importances(
+            build_study(space, finished),
+            evaluator=importance.PedAnovaImportanceEvaluator(),
+        )
+    if not math.isfinite(sum(shares.values())) or not sum(shares.values()):
+        return None
+    ranked = sorted(space, key=lambda key: -shares.get(key, 0.0))
+    return Importance({key: float(shares.get(key, 0.0)) for key in ranked}, len(finished))

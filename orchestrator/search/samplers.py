@@ -1,0 +1,249 @@
+"""Samplers: which configuration the search tries next.
+
+Proposal n is a function of (sampler seed, n, history) alone: every call builds a fresh Optuna study
+in memory from the history and seeds the sampler from (sampler seed, n). A sweep taken up again
+therefore proposes what it would have proposed had it never stopped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from orchestrator.config.dimensions import (
+    ChoiceDimension,
+    Dimension,
+    FloatDimension,
+    Scalar,
+    Values,
+)
+from orchestrator.config.sweep import SweepConfig
+
+State = Literal["running", "finished", "pruned", "failed"]
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A configuration that was proposed, and what came of it.
+
+    Attributes:
+        values: The setting of the search space.
+        state: `failed` stands for errors and for diverged training.
+        value: Best validation F1 in percent, where there is one.
+        epoch: Last epoch trained.
+    """
+
+    values: Values
+    state: State
+    value: float | None = None
+    epoch: int = 0
+
+
+class Sampler(Protocol):
+    """Proposes configurations."""
+
+    def ask(self, index: int, history: Sequence[Tried]) -> Values:
+        """The setting of configuration `index` (from 1), given all those before it."""
+        ...
+
+
+def build_sampler(sweep: SweepConfig) -> Sampler:
+    """The sampler that a sweep asks for."""
+    protocol = sweep.protocol
+    if protocol.kind == "listed":
+        return GridSampler(list(sweep.corners()))
+    if protocol.sampler == "grid":
+        return GridSampler(sweep.grid())
+    if protocol.sampler == "qmc":
+        return QuasiRandomSampler(sweep.space, seed=protocol.sampler_seed)
+    return OptunaSampler(
+        protocol.sampler,
+        sweep.space,
+        study_name=sweep.name,
+        seed=protocol.sampler_seed,
+        startup_trials=protocol.startup_trials,
+    )
+
+
+class GridSampler:
+    """Every combination, in order.
+
+    Args:
+        grid: The combinations.
+    """
+
+    def __init__(self, grid: Sequence[Values]) -> None:
+        self.grid = grid
+
+    def ask(self, index: int, history: Sequence[Tried]) -> Values:
+        """The combination of that place."""
+        return self.grid[index - 1]
+
+
+class QuasiRandomSampler:
+    """Points of one scrambled Sobol sequence, which fill the space more evenly than random ones.
+
+    Args:
+        space: Dimensions by dotted key.
+        seed: Seed of the scrambling.
+    """
+
+    def __init__(self, space: Mapping[str, Dimension], *, seed: int) -> None:
+        self.space = space
+        self.seed = seed
+
+    def ask(self, index: int, history: Sequence[Tried]) -> Values:
+        """The setting at the sequence's point of that place."""
+        from scipy.stats import qmc
+
+        engine = qmc.Sobol(len(self.space), scramble=True, rng=self.seed)
+        if index > 1:
+            engine.fast_forward(index - 1)
+        with warnings.catch_warnings():
+            # Single points are drawn on purpose; the balance holds for the sequence as a whole.
+            warnings.filterwarnings("ignore", message="The balance properties of Sobol")
+            point = engine.random(1)[0]
+        return {
+            key: _at(dimension, float(coordinate))
+            for (key, dimension), coordinate in zip(self.space.items(), point, strict=True)
+        }
+
+
+class OptunaSampler:
+    """One of Optuna's samplers, made a pure function of its history.
+
+    Args:
+        name: Which one.
+        space: Dimensions by dotted key.
+        study_name: Name of the study, so that no two sweeps ever share one.
+        seed: Seed of the sampler.
+        startup_trials: Random proposals before TPE or GP models the results.
+    """
+
+    def __init__(
+        self,
+        name: Literal["tpe", "random", "gp"],
+        space: Mapping[str, Dimension],
+        *,
+        study_name: str,
+        seed: int,
+        startup_trials: int,
+    ) -> None:
+        self.name = name
+        self.space = space
+        self.study_name = study_name
+        self.seed = seed
+        self.startup_trials = startup_trials
+
+    def ask(self, index: int, history: Sequence[Tried]) -> Values:
+        """The setting of configuration `index`, as Optuna's sampler proposes it.
+
+        The history enters in its order: running ones as running (the constant liar keeps away
+        from them), failed ones as failed, pruned ones with the value of their last epoch. A value
+        that is no finite number counts as failed.
+        """
+        study = build_study(
+            self.space, history, sampler=lambda: self._sampler(index), name=self.study_name
+        )
+        distributions = {key: _distribution(part) for key, part in self.space.items()}
+        parameters = study.ask(distributions).params
+        return {key: parameters[key] for key in self.space}
+
+    def _sampler(self, index: int) -> Any:
+        from optuna import samplers
+
+        seed = derived_seed(self.seed, index)
+        if self.name == "random":
+            return samplers.RandomSampler(seed=seed)
+        if self.name == "gp":
+            return samplers.GPSampler(seed=seed, n_startup_trials=self.startup_trials)
+        return samplers.TPESampler(
+            seed=seed, n_startup_trials=self.startup_trials, multivariate=True, constant_liar=True
+        )
+
+
+def build_study(
+    space: Mapping[str, Dimension],
+    history: Sequence[Tried],
+    *,
+    sampler: Callable[[], Any] | None = None,
+    name: str | None = None,
+) -> Any:
+    """An Optuna study in memory that holds a history, in its order.
+
+    Args:
+        space: Dimensions by dotted key.
+        history: What was tried.
+        sampler: Makes its sampler, where it is to propose.
+        name: Of the study, so that no two sweeps ever share one.
+    """
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        study = optuna.create_study(
+            direction="maximize", sampler=sampler() if sampler else None, study_name=name
+        )
+    distributions = {key: _distribution(part) for key, part in space.items()}
+    for item in history:
+        study.add_trial(_frozen_trial(item, distributions))
+    return study
+
+
+def derived_seed(seed: int, index: int) -> int:
+    """A seed for proposal `index`, unrelated to those of its neighbours."""
+    digest = hashlib.sha256(f"{seed}:{index}".encode()).digest()
+    return int.from_bytes(digest[:4], "big") >> 1
+
+
+def _distribution(dimension: Dimension) -> Any:
+    from optuna import distributions
+
+    if isinstance(dimension, ChoiceDimension):
+        return distributions.CategoricalDistribution(dimension.values)
+    if isinstance(dimension, FloatDimension):
+        return distributions.FloatDistribution(dimension.low, dimension.high, log=dimension.log)
+    return distributions.IntDistribution(dimension.low, dimension.high, log=dimension.log)
+
+
+def _frozen_trial(item: Tried, distributions: Mapping[str, Any]) -> Any:
+    from optuna.trial import TrialState, create_trial
+
+    states = {
+        "running": TrialState.RUNNING,
+        "finished": TrialState.COMPLETE,
+        "pruned": TrialState.PRUNED,
+        "failed": TrialState.FAIL,
+    }
+    state, value = states[item.state], item.value
+    if item.state in ("finished", "pruned") and (value is None or not math.isfinite(value)):
+        state = TrialState.FAIL
+    has_value = state in (TrialState.COMPLETE, TrialState.PRUNED)
+    return create_trial(
+        state=state,
+        params=dict(item.values),
+        distributions=dict(distributions),
+        value=value if has_value else None,
+        intermediate_values={item.epoch: value} if has_value else None,
+    )
+
+
+def _at(dimension: Dimension, coordinate: float) -> Scalar:
+    """The value of a dimension at a place in [0, 1)."""
+    if isinstance(dimension, ChoiceDimension):
+        return dimension.values[int(coordinate * len(dimension.values))]
+    low: float = dimension.low
+    high: float = dimension.high
+    if not isinstance(dimension, FloatDimension):  # each whole number gets an equal share
+        low, high = low - 0.5, high + 0.5
+    if dimension.log:
+        value = math.exp(math.log(low) + coordinate * (math.log(high) - math.log(low)))
+    else:
+        value = low + coordinate * (high - low)
+    value = min(max(value, dimension.low), dimension.high)
+    return value if isinstance(dimension, FloatDimension) else round(value)

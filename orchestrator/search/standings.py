@@ -1,0 +1,120 @@
+"""Cells that a sweep proposes, how they end, and how configurations stand over their seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from statistics import fmean, stdev
+from typing import Literal
+
+from orchestrator.config.dimensions import Values
+
+Phase = Literal["search", "shortlist", "replicate", "confirm", "study"]
+Verdict = Literal["finished", "pruned", "diverged", "failed"]
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """One cell that the sweep wants.
+
+    Attributes:
+        number: Its place in the sweep, from 1.
+        phase: Why it is wanted.
+        entry: Which configuration of the search it belongs to, from 1.
+        values: The setting of the search space.
+        seed: The training seed.
+        configuration: Key of the configuration that the values resolve to.
+        test: Whether the cell's test score is wanted.
+    """
+
+    number: int
+    phase: Phase
+    entry: int
+    values: Values
+    seed: int
+    configuration: str
+    test: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a proposed cell ended.
+
+    Attributes:
+        status: The verdict of this sweep.
+        value: Best validation F1 in percent; none where no epoch was completed.
+        epoch: Last epoch that the sweep saw.
+        reason: Why it failed or diverged.
+    """
+
+    status: Verdict
+    value: float | None = None
+    epoch: int = 0
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A configuration with the seeds it was given.
+
+    Attributes:
+        entry: Its number in the search.
+        values: The setting of the search space.
+        configuration: Its key.
+        scores: Validation F1 by seed, of the seeds that finished.
+        missing: Seeds that failed or diverged, with the reason: named, never dropped silently.
+        pruned: Seeds that early stopping ended, with the epoch.
+        numbers: Proposal of each seed.
+    """
+
+    entry: int
+    values: Values
+    configuration: str
+    scores: dict[int, float]
+    missing: dict[int, str]
+    pruned: dict[int, int]
+    numbers: dict[int, int]
+
+    @property
+    def whole(self) -> bool:
+        """Whether every seed finished."""
+        return bool(self.scores) and not self.missing and not self.pruned
+
+    @property
+    def mean(self) -> float | None:
+        """Mean validation F1 over the seeds that finished."""
+        return fmean(self.scores.values()) if self.scores else None
+
+    @property
+    def std(self) -> float | None:
+        """Sample standard deviation (n - 1) over the seeds that finished; none below two."""
+        return stdev(self.scores.values()) if len(self.scores) > 1 else None
+
+
+def standing_of(group: Iterable[tuple[Proposal, Outcome]]) -> Standing:
+    """How one configuration stands, from the ends of its proposals in their order."""
+    pairs = list(group)
+    first = pairs[0][0]
+    scores: dict[int, float] = {}
+    missing: dict[int, str] = {}
+    pruned: dict[int, int] = {}
+    numbers: dict[int, int] = {}
+    for proposal, outcome in pairs:
+        numbers.setdefault(proposal.seed, proposal.number)
+        if outcome.status == "finished" and outcome.value is not None:
+            scores[proposal.seed] = outcome.value
+        elif outcome.status == "pruned":
+            pruned[proposal.seed] = outcome.epoch
+        else:
+            missing[proposal.seed] = outcome.reason or outcome.status
+    missing = {seed: reason for seed, reason in missing.items() if seed not in scores}
+    return Standing(
+        first.entry, first.values, first.configuration, scores, missing, pruned, numbers
+    )
+
+
+def rank(standing: Standing) -> tuple[bool, int, float, int]:
+    """Sorts configurations best first: whole ones, then by mean, then the earlier one."""
+    mean = standing.mean
+    unfinished = len(standing.missing) + len(standing.pruned)
+    return (not standing.whole, unfinished, -mean if mean is not None else 0.0, standing.entry)

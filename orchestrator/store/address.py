@@ -1,0 +1,47 @@
+"""Where a sweep keeps what it makes, by its address: a folder, or a bucket."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from shapca.errors import InputError
+from shapca.storage import FolderStore, ObjectStore, make_private_folder
+
+
+def is_remote(uri: str) -> bool:
+    """Whether a storage address is a URI rather than a folder."""
+    return "://" in uri
+
+
+def absolute_uri(uri: str) -> str:
+    """The address with a folder made absolute: trials run in other working directories.
+
+    Raises:
+        InputError: an empty address, which would mean the working directory.
+    """
+    if not uri.strip():
+        raise InputError("storage: expected a folder or s3://bucket/prefix, got an empty name")
+    return uri if is_remote(uri) else str(Path(uri).expanduser().absolute())
+
+
+def open_store(uri: str) -> ObjectStore:
+    """The store at an address.
+
+    Args:
+        uri: A folder, or `s3://bucket/prefix`.
+
+    Raises:
+        InputError: an address of another kind, or a folder that cannot be.
+    """
+    if uri.startswith("s3://"):
+        from orchestrator.store.s3 import S3Store
+
+        return S3Store(uri)
+    if is_remote(uri):
+        raise InputError(f"storage {uri}: expected a folder or s3://bucket/prefix")
+    folder = Path(uri).expanduser().absolute()
+    try:
+        make_private_folder(folder)
+    except OSError as error:
+        raise InputError(f"storage {uri}: not a usable folder ({error.strerror})") from error
+    return FolderStore(folder)

@@ -1,0 +1,290 @@
+"""Cells, the unit of work, and their store, the only truth about what has run.
+
+A cell is one training run. Its key hashes all that its result depends on: the canonical config,
+the seed, the hashes of only those data parts that it reads, and the pretrained weights' hashes.
+Code, library versions, device and threads are recorded beside the result instead: a finished
+cell whose code has changed since is *stale*.
+
+Layout of the store:
+    cells/<key>/cell.json     identity: config, seed, data parts, weights
+    cells/<key>/attempt.json  which process works on it
+    cells/<key>/...           what `shapca.training` writes: epochs, checkpoint, best, result
+    status/<key>.<status>     the verdict as an object's name, so that listing tells it
+    code/<fingerprint>.json   hash of each definition of the code that worked here
+"""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from statistics import fmean, stdev
+from typing import Any, Literal, get_args
+
+from shapca.config import ExperimentConfig
+from shapca.errors import InputError
+from shapca.runs.code import changed_definitions, code_fingerprint, definitions
+from shapca.storage import FolderStore, ObjectStore, SubStore, read_json, to_json
+
+Status = Literal["finished", "diverged", "failed"]
+
+STATUSES: tuple[Status, ...] = get_args(Status)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training run.
+
+    Attributes:
+        config: the experiment.
+        seed: its training seed.
+        parts: hash of each data part that the experiment reads.
+        weights: hash of each set of pretrained weights that it starts from.
+    """
+
+    config: ExperimentConfig
+    seed: int
+    parts: Mapping[str, str] = field(default_factory=dict)
+    weights: Mapping[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def configuration(self) -> str:
+        """Key of the configuration: the cell without its seed."""
+        return _digest(self._configuration_record())
+
+    @cached_property
+    def key(self) -> str:
+        """Key of the cell: 16 hexadecimal digits."""
+        return _digest({**self._configuration_record(), "seed": self.seed})
+
+    def _configuration_record(self) -> dict[str, Any]:
+        return {
+            "config": self.config.canonical(),
+            "parts": dict(self.parts),
+            "weights": dict(self.weights),
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        """As `cell.json` keeps it."""
+        return {
+            "key": self.key,
+            "configuration": self.configuration,
+            "config": self.config.model_dump(mode="json"),
+            "seed": self.seed,
+            "parts": dict(self.parts),
+            "weights": dict(self.weights),
+        }
+
+    @classmethod
+    def from_json(cls, record: dict[str, Any]) -> Cell:
+        """The inverse of `to_json`."""
+        return cls(
+            ExperimentConfig.model_validate(record["config"]),
+            record["seed"],
+            record["parts"],
+            record["weights"],
+        )
+
+
+def _digest(record: dict[str, Any]) -> str:
+    return hashlib.sha256(to_json(record)).hexdigest()[:16]
+
+
+class CellStore:
+    """Cells of a storage path, whichever sweep or study trained them."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self.store = store
+
+    def run_store(self, key: str) -> ObjectStore:
+        """Where the training of a cell keeps its records, checkpoint and weights."""
+        return SubStore(self.store, f"cells/{key}")
+
+    def register(self, cell: Cell) -> None:
+        """Note a cell's identity before it is trained; repeating it changes nothing."""
+        self.store.put_new(f"cells/{cell.key}/cell.json", to_json(cell.to_json()))
+
+    def cell(self, key: str) -> Cell:
+        """The identity of a registered cell.
+
+        Raises:
+            InputError: no such cell.
+        """
+        record = read_json(self.store, f"cells/{key}/cell.json")
+        if record is None:
+            raise InputError(f"cell {key}: not in this storage")
+        return Cell.from_json(record)
+
+    def statuses(self) -> dict[str, Status]:
+        """Verdict of every cell that has one, from object names alone."""
+        verdicts: dict[str, Status] = {}
+        for name in self.store.list("status/"):
+            key, _, status = name.removeprefix("status/").rpartition(".")
+            if status in STATUSES:
+                verdicts[key] = status
+        return verdicts
+
+    def status(self, key: str) -> Status | None:
+        """Verdict of one cell; none while it has not ended."""
+        for status in STATUSES:
+            if self.store.get(f"status/{key}.{status}") is not None:
+                return status
+        return None
+
+    def settle(self, key: str, status: Status, summary: Mapping[str, Any]) -> None:
+        """Give a cell its verdict. A later finish replaces an earlier failure.
+
+        Args:
+            key: the cell.
+            status: how it ended.
+            summary: a small record for listings (best metrics, code fingerprint, error).
+        """
+        self.store.put(f"status/{key}.{status}", to_json(dict(summary)))
+        for other in STATUSES:
+            if other != status:
+                self.store.delete(f"status/{key}.{other}")
+
+    def summary(self, key: str) -> dict[str, Any] | None:
+        """The record that `settle` kept, or none while the cell has no verdict."""
+        for status in STATUSES:
+            if (record := read_json(self.store, f"status/{key}.{status}")) is not None:
+                return {"status": status, **record}
+        return None
+
+    def claim(self, key: str, sweep: str) -> str:
+        """Note that a sweep works on a cell, unless another one says so already.
+
+        Returns:
+            The sweep that has the cell.
+        """
+        if self.store.put_new(f"cells/{key}/claim.json", to_json({"sweep": sweep})):
+            return sweep
+        return self.claimed_by(key) or sweep
+
+    def claimed_by(self, key: str) -> str | None:
+        """The sweep that said it works on a cell, or none."""
+        record = read_json(self.store, f"cells/{key}/claim.json")
+        return None if record is None else str(record["sweep"])
+
+    def release(self, key: str) -> None:
+        """Note that no sweep works on a cell any more."""
+        self.store.delete(f"cells/{key}/claim.json")
+        self.store.delete(f"cells/{key}/attempt.json")
+
+    def let_go(self, key: str) -> None:
+        """Note that no process works on a cell for now; what was trained stays its sweep's."""
+        self.store.delete(f"cells/{key}/attempt.json")
+
+    def begin_attempt(self, key: str) -> str:
+        """Note that a process works on a cell from now on, and none that did before.
+
+        Returns:
+            What `is_current` asks for.
+        """
+        attempt = uuid.uuid4().hex
+        self.store.put(f"cells/{key}/attempt.json", to_json({"attempt": attempt}))
+        return attempt
+
+    def is_current(self, key: str, attempt: str) -> bool:
+        """Whether no other process has been given the cell since an attempt began."""
+        record = read_json(self.store, f"cells/{key}/attempt.json")
+        return record is not None and record["attempt"] == attempt
+
+    def reopen(self, key: str) -> None:
+        """Take back the verdict `failed`, so that the cell is tried again from its checkpoint."""
+        self.store.delete(f"status/{key}.failed")
+
+    def reset(self, key: str) -> None:
+        """Remove all that training made of a cell; its identity stays."""
+        for status in STATUSES:
+            self.store.delete(f"status/{key}.{status}")
+        kept = (f"cells/{key}/cell.json", f"cells/{key}/claim.json")
+        # The result goes first: a cell half removed must never look finished.
+        names = sorted(self.store.list(f"cells/{key}/"), key=lambda name: "result" not in name)
+        for name in names:
+            if name not in kept:
+                self.store.delete(name)
+
+    def drop_weights(self, key: str) -> None:
+        """Remove a cell's best weights and checkpoint; its records stay."""
+        for part in ("checkpoint", "best"):
+            names = self.store.list(f"cells/{key}/{part}/")
+            # The commit marker goes first: a checkpoint half removed must not look committed.
+            for name in sorted(names, key=lambda name: not name.endswith("/state.json")):
+                self.store.delete(name)
+
+    def clear_orphans(self, key: str) -> None:
+        """Remove epoch records that no checkpoint and no result belongs to, and half-written files.
+
+        Records stay when weights are dropped; a cell that is trained anew writes its own.
+        """
+        if isinstance(self.store, FolderStore):
+            self.store.remove_leftovers(f"cells/{key}", nobody_writes=True)
+        names = self.store.list(f"cells/{key}/")
+        if not any(name.endswith(("/state.json", "/result.json")) for name in names):
+            for name in names:
+                if name.startswith(f"cells/{key}/epochs/"):
+                    self.store.delete(name)
+
+    def has_weights(self, key: str) -> bool:
+        """Whether the best weights of a cell are kept."""
+        names = self.store.list(f"cells/{key}/best/")
+        return any(name.endswith(".safetensors") for name in names)
+
+    def codes(self, key: str) -> set[str]:
+        """Fingerprints of the code that worked on a cell so far; empty before its first epoch."""
+        run = read_json(self.store, f"cells/{key}/run.json")
+        return set() if run is None else {part["code"] for part in run["environments"]}
+
+    def note_code(self) -> None:
+        """Keep what the present code defines, so that a later refusal can name what changed."""
+        self.store.put_new(f"code/{code_fingerprint()}.json", to_json(dict(definitions())))
+
+    def changes_since(self, keys: Collection[str]) -> list[str]:
+        """Definitions that differ between the present code and that which cells come from.
+
+        Empty where the storage does not have the definitions of that code.
+        """
+        codes = {code for key in keys for code in self.codes(key)} - {code_fingerprint()}
+        known = (read_json(self.store, f"code/{code}.json") for code in codes)
+        changed = (changed_definitions(then, definitions()) for then in known if then is not None)
+        return sorted({name for names in changed for name in names})
+
+    def result(self, key: str) -> dict[str, Any] | None:
+        """`result.json` of a cell's training, or none."""
+        return read_json(self.store, f"cells/{key}/result.json")
+
+    def evaluation(self, key: str, name: str) -> dict[str, Any] | None:
+        """An evaluation record of a cell (`valid`, `test`, …), or none."""
+        return read_json(self.store, f"cells/{key}/evaluations/{name}.json")
+
+    def epochs(self, key: str, start: int = 1) -> list[dict[str, Any]]:
+        """Epoch records of a cell from epoch `start` on, in order."""
+        records: list[dict[str, Any]] = []
+        number = start
+        while (record := read_json(self.store, f"cells/{key}/epochs/{number:04}.json")) is not None:
+            records.append(record)
+            number += 1
+        return records
+
+
+def test_metrics(cells: CellStore, key: str) -> dict[str, float]:
+    """Test scores of a cell, `test/f1` …; empty where it was not tested."""
+    evaluation = cells.evaluation(key, "test") or {"metrics": {}}
+    return {f"test/{name}": value for name, value in evaluation["metrics"].items()}
+
+
+def test_averages(cells: CellStore, keys: Sequence[str]) -> dict[str, float]:
+    """`test/…_mean` and `test/…_std` (n - 1) over the cells; empty unless all were tested."""
+    scores = [test_metrics(cells, key) for key in keys]
+    if not scores or not all(scores):
+        return {}
+    averages = {}
+    for name in scores[0]:
+        values = [score[name] for score in scores if name in score]
+        averages[f"{name}_mean"] = fmean(values)
+        if len(values) > 1:
+            averages[f"{name}_std"] = stdev(values)
+    return averages

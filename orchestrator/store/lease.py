@@ -1,0 +1,207 @@
+"""The lease of a sweep: at most one driver works on it.
+
+A driver acquires the lease by creating the next numbered object, which only one can do, and keeps
+it by a heartbeat. The lease of a driver that stopped beating may be taken over; at once where it
+ran on this machine and is no more. Clocks of machines differ: before the lease of a driver
+elsewhere is taken, its heart is watched by this machine's clock.
+
+Layout: sweeps/<sweep>/lease/000001.json (who), sweeps/<sweep>/beat/000001.json (when last)
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from dataclasses import asdict, dataclass
+from types import TracebackType
+from typing import Any, Self
+
+from shapca.errors import InputError
+from shapca.storage import ObjectStore, read_json, to_json
+from shapca.storage.processes import born, machine
+
+HEARTBEAT_SECONDS = 10.0
+EXPIRY_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who holds a lease.
+
+    Attributes:
+        host: Name of the machine.
+        machine: What tells this boot of this machine, and its process namespace, from others.
+        pid: Process id.
+        born: When the process began, as the system counts it; process ids are used again.
+        at: Unix time in seconds at which the lease was acquired.
+    """
+
+    host: str
+    machine: str
+    pid: int
+    born: str
+    at: float
+
+    @classmethod
+    def current(cls) -> Holder:
+        """This process."""
+        return cls(socket.gethostname(), machine(), os.getpid(), born(os.getpid()), time.time())
+
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host}"
+
+    def is_gone(self) -> bool:
+        """Whether it certainly runs no more: it ran on this machine and is not there."""
+        if self.machine != machine():
+            return False
+        return born(self.pid) != self.born
+
+
+class LeaseLost(RuntimeError):
+    """Another driver has taken the sweep over, so this one must stop."""
+
+
+class Lease:
+    """A held lease; as a context manager it beats until it is left.
+
+    Args:
+        store: The storage.
+        sweep: The sweep's name.
+        heartbeat: Seconds between signs of life.
+        expiry: Seconds without a sign of life after which others may take over.
+    """
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        sweep: str,
+        *,
+        heartbeat: float = HEARTBEAT_SECONDS,
+        expiry: float = EXPIRY_SECONDS,
+    ) -> None:
+        self._store = store
+        self._sweep = sweep
+        self._heartbeat = heartbeat
+        self._expiry = expiry
+        self._number = 0
+        self._stop = threading.Event()
+        self._lost = threading.Event()
+        self._thread: threading.Thread | None = None
+        self.holder = Holder.current()
+
+    def acquire(self) -> Self:
+        """Take the lease and begin to beat.
+
+        Raises:
+            InputError: another driver works on the sweep; the message says which.
+        """
+        last, holder = self._last()
+        age = None if holder is None or holder.is_gone() else self._age(last)
+        if age is not None and age >= self._expiry and self._beats(last):
+            age = 0.0  # alive: its clock goes behind ours
+        if age is not None and age < self._expiry:
+            raise InputError(
+                f"sweep {self._sweep}: {holder} works on it (last sign of life {age:.0f} s "
+                f"ago). Wait for it or stop it; a driver silent for {self._expiry:.0f} s may "
+                "be taken over by running the same command again"
+            )
+        # The sign of life comes first: a lease without one counts as released.
+        self._number = last + 1
+        self._beat()
+        if not self._store.put_new(self._name("lease", last + 1), to_json(asdict(self.holder))):
+            _, other = self._last()
+            self._number = 0
+            raise InputError(f"sweep {self._sweep}: {other or 'another driver'} was faster")
+        for kind in ("lease", "beat"):
+            for name in self._store.list(f"sweeps/{self._sweep}/{kind}/"):
+                if _number(name) < self._number:
+                    self._store.delete(name)
+        self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
+        self._thread.start()
+        return self
+
+    def check(self) -> None:
+        """Make sure that the lease is still held.
+
+        Raises:
+            LeaseLost: another driver holds it now.
+        """
+        if self._lost.is_set():
+            raise LeaseLost(f"sweep {self._sweep}: another driver has taken it over")
+
+    def release(self) -> None:
+        """Stop beating and let others take the lease at once."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(timeout=5)
+        if self._number and not self._lost.is_set():
+            self._store.delete(self._name("beat", self._number))
+        self._number = 0
+
+    def __enter__(self) -> Self:
+        return self.acquire()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.release()
+
+    def _keep(self) -> None:
+        while not self._stop.wait(self._heartbeat):
+            try:
+                if self._last()[0] > self._number:
+                    self._lost.set()
+                    return
+                self._beat()
+            except Exception:
+                # The storage is away for a moment (what a bucket's client raises is its own
+                # affair); others see an old sign of life meanwhile.
+                continue
+
+    def _beats(self, number: int) -> bool:
+        """Whether a holder that looks silent gives a sign of life within two heartbeats."""
+        name = self._name("beat", number)
+        before, deadline = self._store.get(name), time.monotonic() + 2 * self._heartbeat
+        while time.monotonic() < deadline:
+            time.sleep(self._heartbeat / 10)
+            if self._store.get(name) != before:
+                return True
+        return False
+
+    def _beat(self) -> None:
+        self._store.put(self._name("beat", self._number), to_json({"at": time.time()}))
+
+    def _last(self) -> tuple[int, Holder | None]:
+        names = self._store.list(f"sweeps/{self._sweep}/lease/")
+        if not names:
+            return 0, None
+        name = max(names, key=_number)
+        record: dict[str, Any] | None = read_json(self._store, name)
+        return _number(name), None if record is None else Holder(**record)
+
+    def _age(self, number: int) -> float | None:
+        """Seconds since the last sign of life; none where the lease was released."""
+        beat = read_json(self._store, self._name("beat", number))
+        return None if beat is None else time.time() - beat["at"]
+
+    def _name(self, kind: str, number: int) -> str:
+        return f"sweeps/{self._sweep}/{kind}/{number:06}.json"
+
+
+def holder_of(store: ObjectStore, sweep: str) -> Holder | None:
+    """Who works on a sweep now; none where nobody does or the last one is certainly gone."""
+    lease = Lease(store, sweep)
+    number, holder = lease._last()
+    if holder is None or holder.is_gone():
+        return None
+    age = lease._age(number)
+    return holder if age is not None and age < EXPIRY_SECONDS else None
+
+
+def _number(name: str) -> int:
+    return int(name.rpartition("/")[2].removesuffix(".json"))

@@ -1,0 +1,103 @@
+"""Objects in an S3 bucket, or in anything that speaks its protocol, through fsspec.
+
+Credentials and endpoint come from the environment as for every AWS tool (`AWS_PROFILE`,
+`AWS_ACCESS_KEY_ID`, `AWS_ENDPOINT_URL` …), never from the address.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from typing import Any
+
+from shapca.errors import InputError
+from shapca.storage.objects import check_name
+
+CONFLICTS = ("PreconditionFailed", "ConditionalRequestConflict")
+
+
+class S3Store:
+    """Objects under a prefix of a bucket.
+
+    Args:
+        uri: `s3://bucket/prefix`.
+
+    Raises:
+        InputError: no bucket is named, s3fs is not installed, or the bucket cannot be used.
+    """
+
+    def __init__(self, uri: str) -> None:
+        self.root = uri.removeprefix("s3://").strip("/")
+        if not self.root or "@" in self.root:
+            raise InputError(
+                "storage: expected s3://bucket/prefix, with credentials in the environment"
+            )
+        if importlib.util.find_spec("s3fs") is None:
+            raise InputError(f"storage {uri}: needs s3fs: pip install 'shap-ca[s3]'")
+        import s3fs
+
+        # Others write too, so that a listing of a moment ago is worth nothing. s3fs keeps a client
+        # by its arguments: the endpoint is one, or the first would serve for a later one as well.
+        self._files: Any = s3fs.S3FileSystem(
+            use_listings_cache=False, endpoint_url=_endpoint_of_environment()
+        )
+        try:
+            self._files.ls(self.root.partition("/")[0], refresh=True)
+        except FileNotFoundError as error:
+            raise InputError(f"storage {uri}: no such bucket") from error
+        except (OSError, _boto_error()) as error:
+            raise InputError(f"storage {uri}: cannot be used ({error})") from error
+
+    def put_new(self, name: str, content: bytes) -> bool:
+        """Write an object unless it exists; whether it was written. The bucket decides who wins."""
+        try:
+            self._files.pipe_file(self._path(name), content, mode="create")
+        except FileExistsError:
+            return False
+        except OSError as error:
+            if any(conflict in str(error) for conflict in CONFLICTS):
+                return False
+            raise
+        return True
+
+    def put(self, name: str, content: bytes) -> None:
+        """Write or replace an object; a reader sees the old or the new one."""
+        self._files.pipe_file(self._path(name), content)
+
+    def get(self, name: str) -> bytes | None:
+        """The object's content, or none where it does not exist."""
+        try:
+            content: bytes = self._files.cat_file(self._path(name))
+        except FileNotFoundError:
+            return None
+        return content
+
+    def list(self, prefix: str = "") -> list[str]:
+        """Sorted names that begin with the prefix."""
+        folder, _, start = (check_name(prefix) if prefix else "").rpartition("/")
+        place = f"{self.root}/{folder}" if folder else self.root
+        found = self._files.find(place, prefix=start)
+        names = [name.removeprefix(f"{self.root}/") for name in found]
+        return sorted(name for name in names if name.startswith(prefix))
+
+    def delete(self, name: str) -> None:
+        """Remove an object; one that does not exist is no error."""
+        try:
+            self._files.rm_file(self._path(name))
+        except FileNotFoundError:
+            return
+
+    def _path(self, name: str) -> str:
+        return f"{self.root}/{check_name(name)}"
+
+
+def _endpoint_of_environment() -> str | None:
+    """The endpoint that AWS's tools would take from the environment; none: from their files."""
+    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or None
+
+
+def _boto_error() -> type[Exception]:
+    from botocore.exceptions import BotoCoreError  # type: ignore[import-untyped]
+
+    error: type[Exception] = BotoCoreError
+    return error

@@ -1,0 +1,1 @@
+"""A paper's tables and figures: rows, data sets and seeds over the same cells."""

@@ -1,0 +1,85 @@
+"""A study's tables and figures as files of the storage.
+
+Layout: sweeps/<study>/tables/<study>.md|.csv|.tex|.json, and .png and .svg of its figure
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from orchestrator.store.cell_factory import CellFactory
+from orchestrator.store.cells import CellStore
+from orchestrator.store.predictions import stored_predictions
+from orchestrator.studies.cases import Selection, cases
+from orchestrator.studies.config import CaseFigure, CurveFigure
+from orchestrator.studies.figures import curves, side_by_side
+from orchestrator.studies.plan import StudyPlan
+from orchestrator.tables.formats import to_csv, to_json, to_latex, to_markdown
+from orchestrator.tables.table import Table
+from shapca.errors import InputError
+from shapca.storage import ObjectStore
+from shapca.storage import to_json as json_bytes
+
+
+def write_files(
+    cells: CellStore, factory: CellFactory, plan: StudyPlan, table: Table
+) -> dict[str, str]:
+    """Write the files of a study; the same content is not written again.
+
+    Returns:
+        File name to the name of its object in the storage.
+    """
+    store, name = cells.store, plan.study.name
+    contents = {
+        f"{name}.md": to_markdown(table).encode(),
+        f"{name}.csv": to_csv(table).encode(),
+        f"{name}.tex": to_latex(table).encode(),
+        f"{name}.json": json_bytes(to_json(table)),
+    }
+    figure = plan.study.figure
+    pictures: dict[str, bytes] = {}
+    if isinstance(figure, CurveFigure):
+        pictures = curves(plan.study, table, figure)
+    elif isinstance(figure, CaseFigure):
+        selection = shown_cases(cells, factory, plan, figure)
+        if selection is not None:
+            note = f"{selection.how} Models of seed {plan.study.seeds[0]}."
+            pictures = side_by_side(plan.study.title, selection.cases, note)
+    contents |= {f"{name}.{suffix}": content for suffix, content in pictures.items()}
+    files = {}
+    for file, content in contents.items():
+        files[file] = f"sweeps/{name}/tables/{file}"
+        if store.get(files[file]) != content:
+            store.put(files[file], content)
+    return files
+
+
+def shown_cases(
+    cells: CellStore, factory: CellFactory, plan: StudyPlan, figure: CaseFigure
+) -> Selection | None:
+    """The posts that a figure shows; none while predictions of a system are missing."""
+    config = plan.configs[figure.rows[-1], figure.data]
+    systems = {}
+    try:
+        data = factory.data(config)
+        for title in figure.rows:
+            cell = factory.cell(plan.configs[title, figure.data], plan.study.seeds[0])
+            predictions = stored_predictions(cells, cell.key, data)
+            if predictions is None:
+                return None
+            systems[title] = predictions
+    except InputError:
+        return None  # its data set is not there: the table says so
+    return cases(data, config, systems, posts=figure.posts, num_posts=figure.num_posts)
+
+
+def copy_files(store: ObjectStore, files: dict[str, str], folder: Path) -> list[Path]:
+    """Copy a study's files out of the storage into a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    copies = []
+    for file, name in files.items():
+        content = store.get(name)
+        if content is not None:
+            copies.append(folder / file)
+            copies[-1].write_bytes(content)
+    return copies

@@ -1,0 +1,235 @@
+"""Models on data that they were not trained on: evaluation records, and their runs in MLflow."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from statistics import fmean, stdev
+from typing import Any
+
+from orchestrator.store.cells import CellStore
+from orchestrator.sweeps.control.reuse import StaleCellsError, stale_message
+from orchestrator.sweeps.record.history import recorded
+from orchestrator.sweeps.record.outcome import ConfigurationResult, reported
+from orchestrator.tracking.run_document import PARENT, RunDocument, read_run, write_run
+from shapca.config import RuntimeConfig
+from shapca.data.prepared import PreparedData
+from shapca.errors import InputError
+from shapca.evaluation import EvaluationRecord, evaluate_run
+from shapca.runs.code import code_fingerprint
+from shapca.storage import ObjectStore, digest
+
+PHASE = "generalization"
+
+
+@dataclass(frozen=True)
+class Generalization:
+    """A configuration's seeds on the test split of another data set.
+
+    Attributes:
+        name: the configuration, for people.
+        configuration: its key.
+        source: the data set that it was trained on.
+        target: the data set that it was tested on.
+        cells: key of the cell by seed.
+        records: scores by seed.
+        missing: seeds that were not evaluated, with the reason.
+    """
+
+    name: str
+    configuration: str
+    source: str
+    target: str
+    cells: Mapping[int, str]
+    records: Mapping[int, EvaluationRecord]
+    missing: Mapping[int, str]
+
+    def metrics(self, seed: int) -> dict[str, float]:
+        """Scores of a seed, `test/f1` …"""
+        return {f"test/{k}": v for k, v in self.records[seed].evaluation.metrics.items()}
+
+    def averages(self) -> dict[str, float]:
+        """`test/…_mean` and `test/…_std` (n - 1) over the seeds, and `num_seeds`."""
+        by_seed = [self.metrics(seed) for seed in self.records]
+        averages = {"num_seeds": float(len(by_seed))}
+        for name in by_seed[0] if by_seed else ():
+            values = [metrics[name] for metrics in by_seed]
+            averages[f"{name}_mean"] = fmean(values)
+            if len(values) > 1:
+                averages[f"{name}_std"] = stdev(values)
+        return averages
+
+    def to_json(self) -> dict[str, Any]:
+        """For programs."""
+        return {
+            "configuration": self.configuration,
+            "name": self.name,
+            "source": self.source,
+            "target": self.target,
+            "cells": {str(seed): key for seed, key in self.cells.items()},
+            "missing": {str(seed): why for seed, why in self.missing.items()},
+            "metrics": {str(seed): self.metrics(seed) for seed in self.records},
+            "averages": self.averages(),
+        }
+
+
+def confirmed_winner(store: ObjectStore, sweep: str) -> ConfigurationResult:
+    """The confirmed winner of a sweep.
+
+    Raises:
+        InputError: no such sweep, none of its configurations was confirmed yet, or all the seeds
+            that were to confirm one failed.
+    """
+    history = recorded(store, sweep)
+    winner = reported(history, CellStore(store))
+    if winner is None or winner.phase != "confirm" or not winner.cells:
+        raise InputError(
+            f"sweep {sweep}: it has no confirmed winner in this storage; run it to its end "
+            "(orchestrator sweep) first"
+        )
+    if not winner.val:
+        failed = "; ".join(f"seed {seed}: {why}" for seed, why in winner.missing.items())
+        raise InputError(
+            f"sweep {sweep}: its winner is not confirmed, since all seeds failed ({failed}); try "
+            "them again (orchestrator sweep … --retry-failed) first"
+        )
+    return winner
+
+
+def evaluate_elsewhere(
+    cells: CellStore,
+    winner: ConfigurationResult,
+    data: PreparedData,
+    *,
+    contexts: str | None = None,
+    label_map: Mapping[str, str] | None = None,
+    runtime: RuntimeConfig = RuntimeConfig(),
+    accept_stale: bool = False,
+    sweep: str = "",
+) -> Generalization:
+    """Score every seed of a configuration on a data set's test split; what is known is read.
+
+    Args:
+        cells: the storage.
+        winner: the configuration with its cells by seed.
+        data: the other data set.
+        contexts: context set to read there; none: the one of the same name.
+        label_map: the model's types to the data set's, where their names differ.
+        runtime: device, threads and workers.
+        accept_stale: use cells of other code as they are.
+        sweep: name of the sweep, for messages.
+
+    Raises:
+        InputError: a label without its counterpart, a part of the data that is missing, weights
+            that were not kept, or cells of other code.
+    """
+    keys = {seed: key for seed, key in sorted(winner.cells.items()) if seed in winner.val}
+    stale = [key for key in keys.values() if not cells.codes(key) <= {code_fingerprint()}]
+    if stale and not accept_stale:
+        raise StaleCellsError(stale_message(sweep, stale, cells))
+    records = {
+        seed: evaluate_run(
+            cells.run_store(key),
+            data,
+            split="test",
+            contexts=contexts,
+            label_map=label_map,
+            runtime=runtime,
+        )
+        for seed, key in keys.items()
+    }
+    return Generalization(
+        name=winner.name,
+        configuration=winner.configuration,
+        source=cells.cell(next(iter(keys.values()))).config.data.dataset,
+        target=data.name,
+        cells=keys,
+        records=records,
+        missing=dict(winner.missing),
+    )
+
+
+def write_documents(
+    store: ObjectStore, sweep: str, found: Generalization, tags: Mapping[str, str]
+) -> list[str]:
+    """One run a seed and one with their averages above them, under the sweep's own run.
+
+    Writing the same again changes nothing: the key holds what was evaluated, on what.
+
+    Args:
+        store: the storage.
+        sweep: name of the sweep or study.
+        found: the scores.
+        tags: further tags of all these runs.
+
+    Returns:
+        Keys of the documents.
+    """
+    first = next(iter(found.records.values()))
+    identity = digest({"data": dict(first.data), "map": dict(first.label_map)})[:8]
+    average = f"{PHASE}-{found.configuration}-{identity}"
+    title = f"{found.name} · {found.source} → {found.target}"
+    common = {
+        "sweep": sweep,
+        **tags,
+        "phase": PHASE,
+        "configuration": found.configuration,
+        "dataset": found.target,
+        "trained_on": found.source,
+    }
+    if first.label_map:
+        common["label_map"] = ", ".join(f"{a}={b}" for a, b in sorted(first.label_map.items()))
+    missing = ", ".join(f"{seed}: {why}" for seed, why in sorted(found.missing.items()))
+    documents = [
+        RunDocument(
+            key=average,
+            kind="configuration",
+            name=f"{title} · mean of {len(found.records)} seeds",
+            status="failed" if missing else "finished",
+            started_at=0.0,
+            parent=PARENT,
+            tags={
+                **common,
+                "seeds": " ".join(map(str, found.records)),
+                **({"missing_seeds": missing} if missing else {}),
+            },
+            metrics=found.averages(),
+        )
+    ]
+    names = _names(store, found)
+    documents += [
+        RunDocument(
+            key=f"{PHASE}-{found.cells[seed]}-{identity}",
+            kind="cell",
+            name=f"{title} · seed {seed}",
+            status="finished",
+            started_at=0.0,
+            parent=average,
+            tags={**common, "seed": str(seed), "cell": found.cells[seed]},
+            metrics=found.metrics(seed),
+            artifacts={f"evaluations/{found.target}.json": names[seed]},
+        )
+        for seed in found.records
+    ]
+    for document in documents:
+        before = read_run(store, sweep, document.key)
+        at = time.time() if before is None else before.started_at
+        ended = at if before is None else before.ended_at
+        dated = RunDocument(**{**vars(document), "started_at": at, "ended_at": ended})
+        if before != dated:
+            write_run(store, sweep, dated)
+    return [document.key for document in documents]
+
+
+def _names(store: ObjectStore, found: Generalization) -> dict[int, str]:
+    """Where the store keeps the record of each seed."""
+    from shapca.storage import read_json
+
+    names = {}
+    for seed, key in found.cells.items():
+        wanted = found.records[seed].to_json()
+        for name in store.list(f"cells/{key}/evaluations/"):
+            if read_json(store, name) == wanted:
+                names[seed] = name
+    return names

@@ -1,0 +1,224 @@
+"""The driver of a study: train what is missing, evaluate it, and write its tables and figures."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+from functools import partial
+
+from orchestrator.cluster.evaluations import Task, evaluate_on_nodes
+from orchestrator.config.sweep import SweepConfig
+from orchestrator.reports.make import attachments, content_from
+from orchestrator.store.address import absolute_uri, open_store
+from orchestrator.store.cell_factory import CellFactory
+from orchestrator.store.cells import CellStore
+from orchestrator.store.lease import Lease
+from orchestrator.studies.config import StudyConfig
+from orchestrator.studies.evaluation import StudyEvaluations
+from orchestrator.studies.files import write_files
+from orchestrator.studies.plan import StudyPlan, plan_study, planned_cells, read_winners
+from orchestrator.studies.tables import StudyTables
+from orchestrator.sweeps.control.reuse import StaleCellsError, stale_message
+from orchestrator.sweeps.driver import (
+    LAST_PUBLISHING_SECONDS,
+    SweepOptions,
+    publisher_of,
+    run_sweep,
+)
+from orchestrator.sweeps.record.declaration import check_kind
+from orchestrator.sweeps.record.outcome import SweepOutcome
+from orchestrator.sweeps.trials.cell_run import TRAINING
+from orchestrator.tables.formats import to_markdown
+from orchestrator.tables.table import Table
+from orchestrator.tracking.run_document import PARENT, read_run, write_run
+from shapca.config import RuntimeConfig
+from shapca.runs.code import code_fingerprint
+from shapca.storage import to_json
+
+Say = Callable[[str], None]
+REPORT = "report/report.html"
+
+
+@dataclass(frozen=True)
+class StudyOutcome:
+    """A study when its driver ends.
+
+    Attributes:
+        study: its file.
+        table: its table as things stand.
+        files: names of its tables and figures in the storage, by file name.
+        sweep: what its training came to; none where nothing was to be trained.
+        reset: cells that are trained again because their weights were needed and not kept.
+        seconds: wall time of it all, evaluation on other data and files included.
+    """
+
+    study: StudyConfig
+    table: Table
+    files: dict[str, str]
+    sweep: SweepOutcome | None
+    reset: tuple[str, ...] = ()
+    seconds: float = 0.0
+
+    @property
+    def failures(self) -> tuple[str, ...]:
+        """Rows of the table that a failed seed leaves incomplete."""
+        if self.sweep is None:
+            return ()
+        return tuple(row.name for row in self.sweep.rows if row.missing)
+
+    @property
+    def is_interrupted(self) -> bool:
+        """Whether the user stopped it."""
+        return self.sweep is not None and self.sweep.status == "interrupted"
+
+
+def run_study(
+    study: StudyConfig,
+    options: SweepOptions,
+    *,
+    rows: Collection[str] = (),
+    data: Collection[str] = (),
+    train: bool = True,
+    training: str = TRAINING,
+    say: Say = lambda line: None,
+) -> StudyOutcome:
+    """Run a study, or go on with it: what the storage holds is never trained again.
+
+    Args:
+        study: its file.
+        options: where and how, as of a sweep.
+        rows: run these rows only; the others are shown as they stand. Empty: all.
+        data: run these data sets only. Empty: all.
+        train: false: make the table of what the storage holds.
+        training: `module:function` that opens a cell's training.
+        say: told, a line at a time, how evaluation beyond the cells' own tests goes.
+
+    Raises:
+        InputError: bad input, before anything is trained.
+    """
+    began = time.monotonic()
+    storage = absolute_uri(options.storage)
+    store = open_store(storage)
+    check_kind(store, study.name, is_study=True)
+    cells = CellStore(store)
+    data_root = (options.data_root or study.runtime.data_root).expanduser().absolute()
+    factory = CellFactory(data_root)
+    plan = plan_study(study, read_winners(study, store))
+    sweep = plan.selected(rows, data)
+    tables = StudyTables(plan, cells, factory, code_fingerprint())
+    outcome: SweepOutcome | None = None
+    reset: tuple[str, ...] = ()
+    if sweep is not None and train:
+        store.put(f"sweeps/{study.name}/study.json", to_json(study.model_dump(mode="json")))
+        if options.stale == "refuse":
+            _refuse_stale(sweep, factory, cells)
+        evaluations = StudyEvaluations(sweep, plan, tables, factory, cells)
+        evaluations.check()
+        reset = evaluations.release_weightless()
+        outcome = run_sweep(sweep, options, training=training)
+        if outcome.status != "interrupted":
+            runtime = study.runtime.model_copy(update={"data_root": data_root})
+            _evaluate(study, evaluations, storage, runtime, options, say)
+    concluded = _conclude(plan, cells, factory, options, storage, outcome, reset)
+    return replace(concluded, seconds=time.monotonic() - began)
+
+
+def _evaluate(
+    study: StudyConfig,
+    evaluations: StudyEvaluations,
+    storage: str,
+    runtime: RuntimeConfig,
+    options: SweepOptions,
+    say: Say,
+) -> None:
+    """Evaluate what has finished: on the nodes of a cluster, where there is one, or else here."""
+    tasks = evaluations.tasks()
+    if tasks:
+        where = "on this machine" if options.ray.cluster is None else "on the cluster's nodes"
+        say(f"{study.name}: {len(tasks)} evaluations of trained models to do, {where}")
+    if tasks and options.ray.cluster is not None:
+        num_done = 0
+
+        def show(task: Task, failure: str | None) -> None:
+            nonlocal num_done
+            num_done += 1
+            end = "" if failure is None else f" failed ({failure}), tried again on this machine"
+            say(f"{study.name}: {num_done}/{len(tasks)} cell {task.cell} on {task.data}{end}")
+
+        evaluate_on_nodes(
+            tasks,
+            storage=storage,
+            runtime=runtime,
+            resources=study.resources,
+            options=options.ray,
+            on_done=show,
+        )
+    evaluations.run(runtime)
+
+
+def _refuse_stale(sweep: SweepConfig, factory: CellFactory, cells: CellStore) -> None:
+    """Cells of other code are found before anything is trained, not in the midst of it."""
+    found = []
+    for values in sweep.corners():
+        config = sweep.resolve(values)
+        for seed in sweep.protocol.seeds:
+            key = factory.cell(config, seed).key
+            codes = (cells.summary(key) or {}).get("codes") or cells.codes(key)
+            if not set(codes) <= {code_fingerprint()}:
+                found.append(key)
+    if found:
+        raise StaleCellsError(stale_message(sweep.name, found, cells))
+
+
+def _conclude(
+    plan: StudyPlan,
+    cells: CellStore,
+    factory: CellFactory,
+    options: SweepOptions,
+    storage: str,
+    outcome: SweepOutcome | None,
+    reset: tuple[str, ...],
+) -> StudyOutcome:
+    """Tables and figures of what there is now, in the storage and in MLflow."""
+    name = plan.study.name
+    tables = StudyTables(plan, cells, factory, code_fingerprint())
+    table = tables.table()
+    files = write_files(cells, factory, plan, table)
+    parent = read_run(cells.store, name, PARENT)
+    if parent is not None:
+        note = to_markdown(table) + _how_to(plan.study, storage)
+        tables_of_it = {f"tables/{file}": place for file, place in files.items()}
+        artifacts = {**parent.artifacts, **tables_of_it}
+        changed = replace(
+            parent,
+            note=note,
+            artifacts=artifacts,
+            tags={**parent.tags, "study": name},
+        )
+        planned = planned_cells(cells.store, name)
+        if changed != parent or REPORT not in artifacts:
+            reported, made_at = attachments(
+                cells.store,
+                name,
+                partial(content_from, cells.store, name, storage, code_fingerprint(), planned),
+                [table],
+            )
+            artifacts, tags = {**artifacts, **reported}, {**changed.tags, **made_at}
+            changed = replace(changed, artifacts=artifacts, tags=tags)
+            with Lease(cells.store, name):
+                write_run(cells.store, name, changed)
+        publisher = publisher_of(cells.store, name, storage, options.tracking_uri)
+        if publisher is not None and publisher.pending():
+            publisher.start()
+            publisher.stop(LAST_PUBLISHING_SECONDS)
+    return StudyOutcome(plan.study, table, files, outcome, reset)
+
+
+def _how_to(study: StudyConfig, storage: str) -> str:
+    return (
+        f"\nTo make it again: `orchestrator study {study.name}.yaml --storage "
+        f"{shlex.quote(storage)}` "
+        "(finished cells are found, not trained).\n"
+    )

@@ -1,0 +1,315 @@
+"""A study's table from the cell store: every figure with its seeds, its state and its doubt."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from orchestrator.store.cell_factory import CellFactory, prepared_folder
+from orchestrator.store.cells import Cell, CellStore
+from orchestrator.store.lease import holder_of
+from orchestrator.studies.config import PARAMETERS, StudyColumn, StudyRow
+from orchestrator.studies.plan import StudyPlan, task_of
+from orchestrator.tables.statistics import Counts, paired_difference
+from orchestrator.tables.table import (
+    CellState,
+    Column,
+    Comparison,
+    Row,
+    Table,
+    TableCell,
+    corrected,
+)
+from shapca.config import ExperimentConfig
+from shapca.data.prepared import PreparedData
+from shapca.errors import InputError
+from shapca.storage import ObjectStore, read_json
+
+
+@dataclass(frozen=True)
+class SeedResult:
+    """What the store has of one cell for one column.
+
+    Attributes:
+        key: the cell.
+        metrics: scores by name; none where there are none yet.
+        counts: counts (correct, predicted, gold) of each example by the score's name.
+        codes: fingerprints of the code that worked on it.
+        state: `done`, `running` or `missing`.
+        reason: why there are no scores.
+    """
+
+    key: str
+    metrics: Mapping[str, float] | None
+    counts: Mapping[str, list[list[int]]]
+    codes: frozenset[str]
+    state: CellState
+    reason: str = ""
+
+
+class StudyTables:
+    """Fills a study's table; nothing is trained or evaluated here.
+
+    Args:
+        plan: what the study wants.
+        cells: the store.
+        factory: makes cells of experiments.
+        code: fingerprint of the present training code.
+    """
+
+    def __init__(self, plan: StudyPlan, cells: CellStore, factory: CellFactory, code: str) -> None:
+        self._plan = plan
+        self._study = plan.study
+        self._cells = cells
+        self._factory = factory
+        self._code = code
+        self._results: dict[tuple[str, str], SeedResult] = {}
+        self._targets: dict[str, PreparedData] = {}
+        self._alive: dict[str, bool] = {}
+
+    def table(self) -> Table:
+        """The study's table as things stand."""
+        study = self._study
+        rows = tuple(
+            Row(title, title, self._row(title, row), row.group)
+            for title, row in study.all_rows().items()
+        )
+        columns = tuple(
+            Column(
+                key,
+                column.title or key,
+                column.group,
+                column.digits,
+                column.better,
+                "M" if column.score == PARAMETERS else "",
+            )
+            for key, column in study.columns.items()
+        )
+        table = Table(
+            study.name, study.title, columns, rows, study.reference, study.heading, study.notes
+        )
+        return corrected(self._compared(table))
+
+    def _row(self, title: str, row: StudyRow) -> dict[str, TableCell]:
+        cells = {}
+        for key, column in self._study.columns.items():
+            cell = self._cell(title, row, key, column)
+            if cell is not None:
+                cells[key] = cell
+        return cells
+
+    def _cell(self, title: str, row: StudyRow, key: str, column: StudyColumn) -> TableCell | None:
+        published = row.published.get(key)
+        config = self._plan.configs.get((title, column.data))
+        if config is None:
+            if published is not None:
+                return TableCell.published(published)
+            if row.is_trained:
+                return TableCell("n/a", reason=self._why_not(row, column.data))
+            return None
+        try:
+            if column.score == PARAMETERS:
+                return self._size(config, published)
+            return self._measured(config, column, published)
+        except InputError as error:
+            reason = str(error).partition("\n")[0]
+            return TableCell("missing", target=published, reason=reason)
+
+    def _why_not(self, row: StudyRow, data: str) -> str:
+        if row.data is not None and data not in row.data:
+            return "the row is not asked for on this data set"
+        return f"the row changes nothing for {task_of(self._study, data)}"
+
+    def _size(self, config: ExperimentConfig, published: float | None) -> TableCell:
+        """Parameters in millions: counted on the meta device, nothing is loaded."""
+        from shapca.build import build_on_meta
+        from shapca.model.parameters import model_size
+
+        labels = self._factory.data(config).labels
+        millions = model_size(build_on_meta(config, labels)).parameters / 1e6
+        return TableCell("done", mean=millions, target=published)
+
+    def _measured(
+        self, config: ExperimentConfig, column: StudyColumn, published: float | None
+    ) -> TableCell:
+        scores: dict[int, float] = {}
+        missing: dict[int, str] = {}
+        keys: dict[int, str] = {}
+        states: set[CellState] = set()
+        for seed in self._study.seeds:
+            result = self.result(self._factory.cell(config, seed), column)
+            keys[seed] = result.key
+            if result.metrics is None:
+                missing[seed] = result.reason
+                states.add(result.state)
+                continue
+            if column.score not in result.metrics:
+                raise InputError(
+                    f"score {column.score!r} is not among those of cell {result.key}: "
+                    f"{', '.join(sorted(result.metrics))}"
+                )
+            scores[seed] = result.metrics[column.score]
+            if result.codes != {self._code}:
+                states.add("stale")
+        order: tuple[CellState, ...] = ("stale", "running", "missing")
+        state: CellState = next((state for state in order if state in states), "done")
+        reason = "made by other code than the present one" if state == "stale" else None
+        return TableCell.measured(
+            state, scores, missing=missing, target=published, cells=keys, reason=reason
+        )
+
+    def forget(self) -> None:
+        """Read everything again: the store has changed."""
+        self._results.clear()
+
+    def result(self, cell: Cell, column: StudyColumn) -> SeedResult:
+        """What the store has of a cell for a column."""
+        place = (cell.key, repr((column.test_on, column.contexts, column.label_map)))
+        if place not in self._results:
+            self._results[place] = self._read(cell, column)
+        return self._results[place]
+
+    def _read(self, cell: Cell, column: StudyColumn) -> SeedResult:
+        key = cell.key
+        summary = self._cells.summary(key)
+        if summary is None:
+            epochs = len(self._cells.store.list(f"cells/{key}/epochs/"))
+            if epochs and self._is_at_work(key):
+                reason = f"at work, epoch {epochs}"
+                return SeedResult(key, None, {}, frozenset(), "running", reason)
+            reason = f"stopped after epoch {epochs}" if epochs else "never run"
+            return SeedResult(key, None, {}, frozenset(), "missing", reason)
+        if summary["status"] != "finished":
+            reason = f"{summary['status']}: {summary.get('reason', '')}".rstrip(": ")
+            return SeedResult(key, None, {}, frozenset(), "missing", reason)
+        codes = frozenset(summary["codes"])
+        if column.test_on is None:
+            record = self._cells.evaluation(key, "test")
+            if record is None:
+                return SeedResult(key, None, {}, codes, "missing", "not tested")
+            return SeedResult(key, record["metrics"], record.get("per_example", {}), codes, "done")
+        from shapca.evaluation import stored_evaluation
+
+        stored = stored_evaluation(
+            self._cells.run_store(key),
+            self.target(column, cell.config),
+            split="test",
+            contexts=contexts_on_target(column, cell.config),
+            label_map=column.label_map,
+        )
+        if stored is None:
+            reason = f"not evaluated on {column.test_on}"
+            return SeedResult(key, None, {}, codes, "missing", reason)
+        counts = {
+            name: [list(c) for c in rows] for name, rows in stored.evaluation.per_example.items()
+        }
+        return SeedResult(key, stored.evaluation.metrics, counts, codes, "done")
+
+    def target(self, column: StudyColumn, config: ExperimentConfig) -> PreparedData:
+        """The data set that a column's models are tested on, where it is another one.
+
+        Raises:
+            InputError: it is not prepared.
+        """
+        assert column.test_on is not None
+        if column.test_on not in self._targets:
+            moved = config.model_copy(
+                update={"data": config.data.model_copy(update={"dataset": column.test_on})}
+            )
+            folder = prepared_folder(self._factory.data_root, moved)
+            self._targets[column.test_on] = PreparedData.load(folder)
+        return self._targets[column.test_on]
+
+    def _is_at_work(self, key: str) -> bool:
+        """Whether a living driver works on a cell."""
+        sweep = self._cells.claimed_by(key)
+        if sweep is None:
+            return False
+        if sweep not in self._alive:
+            self._alive[sweep] = holder_of(self._cells.store, sweep) is not None
+        return self._alive[sweep]
+
+    def _compared(self, table: Table) -> Table:
+        """The table with each cell's difference to the reference row in its column."""
+        if table.reference is None:
+            return table
+        rows = []
+        for row in table.rows:
+            cells = dict(row.cells)
+            for column in table.columns:
+                if row.key != table.reference and column.key in cells:
+                    comparison = self._comparison(row.key, table.reference, column.key)
+                    cells[column.key] = replace(cells[column.key], against=comparison)
+            rows.append(replace(row, cells=cells))
+        return replace(table, rows=tuple(rows))
+
+    def _comparison(self, title: str, reference: str, key: str) -> Comparison | None:
+        column = self._study.columns[key]
+        name = counts_of(column.score)
+        configs = [self._plan.configs.get((row, column.data)) for row in (title, reference)]
+        if name is None or configs[0] is None or configs[1] is None or configs[0] == configs[1]:
+            return None
+        first, second = (self._counts(config, column, name) for config in configs if config)
+        seeds = tuple(seed for seed in first if seed in second)
+        if not seeds:
+            return None
+        pair = [np.stack([counts[seed] for seed in seeds]) for counts in (first, second)]
+        found = paired_difference(*pair)
+        return Comparison(
+            found.mean, found.low, found.high, found.p_value, found.p_value, seeds,
+            found.num_examples,
+        )  # fmt: skip
+
+    def _counts(
+        self, config: ExperimentConfig, column: StudyColumn, name: str
+    ) -> dict[int, Counts]:
+        """Counts of each example by seed, of the seeds that have them."""
+        found = {}
+        try:
+            for seed in self._study.seeds:
+                result = self.result(self._factory.cell(config, seed), column)
+                if result.metrics is not None and name in result.counts:
+                    found[seed] = np.asarray(result.counts[name])
+        except InputError:
+            return {}  # its data set is not there; the cell itself says so
+        return found
+
+
+def counts_of(score: str) -> str | None:
+    """Under which name the counts behind an F1 are kept; none for other scores.
+
+    `f1` → `main`, `entity_f1` → `entity`.
+    """
+    if score == "f1":
+        return "main"
+    return score.removesuffix("_f1") if score.endswith("_f1") else None
+
+
+def contexts_on_target(column: StudyColumn, config: ExperimentConfig) -> str | None:
+    """The context set to read on another data set; none where the model reads none."""
+    return None if config.data.contexts is None else column.contexts
+
+
+def study_tables(store: ObjectStore, name: str, data_root: Path | None, code: str) -> list[Table]:
+    """The tables of a study as things stand; none of a sweep.
+
+    Args:
+        store: the storage.
+        name: the study or sweep.
+        data_root: folder of the prepared data sets; none: as the study's file says.
+        code: fingerprint of the present training code.
+    """
+    record = read_json(store, f"sweeps/{name}/study.json")
+    if record is None:
+        return []
+    from orchestrator.store.cell_factory import CellFactory
+    from orchestrator.studies.config import StudyConfig
+    from orchestrator.studies.plan import plan_study, read_winners
+
+    study = StudyConfig.model_validate(record)
+    root = (data_root or study.runtime.data_root).expanduser().absolute()
+    plan = plan_study(study, read_winners(study, store))
+    return [StudyTables(plan, CellStore(store), CellFactory(root), code).table()]

@@ -1,0 +1,1 @@
+"""One sweep, from its command to its outcome."""

@@ -1,0 +1,1 @@
+"""Before a sweep: whether it can run, and what it will take."""

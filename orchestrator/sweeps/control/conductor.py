@@ -1,0 +1,301 @@
+"""The driver's brain: which cell next, what a report means, when to stop. It knows nothing of Ray.
+
+An executor (`runner`) asks `next()` for work, hands over what trials report, and says when a trial
+is gone. Cells found finished in the store are settled here, without a trial.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from orchestrator.config.sweep import SweepConfig
+from orchestrator.search.protocol import Signal
+from orchestrator.search.standings import Verdict
+from orchestrator.store.cells import CellStore
+from orchestrator.store.lease import holder_of
+from orchestrator.sweeps.control.budget import Budget
+from orchestrator.sweeps.control.retention import Retention
+from orchestrator.sweeps.control.reuse import Reuse, StalePolicy
+from orchestrator.sweeps.control.run_writer import Documents
+from orchestrator.sweeps.control.trial_report import Report
+from orchestrator.sweeps.record.event_log import Ended, Proposed
+from orchestrator.sweeps.record.history import History
+from orchestrator.tracking.run_document import RunStatus
+
+CLAIM_POLL_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """Work for a trial.
+
+    Attributes:
+        number: The proposal.
+        cell: Key of its cell.
+        test: Whether its test score is wanted.
+    """
+
+    number: int
+    cell: str
+    test: bool
+
+
+@dataclass
+class Running:
+    """A trial at work.
+
+    Attributes:
+        event: Its proposal.
+        epochs: Epochs that it trains at most.
+        report: What it said last.
+        pruned: It was told to stop as too weak.
+        began: When it was given to a trial, on the monotonic clock.
+        curve: Best validation F1 so far after each epoch.
+        lost_seconds: Time that processes took which were lost.
+    """
+
+    event: Proposed
+    epochs: int
+    report: Report | None = None
+    pruned: bool = False
+    began: float = field(default_factory=time.monotonic)
+    curve: list[float] = field(default_factory=list)
+    lost_seconds: float = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """Time that the trial has occupied its resources, as far as it has said so."""
+        return self.lost_seconds + (0.0 if self.report is None else self.report.seconds)
+
+
+class Conductor:
+    """Conducts one sweep.
+
+    Args:
+        history: The sweep's record.
+        cells: The store.
+        code: Fingerprint of the present training code.
+        stale: What to do with cells of other code.
+        on_change: Told the keys of run documents that are new or have new epochs.
+        clock: Gives the Unix time.
+
+    Attributes:
+        running: Trials at work, by number.
+        halted: Why the sweep stops before its end, if it does.
+        message: What it waits for, if anything.
+    """
+
+    def __init__(
+        self,
+        history: History,
+        cells: CellStore,
+        *,
+        code: str,
+        stale: StalePolicy = "refuse",
+        on_change: Callable[[str], None] = lambda key: None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.history = history
+        self.running: dict[int, Running] = {}
+        self.halted: str | None = None
+        self.message: str | None = None
+        self._sweep: SweepConfig = history.sweep
+        self._cells = cells
+        self._reuse = Reuse(history, cells, code=code, stale=stale, clock=clock)
+        self._budget = Budget(history, clock)
+        self._clock = clock
+        self._on_change = on_change
+        self.documents = Documents(cells, self._sweep, history.protocol, history.keys, on_change)
+        self._retention = Retention(cells, self._sweep, history.protocol, history.keys)
+        self._waiting = [p.number for p in history.protocol.unfinished()]
+        self._claim_checked = 0.0
+
+    # What next ------------------------------------------------------------------------------
+
+    def next(self) -> Assignment | Signal:
+        """Work for a trial, or whether to wait or to stop.
+
+        Raises:
+            StaleCellsError: a cell of other code would be mixed in.
+        """
+        while True:
+            if self._over_budget():
+                return Signal.WAIT if self.running else Signal.DONE
+            event = self._waiting_event() or self.history.propose()
+            if isinstance(event, Signal):
+                return event
+            if event.number not in self._waiting:
+                self._waiting.insert(0, event.number)
+            if self._is_held_up(event):
+                return Signal.WAIT
+            self._waiting.remove(event.number)
+            if (end := self._reuse.known_end(event)) is not None:
+                self._begin(event)
+                self._end(event, end)
+            else:
+                return self._assign(event)
+
+    def _waiting_event(self) -> Proposed | None:
+        return self.history.proposed[self._waiting[0]] if self._waiting else None
+
+    def _is_held_up(self, event: Proposed) -> bool:
+        """Whether somebody works on the very cell: a trial of ours, or another sweep."""
+        if any(running.event.cell == event.cell for running in self.running.values()):
+            return True
+        if self._cells.status(event.cell) in ("finished", "diverged"):
+            return False
+        now = time.monotonic()
+        if now - self._claim_checked < CLAIM_POLL_SECONDS and self.message is not None:
+            return True
+        self._cells.register(self.history.cell(event.values, event.seed))
+        other = self._cells.claim(event.cell, self._sweep.name)
+        if other == self._sweep.name:
+            self.message = None
+            return False
+        if holder_of(self._cells.store, other) is None:  # its driver is gone
+            self._cells.release(event.cell)
+            self._cells.claim(event.cell, self._sweep.name)
+            self.message = None
+            return False
+        self._claim_checked = now
+        self.message = f"waiting for cell {event.cell}, which sweep {other} trains"
+        return True
+
+    def _assign(self, event: Proposed) -> Assignment:
+        self._cells.reopen(event.cell)
+        self._reuse.refuses(event.cell, self._cells.codes(event.cell))
+        self._cells.clear_orphans(event.cell)
+        config = self._sweep.resolve(event.values)
+        self.running[event.number] = Running(event, config.optimisation.epochs)
+        self._begin(event)
+        return Assignment(event.number, event.cell, event.test)
+
+    def _begin(self, event: Proposed) -> None:
+        self.documents.cell_started(event, self.history.cell(event.values, event.seed))
+
+    # What trials say ------------------------------------------------------------------------
+
+    def report(self, number: int, report: Report) -> bool:
+        """Take note of what a trial says; whether to stop it."""
+        running = self.running[number]
+        self._take_note(running, report)
+        if report.value is not None and report.epoch == len(running.curve) + 1:
+            running.curve.append(report.value)
+        self._on_change(self.documents.key_of(running.event))
+        if running.event.phase == "search" and report.value is not None:
+            is_weak = self._reuse.pruner.observe(number, report.epoch, report.value)
+            running.pruned = is_weak and not report.complete
+        return running.pruned or self._over_time()
+
+    def complete(self, number: int, report: Report | None = None, error: bool = False) -> None:
+        """Take note that a trial is gone.
+
+        Args:
+            number: Its proposal.
+            report: What it said last, if that was not told before.
+            error: Its process was lost again and again.
+        """
+        running = self.running.pop(number)
+        if report is not None:
+            self._take_note(running, report)
+        last = running.report
+        if running.pruned:
+            end = self._ended(running, "pruned", last)
+        elif last is not None and last.state != "running":
+            end = self._ended(running, last.state, last, last.reason)
+        elif error:
+            end = self._ended(running, "failed", last, self._loss(running.event.cell))
+        else:
+            self._cells.let_go(running.event.cell)
+            self._waiting.append(number)
+            self.history.interrupted(number, running.seconds)
+            reason = self.halted or "stopped"
+            self.documents.cell_interrupted(running.event, self._clock(), reason)
+            return
+        self._end(running.event, end)
+
+    def lost_for_memory(self, number: int) -> None:
+        """Take note that the machine ran out of memory: trying again would only repeat it."""
+        event = self.running[number].event
+        epochs = self._cells.epochs(event.cell)
+        peaks = [record["metrics"].get("peak_memory_mb", 0.0) for record in epochs]
+        peak = f", peak {max(peaks):,.0f} MiB before" if any(peaks) else ""
+        size = self._sweep.resolve(event.values).optimisation.batch_size
+        self._cells.settle(
+            event.cell,
+            "failed",
+            {
+                "reason": f"out of memory in epoch {len(epochs) + 1}: batch size {size}{peak}; the "
+                "machine ran out and killed the process; lower optimisation.batch_size, "
+                "resources.max_concurrent or runtime.num_workers",
+                "sweep": self._sweep.name,
+            },
+        )
+
+    def interrupt(self, reason: str, status: RunStatus = "killed") -> None:
+        """Let go of every running trial and give its document a final status.
+
+        Args:
+            reason: Why; what was running goes on when the sweep is taken up again.
+            status: The final status of the sweep's own document.
+        """
+        for number, running in self.running.items():
+            self._cells.let_go(running.event.cell)
+            self.history.interrupted(number, running.seconds)
+        self.running.clear()
+        self.documents.close_open(status, self._clock(), reason)
+
+    def _loss(self, key: str) -> str:
+        summary = self._cells.summary(key)
+        if summary is not None and summary["status"] == "failed":
+            return str(summary["reason"])
+        reason = "its process was lost four times"
+        self._cells.settle(key, "failed", {"reason": reason, "sweep": self._sweep.name})
+        return reason
+
+    @staticmethod
+    def _take_note(running: Running, report: Report) -> None:
+        if running.report is not None and report.seconds < running.report.seconds:
+            running.lost_seconds += running.report.seconds  # a process in place of a lost one
+        running.report = report
+
+    def _ended(
+        self, running: Running, status: Verdict, last: Report | None, reason: str | None = None
+    ) -> Ended:
+        end = Ended(running.event.number, status, self._clock(), reason=reason)
+        codes = sorted(self._cells.codes(running.event.cell))
+        if last is None:
+            return replace(end, codes=codes)
+        return replace(
+            end,
+            epoch=last.epoch,
+            value=last.value,
+            best_epoch=last.best_epoch,
+            trained=last.trained,
+            seconds=running.seconds,
+            codes=codes,
+            curve=running.curve,
+        )
+
+    def _end(self, event: Proposed, end: Ended) -> None:
+        if event.phase == "search":
+            self._reuse.pruner.end(event.number)
+        self.history.end(end, lambda: self._settle(event, end))
+
+    def _settle(self, event: Proposed, end: Ended) -> None:
+        self.documents.cell_ended(event, end)
+        self._retention.apply()
+        self._cells.release(event.cell)
+
+    def _over_budget(self) -> bool:
+        """Whether no further cell may start; `halted` says why."""
+        self.halted = self.halted or self._budget.cells_are_up(len(self.running))
+        return self._over_time() or self.halted is not None
+
+    def _over_time(self) -> bool:
+        """Whether running trials must stop, too."""
+        reason = self._budget.time_is_up(running.seconds for running in self.running.values())
+        self.halted = self.halted or reason
+        return reason is not None

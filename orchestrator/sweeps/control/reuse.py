@@ -1,0 +1,161 @@
+"""Cells that need no trial: duplicates, and those that the store holds already."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from itertools import accumulate
+from typing import Any, Literal
+
+from orchestrator.search.pruners import Pruner, build_pruner
+from orchestrator.store.cells import CellStore
+from orchestrator.sweeps.record.event_log import Ended, Proposed
+from orchestrator.sweeps.record.history import History
+from shapca.errors import InputError
+from shapca.runs.epochs import SELECTION
+
+StalePolicy = Literal["refuse", "accept", "rerun"]
+
+
+class StaleCellsError(InputError):
+    """Finished cells come from other code than the present one."""
+
+
+class Reuse:
+    """Decides what of a cell in the store may be used, and judges it as if it were trained now.
+
+    Args:
+        history: The sweep's record.
+        cells: The store.
+        code: Fingerprint of the present training code.
+        stale: What to do with cells of other code.
+        clock: Gives the Unix time.
+    """
+
+    def __init__(
+        self,
+        history: History,
+        cells: CellStore,
+        *,
+        code: str,
+        stale: StalePolicy,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._history = history
+        self._cells = cells
+        self._code = code
+        self._stale = stale
+        self._clock = clock
+
+    @cached_property
+    def pruner(self) -> Pruner:
+        """Early stopping as it stood: it has seen what ended trials reported."""
+        sweep = self._history.sweep
+        configs = [sweep.resolve(values) for values in sweep.corners()]
+        pruner = build_pruner(
+            sweep.scheduler, max(config.optimisation.epochs for config in configs)
+        )
+        for number, end in self._history.ended.items():
+            if self._history.proposed[number].phase == "search":
+                for epoch, value in enumerate(end.curve, start=1):
+                    pruner.observe(number, epoch, value)
+                pruner.end(number)
+        return pruner
+
+    def known_end(self, event: Proposed) -> Ended | None:
+        """How a cell ended that needs no trial, or none.
+
+        Raises:
+            StaleCellsError: it was made by other code, and nothing was said about that.
+        """
+        ended, keys, cells = self._history.ended, self._history.keys, self._cells
+        twins = [number for number in ended if keys[number] == event.cell]
+        is_tested = not event.test or cells.evaluation(event.cell, "test") is not None
+        if twins and (is_tested or ended[twins[-1]].status != "finished"):
+            twin, now = ended[twins[-1]], self._clock()
+            return replace(twin, number=event.number, at=now, trained=0, seconds=0.0, found=True)
+        summary = cells.summary(event.cell)
+        if summary is None or summary["status"] == "failed":
+            return None
+        if self.refuses(event.cell, summary["codes"]):
+            return None
+        if summary["status"] == "finished" and not is_tested:
+            if not cells.has_weights(event.cell):
+                cells.reset(event.cell)  # its weights were not kept: it is trained again
+            return None
+        return self._found(event, summary)
+
+    def refuses(self, key: str, codes: Collection[str]) -> bool:
+        """Whether what is there of a cell was given up, after what the user wants of stale ones.
+
+        Raises:
+            StaleCellsError: it was made by other code, and nothing was said about that.
+        """
+        if self._stale == "accept" or all(code == self._code for code in codes):
+            return False
+        if self._stale == "refuse":
+            raise StaleCellsError(stale_message(self._history.sweep.name, [key], self._cells))
+        self._cells.reset(key)
+        return True
+
+    def _found(self, event: Proposed, summary: Mapping[str, Any]) -> Ended:
+        sweep = self._history.sweep
+        is_ours = summary["sweep"] == sweep.name and event.phase != "confirm"
+        seconds = [record["seconds"] for record in self._cells.epochs(event.cell)]
+        curve = self._curve(event.cell, summary["epochs"])
+        end = Ended(
+            number=event.number,
+            status=summary["status"],
+            at=self._clock(),
+            epoch=summary["epochs"],
+            value=summary["value"],
+            best_epoch=summary["best_epoch"],
+            reason=summary.get("reason"),
+            trained=summary["epochs"] if is_ours else 0,
+            seconds=sum(seconds) if is_ours else 0.0,
+            codes=summary["codes"],
+            found=True,
+            curve=curve,
+        )
+        if event.phase != "search":
+            return end
+        for epoch, value in enumerate(curve, start=1):
+            if self.pruner.observe(event.number, epoch, value) and epoch < summary["epochs"]:
+                return replace(
+                    end,
+                    status="pruned",
+                    epoch=epoch,
+                    value=value,
+                    best_epoch=curve.index(value) + 1,
+                    curve=curve[:epoch],
+                )
+        return end
+
+    def _curve(self, key: str, last: int) -> list[float]:
+        """Best validation F1 so far after each epoch, from the cell's records."""
+        records = [record for record in self._cells.epochs(key) if record["epoch"] <= last]
+        return list(accumulate((record["metrics"][SELECTION] for record in records), max))
+
+
+def stale_message(sweep: str, keys: Sequence[str], cells: CellStore) -> str:
+    """What to say where results of other code would be mixed in.
+
+    Args:
+        sweep: The sweep, study or table that would mix them.
+        keys: Its cells of other code.
+        cells: The store.
+    """
+    shown = ", ".join(keys[:3]) + (" …" if len(keys) > 3 else "")
+    number = "1 cell" if len(keys) == 1 else f"{len(keys)} cells"
+    changes = cells.changes_since(keys)
+    changed = f" Changed since: {', '.join(changes[:5])}" if changes else ""
+    if len(changes) > 5:
+        changed += f" and {len(changes) - 5} more"
+    return (
+        f"sweep {sweep}: {number} ({shown}) of other code than the present one, and results of "
+        f"both would be mixed.{changed and changed + '.'} --accept-stale uses them as they are; "
+        f"--rerun-stale trains them again; --set name={sweep}-2 begins a new sweep, so that this "
+        "one stays as a baseline"
+    )

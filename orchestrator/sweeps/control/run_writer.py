@@ -1,0 +1,285 @@
+"""What a sweep says of its runs: one document per cell, per averaged configuration, and its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from orchestrator.config.naming import describe
+from orchestrator.config.sweep import LISTED, SweepConfig
+from orchestrator.search.protocol import Protocol
+from orchestrator.search.standings import Phase, Standing
+from orchestrator.store.cells import Cell, CellStore, test_averages, test_metrics
+from orchestrator.sweeps.record.event_log import Ended, Proposed
+from orchestrator.tracking.run_document import (
+    PARENT,
+    ModelDocument,
+    RunDocument,
+    RunStatus,
+    flatten,
+    read_runs,
+    write_run,
+)
+from shapca.runs.epochs import SELECTION
+from shapca.runs.provenance import git_commit
+
+STATUS: dict[str, RunStatus] = {
+    "finished": "finished",
+    "pruned": "killed",
+    "diverged": "failed",
+    "failed": "failed",
+}
+
+
+class Documents:
+    """Writes the run documents of one sweep.
+
+    Args:
+        cells: The storage.
+        sweep: The sweep's file.
+        protocol: What has happened.
+        keys: Cell of each proposal, by its number.
+        on_change: Told the key of every document written.
+    """
+
+    def __init__(
+        self,
+        cells: CellStore,
+        sweep: SweepConfig,
+        protocol: Protocol,
+        keys: Mapping[int, str],
+        on_change: Callable[[str], None],
+    ) -> None:
+        self._cells = cells
+        self._sweep = sweep
+        self._protocol = protocol
+        self._keys = keys
+        self._on_change = on_change
+        self._written: dict[str, RunDocument] = {}
+        self._common = {"sweep": sweep.name}
+        if (commit := git_commit()) is not None:
+            self._common["git_commit"] = commit
+
+    def sweep_started(self, at: float) -> None:
+        """The sweep's own run, above all others."""
+        self._write(
+            RunDocument(
+                key=PARENT,
+                kind="sweep",
+                name=self._sweep.name,
+                status="running",
+                started_at=at,
+                tags=self._common,
+                params=flatten(self._sweep.model_dump(mode="json", exclude={"runtime"})),
+            )
+        )
+
+    def sweep_ended(
+        self,
+        status: RunStatus,
+        at: float,
+        note: str,
+        artifacts: Mapping[str, str] | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        """How the sweep's own run ended, with the figures of its winner if it is done.
+
+        What leads at an interruption is said in the note alone: MLflow keeps every point of a
+        metric, and a search seed's score does not belong among those of confirmed winners.
+
+        Args:
+            status: its own.
+            at: Unix time in seconds.
+            note: Markdown that stands on top of it.
+            artifacts: path in MLflow to the name of an object in the storage.
+            tags: further ones.
+        """
+        winner = self._protocol.confirmation() or self._protocol.winner()
+        metrics = self._averages(winner) if winner and status == "finished" else {}
+        self._write(
+            replace(
+                self._written[PARENT],
+                status=status,
+                ended_at=at,
+                metrics=metrics,
+                note=note,
+                artifacts=dict(artifacts or {}),
+                tags={**self._written[PARENT].tags, **(tags or {})},
+            )
+        )
+
+    def cell_started(self, event: Proposed, cell: Cell) -> None:
+        """A cell is at work, or is about to be; the average that it enters comes first."""
+        if event.phase != "search":
+            self._write_average(event, event.at)
+        config = cell.config
+        phase = self._shown_phase(event.phase)
+        self._write(
+            RunDocument(
+                key=self.key_of(event),
+                kind="cell",
+                name=f"{describe(event.values)} · seed {event.seed}",
+                status="running",
+                started_at=event.at,
+                parent=self._parent_of(event),
+                cell=event.cell,
+                tags={
+                    **self._common,
+                    **self._listed_tags(event),
+                    "phase": phase,
+                    "cell": event.cell,
+                    "configuration": event.configuration,
+                    "dataset": config.data.dataset,
+                    "seed": str(event.seed),
+                },
+                params={**flatten(config.model_dump(mode="json")), "seed": str(event.seed)},
+            )
+        )
+
+    def cell_ended(self, event: Proposed, end: Ended) -> None:
+        """A cell's run has its final status; averages that it enters are brought up to date."""
+        document = self._written[self.key_of(event)]
+        tags = dict(document.tags)
+        if end.status == "pruned":
+            tags["pruned_at"] = str(end.epoch)
+        elif end.status != "finished":
+            tags |= {"error": end.reason or end.status, "verdict": end.status}
+        trained_by = (self._cells.summary(event.cell) or {}).get("sweep")
+        if trained_by not in (None, self._sweep.name):
+            tags["reused_from"] = str(trained_by)
+        self._write(
+            replace(
+                document,
+                status=STATUS[end.status],
+                ended_at=end.at,
+                last_epoch=end.epoch if end.status == "pruned" else None,
+                tags=tags,
+                metrics=self._final_metrics(event, end),
+                artifacts=self._artifacts(event) if end.status == "finished" else {},
+            )
+        )
+        if event.phase != "search":
+            self._write_average(event, end.at)
+
+    def cell_interrupted(self, event: Proposed, at: float, reason: str) -> None:
+        """A cell's run stops for now; it goes on when the sweep is taken up again."""
+        document = self._written[self.key_of(event)]
+        tags = {**document.tags, "interrupted": reason}
+        self._write(replace(document, status="killed", ended_at=at, tags=tags))
+
+    def close_open(self, status: RunStatus, at: float, reason: str) -> None:
+        """Give every document that still says `running` a final status, also a dead driver's.
+
+        Args:
+            status: The sweep's own; its cells and averages are `killed`, and may go on later.
+            at: Unix time in seconds.
+            reason: Why.
+        """
+        for key, document in read_runs(self._cells.store, self._sweep.name).items():
+            if document.status == "running":
+                final: RunStatus = status if key == PARENT else "killed"
+                tags = {**document.tags, "interrupted": reason}
+                self._write(replace(document, status=final, ended_at=at, tags=tags))
+
+    def name_champion(self, event: Proposed, model: ModelDocument) -> None:
+        """One cell's model is the sweep's, and no other one's any more."""
+        champion = self.key_of(event)
+        for key, document in read_runs(self._cells.store, self._sweep.name).items():
+            wanted = model if key == champion else None
+            if document.model != wanted:
+                self._write(replace(document, model=wanted))
+
+    def _write_average(self, event: Proposed, at: float) -> None:
+        phase = self._shown_phase(event.phase)
+        phases: tuple[Phase, ...]
+        if phase == "shortlist":
+            phases, wanted = ("search", "shortlist"), len(self._sweep.protocol.shortlist_seeds) + 1
+        elif phase in ("replicate", "study"):
+            phases, wanted = (phase,), len(self._sweep.protocol.seeds)
+        else:
+            phases, wanted = ("confirm",), len(self._sweep.protocol.confirm_seeds)
+        standings = self._protocol.standings(*phases)
+        standing = next((s for s in standings if s.configuration == event.configuration), None)
+        tried = 0 if standing is None else len(standing.numbers)
+        scores = {} if standing is None else standing.scores
+        failures = {} if standing is None else standing.missing
+        missing = ", ".join(f"{seed}: {why}" for seed, why in sorted(failures.items()))
+        is_complete = tried >= wanted
+        config = self._sweep.resolve(event.values)
+        prefix = "shortlist" if phase == "shortlist" else "configuration"
+        self._write(
+            RunDocument(
+                key=f"{prefix}-{event.configuration}",
+                kind="configuration",
+                name=f"{describe(event.values)} · mean of {len(scores) if is_complete else wanted} "
+                "seeds",
+                status=("failed" if missing else "finished") if is_complete else "running",
+                started_at=event.at,
+                parent=PARENT,
+                tags={
+                    **self._common,
+                    **self._listed_tags(event),
+                    "phase": phase,
+                    "dataset": config.data.dataset,
+                    "configuration": event.configuration,
+                    "seeds": " ".join(map(str, sorted(scores))),
+                    **({"missing_seeds": missing} if missing else {}),
+                },
+                params=flatten(config.model_dump(mode="json")),
+                metrics={} if standing is None else self._averages(standing),
+                ended_at=at if is_complete else None,
+            )
+        )
+
+    def _averages(self, standing: Standing) -> dict[str, float]:
+        """Mean and sample standard deviation over the seeds that finished."""
+        metrics = {"num_seeds": float(len(standing.scores))}
+        if standing.mean is not None:
+            metrics["val/f1_mean"] = standing.mean
+        if standing.std is not None:
+            metrics["val/f1_std"] = standing.std
+        keys = [self._keys[standing.numbers[seed]] for seed in sorted(standing.scores)]
+        return metrics | test_averages(self._cells, keys)
+
+    def _final_metrics(self, event: Proposed, end: Ended) -> dict[str, float]:
+        if end.status == "pruned":
+            return {} if end.value is None else {SELECTION: end.value}
+        best: dict[str, float] = (self._cells.result(event.cell) or {}).get("best_metrics", {})
+        metrics = {
+            name: value
+            for name, value in best.items()
+            if name.startswith("val/") and name != "val/seconds"
+        }
+        if end.best_epoch is not None:
+            metrics["best_epoch"] = float(end.best_epoch)
+        return metrics | test_metrics(self._cells, event.cell)
+
+    def _artifacts(self, event: Proposed) -> dict[str, str]:
+        names = [f"cells/{event.cell}/evaluations/{part}.json" for part in ("valid", "test")]
+        return {
+            "/".join(name.split("/")[2:]): name
+            for name in names
+            if self._cells.store.get(name) is not None
+        }
+
+    def _listed_tags(self, event: Proposed) -> dict[str, str]:
+        listed = self._sweep.configurations.get(str(event.values.get(LISTED)))
+        return {} if listed is None else dict(listed.tags)
+
+    def _shown_phase(self, phase: Phase) -> Phase:
+        """Replicated cells that are tested at the end stay the runs that they were."""
+        return "replicate" if self._sweep.protocol.kind == "replicate" else phase
+
+    def key_of(self, event: Proposed) -> str:
+        """Key of the document of a cell's run."""
+        return f"{self._shown_phase(event.phase)}-{event.cell}"
+
+    def _parent_of(self, event: Proposed) -> str:
+        if self._shown_phase(event.phase) in ("confirm", "replicate", "study"):
+            return f"configuration-{event.configuration}"
+        return PARENT
+
+    def _write(self, document: RunDocument) -> None:
+        self._written[document.key] = document
+        write_run(self._cells.store, self._sweep.name, document)
+        self._on_change(document.key)

@@ -1,0 +1,33 @@
+"""What a trial tells its sweep after each step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+State = Literal["running", "finished", "diverged", "failed"]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a trial tells the sweep after a step.
+
+    Attributes:
+        epoch: Epochs done.
+        value: Best validation F1 so far in percent.
+        best_epoch: Epoch of that value.
+        state: `running`, or the verdict.
+        complete: No epoch is left to train.
+        reason: Why it failed or diverged.
+        trained: Epochs that this attempt trained; recorded ones that it only repeats count not.
+        seconds: Time since the attempt began.
+    """
+
+    epoch: int
+    value: float | None
+    best_epoch: int | None
+    state: State
+    complete: bool
+    reason: str | None
+    trained: int
+    seconds: float

@@ -1,0 +1,298 @@
+"""The driver of a sweep: everything around the trials, and the same again when it is run again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from orchestrator.cluster.nodes import check_code, check_storage, deliver
+from orchestrator.cluster.parcels.delivery import find_data_root
+from orchestrator.cluster.resources import check_resources, node_resources
+from orchestrator.cluster.session import RayOptions, interruptible, ray_session
+from orchestrator.cluster.watch import RayLostError, watched
+from orchestrator.config.sweep import SweepConfig
+from orchestrator.store.address import absolute_uri, open_store
+from orchestrator.store.cell_factory import CellFactory
+from orchestrator.store.cells import CellStore
+from orchestrator.store.lease import Lease, LeaseLost
+from orchestrator.sweeps.control.conductor import Conductor
+from orchestrator.sweeps.control.reuse import StaleCellsError, StalePolicy, stale_message
+from orchestrator.sweeps.record.declaration import declaration, declare, remember
+from orchestrator.sweeps.record.event_log import EventLog, Opened
+from orchestrator.sweeps.record.history import History
+from orchestrator.sweeps.record.outcome import SweepOutcome, SweepStatus, champion_model, outcome_of
+from orchestrator.sweeps.trials.cell_run import TRAINING
+from orchestrator.sweeps.trials.runner import run_trials
+from orchestrator.sweeps.views.markdown import note
+from orchestrator.sweeps.views.progress import Progress
+from orchestrator.sweeps.views.snapshot import Snapshots
+from orchestrator.tracking.client.addresses import check_uri, default_tracking_uri
+from orchestrator.tracking.publisher import Publisher
+from orchestrator.tracking.run_document import PARENT, RunStatus, read_run
+from orchestrator.tracking.state import TrackingState
+from shapca.config import RuntimeConfig
+from shapca.runs.code import code_fingerprint
+from shapca.storage import FolderStore, ObjectStore
+
+Attachments = tuple[dict[str, str], dict[str, str]]
+MakeReport = Callable[[History, CellStore, SweepOutcome, str], Attachments]
+"""From a sweep and the code's fingerprint to artifacts and tags of its run in MLflow."""
+NO_TRACKING = "none"
+SECONDS_BETWEEN_VIEWS = 0.25
+# The last thing sent is a model, as large as its weights; an outage ends the waiting at once.
+LAST_PUBLISHING_SECONDS = 300.0
+INTERRUPTED_PUBLISHING_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class SweepOptions:
+    """Where and how a sweep runs; nothing here changes a result.
+
+    Attributes:
+        storage: A folder, or `s3://bucket/prefix`.
+        tracking_uri: MLflow's; none: SQLite under the storage; `none`: no tracking.
+        data_root: Folder of the prepared data sets; none: as the sweep's file says.
+        ray: How to reach Ray.
+        stale: What to do with finished cells of other code.
+        retry_failed: Try failed cells again.
+    """
+
+    storage: str = "storage"
+    tracking_uri: str | None = None
+    data_root: Path | None = None
+    ray: RayOptions = field(default_factory=RayOptions)
+    stale: StalePolicy = "refuse"
+    retry_failed: bool = False
+
+
+def run_sweep(
+    sweep: SweepConfig,
+    options: SweepOptions,
+    *,
+    report: MakeReport | None = None,
+    training: str = TRAINING,
+) -> SweepOutcome:
+    """Run a sweep, or go on with it: what the storage holds is never trained again.
+
+    Args:
+        sweep: The sweep's file.
+        options: Where and how.
+        report: Makes the report when the driver ends; None: no report.
+        training: `module:function` that opens a cell's training.
+
+    Raises:
+        InputError: bad input, before anything is trained: data or weights missing, another sweep
+            of that name, a driver at work on it, resources that no node has, cells of other code.
+    """
+    began = time.monotonic()
+    storage = absolute_uri(options.storage)
+    store = open_store(storage)
+    data_root = (options.data_root or sweep.runtime.data_root).expanduser().absolute()
+    data_root = find_data_root(store, sweep, data_root)
+    runtime = sweep.runtime.model_copy(update={"data_root": data_root})
+    publisher = publisher_of(store, sweep.name, storage, options.tracking_uri)
+    factory = CellFactory(data_root)
+    declared = declaration(sweep, factory)
+    with Lease(store, sweep.name) as lease:
+        _remove_leftovers(store, sweep.name)
+        declare(store, sweep.name, declared)
+        remember(store, sweep)
+        history = History(sweep, EventLog.load(store, sweep.name), factory)
+        cells = CellStore(store)
+        _prepare(history, cells, options)
+        driver = _Driver(history, cells, publisher, lease, options, storage, runtime, began, report)
+        if history.is_complete():
+            return driver.conclude()
+        return driver.drive(training)
+
+
+def _prepare(history: History, cells: CellStore, options: SweepOptions) -> None:
+    """Deal with what has become stale, and with failed cells that are to be tried again."""
+    if history.sweep.configurations:
+        history.follow_list(cells)
+    history.protocol.check_seeds()
+    stale = [] if options.stale == "accept" else history.stale(code_fingerprint())
+    if stale and options.stale == "refuse":
+        raise StaleCellsError(stale_message(history.sweep.name, stale, cells))
+    if stale:
+        history.restart(cells, stale)
+    if options.retry_failed:
+        history.retry_failed(cells)
+
+
+def _remove_leftovers(store: ObjectStore, sweep: str) -> None:
+    """What killed drivers and trials left half-written; in cells when they are taken up again."""
+    if isinstance(store, FolderStore):
+        for folder in (f"sweeps/{sweep}", "status"):
+            store.remove_leftovers(folder)
+
+
+def publisher_of(store: ObjectStore, name: str, storage: str, uri: str | None) -> Publisher | None:
+    """What keeps MLflow in line with a sweep or study; none where nothing is to be tracked."""
+    if uri == NO_TRACKING:
+        return None
+    return Publisher(store, name, name, check_uri(uri or default_tracking_uri(storage)))
+
+
+class _Driver:
+    """One command's work on a sweep whose lease it holds."""
+
+    def __init__(
+        self,
+        history: History,
+        cells: CellStore,
+        publisher: Publisher | None,
+        lease: Lease,
+        options: SweepOptions,
+        storage: str,
+        runtime: RuntimeConfig,
+        began: float,
+        report: MakeReport | None,
+    ) -> None:
+        self.history = history
+        self.cells = cells
+        self.publisher = publisher
+        self.lease = lease
+        self.options = options
+        self.storage = storage
+        self.runtime = runtime
+        self.began = began
+        self.report = report
+        self.conductor = Conductor(
+            history,
+            cells,
+            code=code_fingerprint(),
+            stale=options.stale,
+            on_change=self._notify,
+        )
+
+    def conclude(self) -> SweepOutcome:
+        """A sweep that is complete: nothing is started, unless MLflow lacks something of it."""
+        parent = read_run(self.cells.store, self.history.sweep.name, PARENT)
+        if parent is None or parent.status != "finished":
+            self._open_documents()
+            self._close_documents("finished", self._outcome("finished", None))
+        self._name_champion(self._outcome("finished", None))
+        if self.publisher is not None:
+            if self.publisher.pending():
+                self.publisher.start()
+            self.publisher.stop(LAST_PUBLISHING_SECONDS)
+        return self._outcome("finished", None)
+
+    def drive(self, training: str) -> SweepOutcome:
+        """Work until the protocol is done, a budget is used up, or the user interrupts."""
+        self.cells.note_code()
+        self.history.open(str(self.lease.holder), code_fingerprint())
+        try:
+            with interruptible():
+                self._work(training)
+        except KeyboardInterrupt:
+            return self._end("interrupted", "interrupted", INTERRUPTED_PUBLISHING_SECONDS)
+        except RayLostError as error:
+            self._end("interrupted", str(error), INTERRUPTED_PUBLISHING_SECONDS)
+            raise
+        except LeaseLost:
+            raise  # the sweep is another driver's now, and so are its documents
+        except BaseException as error:
+            self.conductor.interrupt(f"the driver failed: {error}", "failed")
+            self._stop_publishing(INTERRUPTED_PUBLISHING_SECONDS)
+            raise
+        if self.conductor.halted is not None and not self.history.is_complete():
+            return self._end("budget", self.conductor.halted, LAST_PUBLISHING_SECONDS)
+        return self._end("finished", None, LAST_PUBLISHING_SECONDS)
+
+    def _work(self, training: str) -> None:
+        sweep = self.history.sweep
+        with ray_session(self.options.ray):
+            slots = check_resources(
+                node_resources(), sweep.resources, wait=self.options.ray.wait_for_resources
+            )
+            store, more_to_come = self.cells.store, self.options.ray.wait_for_resources
+            check_storage(self.storage, store)
+            check_code()
+            delivery = deliver(sweep, store, self.runtime.data_root, more_to_come=more_to_come)
+            self._open_documents()
+            if self.publisher is not None:
+                self.publisher.start()
+            snapshots = Snapshots(self.conductor, slots)
+            with watched(), Progress() as progress:
+                run_trials(
+                    self.conductor,
+                    sweep,
+                    storage=self.storage,
+                    runtime=self.runtime,
+                    slots=slots,
+                    on_change=self._showing(progress, snapshots),
+                    check=self.lease.check,
+                    training=training,
+                    delivery=delivery,
+                )
+                progress.update(snapshots.take(self._tracking()))
+
+    def _showing(self, progress: Progress, snapshots: Snapshots) -> Callable[[], None]:
+        """What shows the sweep when it is called, but not too often."""
+        last, num_ended = 0.0, 0
+
+        def show() -> None:
+            nonlocal last, num_ended
+            now, ended = time.monotonic(), len(self.history.ended)
+            if ended > num_ended or now - last >= SECONDS_BETWEEN_VIEWS:
+                progress.update(snapshots.take(self._tracking()))
+                last, num_ended = now, ended
+
+        return show
+
+    def _end(self, status: SweepStatus, reason: str | None, patience: float) -> SweepOutcome:
+        self._open_documents()
+        if status == "finished":
+            outcome = self._outcome(status, reason)
+            self._close_documents("finished", outcome)
+            self._name_champion(outcome)
+        else:
+            self._close_documents("killed", self._outcome(status, reason))
+            self.conductor.interrupt(reason or status)
+        self._stop_publishing(patience)
+        return self._outcome(status, reason)
+
+    def _open_documents(self) -> None:
+        opened = [event.at for event in self.history.log.events if isinstance(event, Opened)]
+        self.conductor.documents.sweep_started(opened[0] if opened else time.time())
+
+    def _close_documents(self, status: RunStatus, outcome: SweepOutcome) -> None:
+        report = self.report and self.report(self.history, self.cells, outcome, code_fingerprint())
+        artifacts, tags = report or ({}, {})
+        self.conductor.documents.sweep_ended(
+            status, time.time(), note(outcome, self.history.sweep), artifacts, tags
+        )
+
+    def _name_champion(self, outcome: SweepOutcome) -> None:
+        """The finished sweep's model goes to MLflow's registry with its run."""
+        model = champion_model(outcome)
+        if model is not None:
+            events = self.history.proposed.values()
+            event = [event for event in events if event.cell == outcome.champion][-1]
+            self.conductor.documents.name_champion(event, model)
+
+    def _stop_publishing(self, patience: float) -> None:
+        if self.publisher is not None:
+            self.publisher.stop(patience)
+
+    def _outcome(self, status: SweepStatus, reason: str | None) -> SweepOutcome:
+        return outcome_of(
+            self.history,
+            self.cells,
+            status=status,
+            reason=reason,
+            seconds=time.monotonic() - self.began,
+            storage=self.storage,
+            tracking=self._tracking(),
+        )
+
+    def _tracking(self) -> TrackingState:
+        return TrackingState("off") if self.publisher is None else self.publisher.state
+
+    def _notify(self, key: str) -> None:
+        if self.publisher is not None:
+            self.publisher.notify(key)

@@ -1,0 +1,145 @@
+"""What a sweep is: the part of its file that must not change while it goes on.
+
+More trials, another budget, other resources, a longer shortlist and more seeds may be asked for at
+any time. Another space, experiment, sampler or data set under the same name would mix two sweeps.
+Listed configurations may change, since nothing is concluded from one to another.
+
+Layout: sweeps/<sweep>/declaration.json, sweeps/<sweep>/sweep.json (the whole file, as run last)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from orchestrator.config.sweep import SweepConfig
+from orchestrator.store.cell_factory import CellFactory
+from orchestrator.sweeps.record.event_log import EventLog, Proposed
+from shapca.errors import InputError
+from shapca.storage import ObjectStore, read_json, to_json
+
+PROTOCOL_PARTS = ("kind", "sampler", "sampler_seed", "startup_trials", "seeds")
+
+
+def declaration(sweep: SweepConfig, factory: CellFactory) -> dict[str, Any]:
+    """What identifies a sweep: its space, experiment, search and inputs by content.
+
+    Raises:
+        InputError: a data set or weights are missing.
+    """
+    protocol = sweep.protocol.model_dump(mode="json")
+    inputs: dict[str, Any] = {}
+    for values in sweep.corners():
+        config = sweep.resolve(values)
+        cell = factory.cell(config, 0)
+        if sweep.configurations:
+            continue  # looked at, so that what is missing is said before anything is trained
+        name = f"{config.data.dataset} ({config.data.contexts or 'no contexts'})"
+        parts = inputs.setdefault(name, {})
+        parts |= {f"data {part}": digest for part, digest in cell.parts.items()}
+        for part, digest in cell.weights.items():
+            model = config.text.encoder if part == "text" else config.image.encoder
+            parts[f"{part} weights {model}"] = digest
+    if sweep.configurations:
+        return {"protocol": {"kind": "listed"}}
+    return {
+        "experiment": sweep.experiment,
+        "space": {key: part.model_dump(mode="json") for key, part in sweep.space.items()},
+        "protocol": {part: protocol[part] for part in PROTOCOL_PARTS},
+        "scheduler": sweep.scheduler.model_dump(mode="json"),
+        "inputs": inputs,
+    }
+
+
+def declare(store: ObjectStore, name: str, declared: dict[str, Any]) -> None:
+    """Write a new sweep's declaration, or check that it is the one that was begun.
+
+    A sweep of which nothing was proposed yet, since it was refused for other reasons, may change.
+
+    Raises:
+        InputError: the sweep of that name is another one; the message names what differs.
+    """
+    check_kind(store, name, is_study=declared["protocol"]["kind"] == "listed")
+    place = _place(name)
+    if store.put_new(place, to_json(declared)):
+        return
+    there = _flatten(read_json(store, place) or {})
+    asked = _flatten(declared)
+    differences = [
+        f"{key} was {_shown(there, key)}, now {_shown(asked, key)}"
+        for key in sorted(there.keys() | asked.keys())
+        if there.get(key, _ABSENT) != asked.get(key, _ABSENT)
+    ]
+    if differences and not _has_begun(store, name):
+        store.put(place, to_json(declared))
+    elif differences:
+        raise InputError(
+            f"sweep {name}: it was begun with something else in this storage: "
+            + "; ".join(differences)
+            + ". Give the changed sweep another name (--set name=…); cells that both need are "
+            "trained once"
+        )
+
+
+def check_kind(store: ObjectStore, name: str, *, is_study: bool) -> None:
+    """Refuse a study with the name of a sweep, and the other way round: they share one record.
+
+    Raises:
+        InputError: the name is taken.
+    """
+    record = read_json(store, _place(name))
+    if record is None or not _has_begun(store, name):
+        return
+    if (record["protocol"]["kind"] == "listed") != is_study:
+        asked, there = ("study", "sweep") if is_study else ("sweep", "study")
+        raise InputError(
+            f"{asked} {name}: {name} is a {there} in this storage; give the {asked} another name"
+        )
+
+
+def _place(name: str) -> str:
+    return f"sweeps/{name}/declaration.json"
+
+
+def _has_begun(store: ObjectStore, name: str) -> bool:
+    return any(isinstance(event, Proposed) for event in EventLog.load(store, name).events)
+
+
+def remember(store: ObjectStore, sweep: SweepConfig) -> None:
+    """Keep the sweep's file as it was run last, so that its name is enough to look at it."""
+    store.put(f"sweeps/{sweep.name}/sweep.json", to_json(sweep.model_dump(mode="json")))
+
+
+def recall(store: ObjectStore, name: str) -> SweepConfig:
+    """The file of a sweep as it was run last.
+
+    Raises:
+        InputError: no sweep of that name was run in this storage.
+    """
+    record = read_json(store, f"sweeps/{name}/sweep.json")
+    if record is None:
+        raise InputError(
+            f"sweep {name}: not in this storage. Run it (orchestrator sweep FILE), or name the "
+            "storage that has it (--storage)"
+        )
+    return SweepConfig.model_validate(record)
+
+
+_ABSENT = object()
+
+
+def _flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping) and value:
+            flat |= _flatten(value, f"{prefix}{key}: ")
+        else:
+            flat[prefix + key] = list(value) if isinstance(value, tuple) else value
+    return flat
+
+
+def _shown(flat: Mapping[str, Any], key: str) -> str:
+    if key not in flat:
+        return "absent"
+    text = str(flat[key])
+    return text if len(text) <= 40 else text[:12] + "…"

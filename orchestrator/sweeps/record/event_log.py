@@ -1,0 +1,241 @@
+"""A sweep's record: what was proposed and how it ended, in the order in which it happened.
+
+Only the driver that holds the sweep's lease writes it, one immutable object per event. Every
+hundred events are also kept together in one object, so that a long sweep is read fast.
+
+Layout: sweeps/<sweep>/events/000001.json …, sweeps/<sweep>/events.json (the first n hundred)
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, TypeAlias
+
+from orchestrator.config.dimensions import Scalar
+from orchestrator.search.standings import Outcome, Phase, Proposal, Verdict
+from orchestrator.store.lease import LeaseLost
+from shapca.errors import InputError
+from shapca.storage import ObjectStore, read_json, to_json
+
+PACK = 100
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A driver took the sweep up.
+
+    Attributes:
+        at: Unix time in seconds.
+        driver: Who it is.
+        code: Fingerprint of the training code.
+    """
+
+    at: float
+    driver: str = ""
+    code: str = ""
+
+
+@dataclass(frozen=True)
+class Proposed:
+    """The protocol asked for a cell.
+
+    Attributes:
+        number: Its place in the sweep, from 1.
+        phase: Why.
+        entry: Which configuration of the search it belongs to.
+        values: The setting of the search space.
+        seed: The training seed.
+        configuration: Key of the configuration.
+        cell: Key of the cell.
+        test: Whether its test score is wanted.
+        at: Unix time in seconds.
+    """
+
+    number: int
+    phase: Phase
+    entry: int
+    values: dict[str, Scalar]
+    seed: int
+    configuration: str
+    cell: str
+    test: bool
+    at: float
+
+    @property
+    def proposal(self) -> Proposal:
+        """As the protocol knows it."""
+        return Proposal(
+            self.number, self.phase, self.entry, self.values, self.seed, self.configuration,
+            self.test,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A proposed cell ended.
+
+    Attributes:
+        number: Which proposal.
+        status: This sweep's verdict; another sweep may continue a cell that this one pruned.
+        epoch: Last epoch that the sweep saw.
+        value: Best validation F1 in percent.
+        best_epoch: Epoch of that value.
+        reason: Why it failed or diverged.
+        trained: Epochs that this sweep trained of it; 0 for a cell found in the store.
+        seconds: Time that it occupied its resources, in this sweep.
+        codes: Fingerprints of the code that worked on the cell.
+        found: The cell had ended before: no trial was needed.
+        curve: Best validation F1 so far after each epoch: what early stopping has seen.
+        at: Unix time in seconds.
+    """
+
+    number: int
+    status: Verdict
+    at: float
+    epoch: int = 0
+    value: float | None = None
+    best_epoch: int | None = None
+    reason: str | None = None
+    trained: int = 0
+    seconds: float = 0.0
+    codes: Sequence[str] = field(default_factory=list)
+    found: bool = False
+    curve: Sequence[float] = field(default_factory=list)
+
+    @property
+    def outcome(self) -> Outcome:
+        """As the protocol knows it."""
+        return Outcome(self.status, self.value, self.epoch, self.reason)
+
+
+@dataclass(frozen=True)
+class Interrupted:
+    """A trial was let go before its end; its cell goes on when the sweep is taken up again.
+
+    Attributes:
+        number: Which proposal.
+        seconds: Time that it had occupied its resources.
+        at: Unix time in seconds.
+    """
+
+    number: int
+    seconds: float
+    at: float
+
+
+@dataclass(frozen=True)
+class Reopened:
+    """A failed cell is tried again on request.
+
+    Attributes:
+        number: Which proposal.
+        at: Unix time in seconds.
+    """
+
+    number: int
+    at: float
+
+
+@dataclass(frozen=True)
+class Restarted:
+    """All that was recorded before counts no more.
+
+    Attributes:
+        at: Unix time in seconds.
+        reason: Why.
+    """
+
+    at: float
+    reason: str
+
+
+Event: TypeAlias = Opened | Proposed | Ended | Interrupted | Reopened | Restarted
+_KINDS: dict[str, type[Event]] = {
+    "opened": Opened,
+    "proposed": Proposed,
+    "ended": Ended,
+    "interrupted": Interrupted,
+    "reopened": Reopened,
+    "restarted": Restarted,
+}
+_NAMES = {kind: name for name, kind in _KINDS.items()}
+
+
+@dataclass
+class EventLog:
+    """The record of one sweep.
+
+    Attributes:
+        store: The storage.
+        sweep: The sweep's name.
+        events: What has happened, in order.
+        clock: Gives the Unix time.
+    """
+
+    store: ObjectStore
+    sweep: str
+    events: list[Event] = field(default_factory=list)
+    clock: Callable[[], float] = time.time
+
+    @classmethod
+    def load(cls, store: ObjectStore, sweep: str) -> EventLog:
+        """Read a sweep's record; it is empty where the sweep has not begun.
+
+        Raises:
+            InputError: an event is missing from the middle, or of a kind not known.
+        """
+        log = cls(store, sweep)
+        packed = read_json(store, log._pack_name()) or []
+        log.events += [_decode(record, log._pack_name()) for record in packed]
+        for name in store.list(f"sweeps/{sweep}/events/"):
+            number = int(name.rpartition("/")[2].removesuffix(".json"))
+            if number <= len(log.events):
+                continue
+            record = read_json(store, name)
+            if number > len(log.events) + 1 or record is None:
+                raise InputError(
+                    f"sweep {sweep}: its record lacks event {len(log.events) + 1} in the storage; "
+                    "give the sweep another name (--set name=…) to begin anew"
+                )
+            log.events.append(_decode(record, name))
+        return log
+
+    def append(self, event: Event) -> None:
+        """Write an event.
+
+        Raises:
+            LeaseLost: another driver wrote one in its place.
+        """
+        number = len(self.events) + 1
+        if not self.store.put_new(self._name(number), to_json(_encode(event))):
+            raise LeaseLost(f"sweep {self.sweep}: another driver has taken it over")
+        self.events.append(event)
+        if number % PACK == 0:
+            self.store.put(self._pack_name(), to_json([_encode(event) for event in self.events]))
+
+    def current(self) -> list[Event]:
+        """The events that count: those after the last restart."""
+        for place in range(len(self.events) - 1, -1, -1):
+            if isinstance(self.events[place], Restarted):
+                return self.events[place + 1 :]
+        return list(self.events)
+
+    def _name(self, number: int) -> str:
+        return f"sweeps/{self.sweep}/events/{number:06}.json"
+
+    def _pack_name(self) -> str:
+        return f"sweeps/{self.sweep}/events.json"
+
+
+def _encode(event: Event) -> dict[str, Any]:
+    return {"kind": _NAMES[type(event)], **asdict(event)}
+
+
+def _decode(record: dict[str, Any], name: str) -> Event:
+    fields = dict(record)
+    kind = _KINDS.get(fields.pop("kind", ""))
+    if kind is None:
+        raise InputError(f"{name}: an event of unknown kind; written by a newer version?")
+    return kind(**fields)

@@ -1,0 +1,232 @@
+"""A sweep's record and what follows from it: protocol, cells, budgets used, staleness.
+
+Every change goes through here: it enters the protocol and the record together, so that both can be
+made again from the record alone.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from orchestrator.config.dimensions import Values
+from orchestrator.config.sweep import LISTED, SweepConfig
+from orchestrator.search.protocol import Protocol, Signal
+from orchestrator.search.samplers import build_sampler
+from orchestrator.search.standings import Proposal
+from orchestrator.store.cell_factory import BareFactory, CellFactory
+from orchestrator.store.cells import Cell, CellStore
+from orchestrator.sweeps.record.declaration import recall
+from orchestrator.sweeps.record.event_log import (
+    Ended,
+    EventLog,
+    Interrupted,
+    Opened,
+    Proposed,
+    Reopened,
+    Restarted,
+)
+from shapca.storage import ObjectStore
+
+
+class History:
+    """What has happened in a sweep.
+
+    Args:
+        sweep: The sweep's file.
+        log: Its record.
+        factory: Makes cells of settings.
+        clock: Gives the Unix time.
+
+    Attributes:
+        protocol: What comes next and what follows.
+        proposed: Proposals with their cells, by number.
+        ended: How they ended, by number.
+        keys: Cell of each proposal.
+    """
+
+    def __init__(
+        self,
+        sweep: SweepConfig,
+        log: EventLog,
+        factory: CellFactory,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.sweep = sweep
+        self.log = log
+        self._factory = factory
+        self._clock = clock
+        self._replay()
+
+    def _replay(self) -> None:
+        sweep = self.sweep
+        self.protocol = Protocol(
+            sweep.protocol,
+            build_sampler(sweep).ask,
+            lambda values: self.cell(values, 0).configuration,
+            limit=_limit(sweep),
+            target=sweep.budget.target,
+        )
+        self.proposed: dict[int, Proposed] = {}
+        self.ended: dict[int, Ended] = {}
+        self.keys: dict[int, str] = {}
+        for event in self.log.current():
+            if isinstance(event, Proposed):
+                self._take_proposed(event)
+            elif isinstance(event, Ended):
+                self._take_ended(event)
+            elif isinstance(event, Reopened):
+                self.protocol.reopened(event.number)
+                self.ended.pop(event.number)
+
+    def _take_proposed(self, event: Proposed) -> None:
+        # A record is sorted by key; settings are shown in the order of the space.
+        if self.sweep.space:
+            values = {key: event.values[key] for key in self.sweep.space}
+            event = replace(event, values=values)
+        self.protocol.proposed(event.proposal)
+        self.proposed[event.number] = event
+        self.keys[event.number] = event.cell
+
+    def _take_ended(self, event: Ended) -> None:
+        self.protocol.ended(event.number, event.outcome)
+        self.ended[event.number] = event
+
+    def cell(self, values: Values, seed: int) -> Cell:
+        """The cell of a setting and a seed."""
+        return self._factory.cell(self.sweep.resolve(values), seed)
+
+    def propose(self) -> Proposed | Signal:
+        """Ask the protocol for the next cell and record it."""
+        following = self.protocol.propose()
+        if isinstance(following, Signal):
+            return following
+        event = self._event(following)
+        self.log.append(event)
+        self._take_proposed(event)
+        return self.proposed[event.number]
+
+    def _event(self, proposal: Proposal) -> Proposed:
+        return Proposed(
+            number=proposal.number,
+            phase=proposal.phase,
+            entry=proposal.entry,
+            values=dict(proposal.values),
+            seed=proposal.seed,
+            configuration=proposal.configuration,
+            cell=self.cell(proposal.values, proposal.seed).key,
+            test=proposal.test,
+            at=self._clock(),
+        )
+
+    def end(self, event: Ended, before_recording: Callable[[], None]) -> None:
+        """Record how a proposal ended.
+
+        Args:
+            event: How.
+            before_recording: What must be in the store by then. A driver that dies in between
+                does it again, since the record does not have the end yet.
+        """
+        self._take_ended(event)
+        before_recording()
+        self.log.append(event)
+
+    def open(self, driver: str, code: str) -> None:
+        """Record that a driver took the sweep up."""
+        self.log.append(Opened(self._clock(), driver, code))
+
+    def retry_failed(self, cells: CellStore) -> int:
+        """Record that failed cells are tried again; how many."""
+        failed = [number for number, end in self.ended.items() if end.status == "failed"]
+        for number in failed:
+            cells.reopen(self.keys[number])
+            self.log.append(Reopened(number, self._clock()))
+            self.protocol.reopened(number)
+            del self.ended[number]
+        return len(failed)
+
+    def stale(self, code: str) -> list[str]:
+        """Cells whose recorded results come from other code than the present one."""
+        return sorted(
+            {
+                self.keys[number]
+                for number, end in self.ended.items()
+                if any(used != code for used in end.codes)
+            }
+        )
+
+    def restart(self, cells: CellStore, stale: list[str]) -> None:
+        """Begin the record anew, without the stale cells' results."""
+        for key in stale:
+            cells.reset(key)
+        self.log.append(Restarted(self._clock(), f"{len(stale)} cells of older code"))
+        self._replay()
+
+    def follow_list(self, cells: CellStore) -> None:
+        """Begin the record of listed configurations anew where it does not fit any more.
+
+        That is where the list is another one now, or where a cell was removed from the store since
+        it finished. Cells that are there are found again, not trained.
+        """
+        statuses = cells.statuses()
+        names = self.sweep.configurations
+        known = {
+            name: {seed: self.cell({LISTED: name}, seed).key for seed in self.sweep.protocol.seeds}
+            for name in names
+        }
+        for place, event in enumerate(self.proposed.values()):
+            name = str(event.values.get(LISTED))
+            is_same = known.get(name, {}).get(event.seed) == event.cell
+            is_same = is_same and list(names)[event.entry - 1 :][:1] == [name]
+            end = self.ended.get(event.number)
+            is_there = end is None or end.status != "finished" or event.cell in statuses
+            if not (is_same and is_there):
+                self.log.append(Restarted(self._clock(), f"another list from cell {place + 1} on"))
+                self._replay()
+                return
+
+    def wall_seconds(self) -> float:
+        """Time that drivers have spent on the sweep before the present one took it up."""
+        total, began, last = 0.0, None, 0.0
+        for event in self.log.events:
+            if isinstance(event, Opened):
+                total += 0.0 if began is None else last - began
+                began = event.at
+            if not isinstance(event, Reopened | Restarted):
+                # Those are a new driver's, made before it opens: the time since then was idle.
+                last = event.at
+        return total + (0.0 if began is None else last - began)
+
+    def cells_trained(self) -> int:
+        """Cells of which this sweep trained at least an epoch."""
+        return len({self.keys[n] for n, end in self.ended.items() if end.trained > 0})
+
+    def interrupted(self, number: int, seconds: float) -> None:
+        """Record that a trial was let go after it had occupied its resources for so long."""
+        self.log.append(Interrupted(number, seconds, self._clock()))
+
+    def trial_seconds(self) -> float:
+        """Time that ended and interrupted trials occupied their resources."""
+        let_go = [event for event in self.log.current() if isinstance(event, Interrupted)]
+        return sum(end.seconds for end in self.ended.values()) + sum(e.seconds for e in let_go)
+
+    def is_complete(self) -> bool:
+        """Whether nothing is left to do."""
+        return not self.protocol.unfinished() and self.protocol.propose() is Signal.DONE
+
+
+def recorded(store: ObjectStore, name: str) -> History:
+    """The history of a sweep or study as the storage has it, to be looked at alone.
+
+    Raises:
+        InputError: no sweep of that name in this storage.
+    """
+    return History(recall(store, name), EventLog.load(store, name), BareFactory())
+
+
+def _limit(sweep: SweepConfig) -> int | None:
+    """Configurations that there are at most; none where a sampler can go on for ever."""
+    if sweep.configurations:
+        return len(sweep.configurations)
+    return len(sweep.grid()) if sweep.protocol.sampler == "grid" else None

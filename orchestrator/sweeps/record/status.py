@@ -1,0 +1,131 @@
+"""How a sweep stands, read from the storage alone; nothing is asked of Ray, Optuna or MLflow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from orchestrator.config.naming import describe
+from orchestrator.store.cells import CellStore
+from orchestrator.store.lease import holder_of
+from orchestrator.sweeps.record.history import History, recorded
+from orchestrator.sweeps.record.outcome import SweepOutcome, outcome_of
+from orchestrator.tracking.state import TrackingState
+from shapca.storage import ObjectStore
+
+
+@dataclass(frozen=True)
+class OpenTrial:
+    """A trial that has begun and has not ended.
+
+    Attributes:
+        number: its place in the sweep.
+        name: its setting and seed.
+        phase: why it is wanted.
+        cell: key of its cell.
+        epoch: epochs that the storage has of it.
+    """
+
+    number: int
+    name: str
+    phase: str
+    cell: str
+    epoch: int
+
+
+@dataclass(frozen=True)
+class SweepStatus:
+    """A sweep as its storage shows it.
+
+    Attributes:
+        state: `running` under a driver, `complete`, or `stopped` before its end.
+        holder: the driver at work, if any.
+        planned: trials per phase that the protocol asks for at most.
+        done: trials per phase that have ended.
+        open: trials that have begun and not ended.
+        outcome: what there is to report so far.
+    """
+
+    state: Literal["running", "complete", "stopped"]
+    holder: str | None
+    planned: dict[str, int]
+    done: dict[str, int]
+    open: tuple[OpenTrial, ...]
+    outcome: SweepOutcome
+
+
+def sweep_status(
+    store: ObjectStore, name: str, storage: str, planned: Mapping[str, int] | None = None
+) -> SweepStatus:
+    """How a sweep stands.
+
+    Args:
+        store: the storage.
+        name: the sweep.
+        storage: the storage's address, to be shown.
+        planned: trials per phase of the whole study that it belongs to, if it is one.
+
+    Raises:
+        InputError: no such sweep in this storage.
+    """
+    return status_of(recorded(store, name), store, storage, planned)
+
+
+def status_of(
+    history: History, store: ObjectStore, storage: str, planned: Mapping[str, int] | None = None
+) -> SweepStatus:
+    """How a sweep stands by its record.
+
+    Args:
+        history: the record.
+        store: the storage.
+        storage: the storage's address, to be shown.
+        planned: trials per phase of the whole study that it belongs to, if it is one.
+    """
+    name = history.sweep.name
+    cells = CellStore(store)
+    planned = {**history.protocol.planned(), **(planned or {})}
+    done = dict.fromkeys(planned, 0)
+    for number in history.ended:
+        phase = history.proposed[number].phase
+        done[phase] = done.get(phase, 0) + 1
+    open_trials = []
+    for proposal in history.protocol.unfinished():
+        cell = history.keys[proposal.number]
+        open_trials.append(
+            OpenTrial(
+                number=proposal.number,
+                name=f"{describe(proposal.values)} · seed {proposal.seed}",
+                phase=proposal.phase,
+                cell=cell,
+                epoch=len(store.list(f"cells/{cell}/epochs/")),
+            )
+        )
+    holder = holder_of(store, name)
+    is_complete = _is_complete(history, planned, done)
+    return SweepStatus(
+        state="running" if holder else "complete" if is_complete else "stopped",
+        holder=None if holder is None else str(holder),
+        planned=planned,
+        done=done,
+        open=tuple(open_trials),
+        outcome=outcome_of(
+            history,
+            cells,
+            status="finished",
+            reason=None,
+            seconds=history.wall_seconds(),
+            storage=storage,
+            tracking=TrackingState("off"),
+        ),
+    )
+
+
+def _is_complete(history: History, planned: dict[str, int], done: dict[str, int]) -> bool:
+    """Whether nothing is left to do; the sampler, slow to load, is asked only if it must be."""
+    first = next(iter(planned))
+    has_target = history.sweep.budget.target is not None
+    if not has_target and done[first] < planned[first]:
+        return False
+    return history.is_complete()

@@ -1,0 +1,1 @@
+"""Cells trained by Ray Tune, one trial a cell."""

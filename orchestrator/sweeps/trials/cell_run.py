@@ -1,0 +1,255 @@
+"""The work on one cell, epoch by epoch: train or go on, evaluate, give the verdict.
+
+Runs inside a trial's process and knows nothing of Ray. Whatever happened before is read from the
+cell's store, so that any process can take a cell over from any other.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Protocol
+
+from orchestrator.cluster.parcels.delivery import Delivery
+from orchestrator.store.cells import Cell, CellStore
+from orchestrator.sweeps.control.trial_report import Report, State
+from shapca.config import RuntimeConfig
+from shapca.runs.epochs import SELECTION, EpochRecord, FitResult
+from shapca.storage import ObjectStore
+
+TRAINING = "orchestrator.sweeps.trials.cell_run:open_training"
+
+
+class TrainingRun(Protocol):
+    """What `shapca.training.Training` offers."""
+
+    history: list[EpochRecord]
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether no epoch is left to train."""
+        ...
+
+    def epochs(self) -> Iterator[EpochRecord]:
+        """Train what is left; each epoch is committed before it is yielded."""
+        ...
+
+    def finish(self, *, test: bool) -> FitResult:
+        """End the run; evaluate the best weights on test where asked for."""
+        ...
+
+    def close(self) -> None:
+        """Free the memory."""
+        ...
+
+
+OpenTraining = Callable[[Cell, RuntimeConfig, ObjectStore], TrainingRun]
+
+
+class SupersededError(RuntimeError):
+    """Another process was given the cell: this one must leave it alone."""
+
+
+class CellRun:
+    """One attempt at a cell.
+
+    Epochs that an earlier attempt committed are reported first, one a step, so that early stopping
+    sees a cell taken up again as it would have seen it undisturbed.
+
+    Args:
+        cells: The store.
+        key: Which cell.
+        test: Whether its test score is wanted.
+        sweep: Name of the sweep that asks.
+        runtime: Device, threads and workers.
+        training: `module:function` that opens a cell's training.
+        delivery: What was packaged for nodes that lack the data, if anything was.
+    """
+
+    def __init__(
+        self,
+        cells: CellStore,
+        key: str,
+        *,
+        test: bool,
+        sweep: str,
+        runtime: RuntimeConfig,
+        training: str = TRAINING,
+        delivery: Delivery | None = None,
+    ) -> None:
+        self.cells = cells
+        self.key = key
+        self.test = test
+        self.sweep = sweep
+        self.runtime = runtime
+        self._open = training
+        self._delivery = delivery
+        self._training: TrainingRun | None = None
+        self._attempt = ""
+        self._steps: Iterator[EpochRecord] = iter(())
+        self._best: EpochRecord | None = None
+        self._epoch = 0
+        self._trained = 0
+        self._began = time.monotonic()
+
+    def step(self) -> Report:
+        """Train or repeat one epoch, or end the run.
+
+        Raises:
+            SupersededError: another process was given the cell, as happens to one whose node was
+                out of reach and taken for lost. Nothing of the cell was touched.
+            Exception: training failed. The cell has the verdict `failed` by then, which another
+                attempt reports: so the failed process can be replaced by a fresh one.
+        """
+        if (failure := self._recorded_failure()) is not None:
+            return self._report("failed", failure)
+        try:
+            self._require_current()
+            return self._step()
+        except SupersededError:
+            self.close()
+            raise
+        except Exception as error:
+            self.close()
+            self._require_current()
+            reason = describe_failure(error)
+            self.cells.settle(
+                self.key,
+                "failed",
+                {
+                    "reason": reason,
+                    "sweep": self.sweep,
+                    "traceback": "".join(traceback.format_exception(error))[-4000:],
+                },
+            )
+            raise
+
+    def _step(self) -> Report:
+        if self._training is None:
+            cell, runtime = self.cells.cell(self.key), self.runtime
+            if self._delivery is not None:
+                cell, runtime = self._delivery.receive(self.cells.store, cell, runtime)
+            self._attempt = self.cells.begin_attempt(self.key)
+            self._training = _resolve(self._open)(cell, runtime, self.cells.run_store(self.key))
+            self._steps = self._all_epochs(self._training)
+        record = next(self._steps, None)
+        if record is None:
+            return self._finish(self._training)
+        self._epoch = record.epoch
+        if self._best is None or record.metrics[SELECTION] > self._best.metrics[SELECTION]:
+            self._best = record
+        return self._report("running", complete=self._epochs_left(self._training) == 0)
+
+    def _all_epochs(self, training: TrainingRun) -> Iterator[EpochRecord]:
+        yield from tuple(training.history)
+        for record in training.epochs():
+            self._trained += 1
+            yield record
+
+    def _epochs_left(self, training: TrainingRun) -> int:
+        return len(training.history) - self._epoch + (not training.is_complete)
+
+    def _finish(self, training: TrainingRun) -> Report:
+        result = training.finish(test=self.test)
+        if result.status == "stopped":
+            raise RuntimeError(f"training stopped without a reason to: {result.reason}")
+        summary: dict[str, Any] = {
+            "value": result.best_metrics.get(SELECTION),
+            "best_epoch": result.best_epoch,
+            "epochs": result.epochs_run,
+            "codes": sorted(self.cells.codes(self.key)),
+            "sweep": self.sweep,
+        }
+        if result.status == "diverged":
+            summary["reason"] = result.reason
+        if (before := self.cells.summary(self.key)) is not None and before["status"] != "failed":
+            summary["sweep"] = before["sweep"]  # who trained it
+        self.cells.settle(self.key, result.status, summary)
+        self.close()
+        return self._report(result.status, summary.get("reason"), complete=True)
+
+    def _require_current(self) -> None:
+        if self._attempt and not self.cells.is_current(self.key, self._attempt):
+            raise SupersededError(f"cell {self.key}: another process works on it now")
+
+    def _recorded_failure(self) -> str | None:
+        if self._training is not None:
+            return None
+        summary = self.cells.summary(self.key)
+        if summary is None or summary["status"] != "failed":
+            return None
+        return str(summary["reason"])
+
+    def _report(self, state: State, reason: str | None = None, complete: bool = False) -> Report:
+        best = self._best
+        return Report(
+            epoch=self._epoch,
+            value=None if best is None else best.metrics[SELECTION],
+            best_epoch=None if best is None else best.epoch,
+            state=state,
+            complete=complete,
+            reason=reason,
+            trained=self._trained,
+            seconds=time.monotonic() - self._began,
+        )
+
+    def close(self) -> None:
+        """Free the memory that the attempt holds, so that the process can serve another cell."""
+        if self._training is not None:
+            self._training.close()
+        self._training = None
+        self._steps = iter(())
+        _free_gpu_memory()
+
+
+def describe_failure(error: BaseException) -> str:
+    """One line that says what went wrong; a run out of memory says how to use less."""
+    notes = " ".join(getattr(error, "__notes__", ()))
+    message = str(error).strip().partition("\n")[0] or type(error).__name__
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return (
+            f"{notes or 'out of memory'}; lower optimisation.batch_size (and raise "
+            "optimisation.accumulation), or give a trial more memory"
+        )
+    kind = "" if type(error).__name__ == "InputError" else f"{type(error).__name__}: "
+    return f"{kind}{message} {notes}".strip()
+
+
+def open_training(cell: Cell, runtime: RuntimeConfig, store: ObjectStore) -> TrainingRun:
+    """The training of a cell; data sets stay open for the cells that follow."""
+    from shapca.training import Training
+
+    data = _prepared(runtime.data_root.absolute() / cell.config.data.dataset)
+    return Training(cell.config, data, seed=cell.seed, runtime=runtime, store=store)
+
+
+@lru_cache(maxsize=4)
+def _open_data(folder: Path, changed: int) -> Any:
+    from shapca.data.prepared import PreparedData
+
+    return PreparedData.load(folder)
+
+
+def _prepared(folder: Path) -> Any:
+    manifest = folder / "manifest.json"
+    return _open_data(folder, manifest.stat().st_mtime_ns if manifest.is_file() else 0)
+
+
+def _free_gpu_memory() -> None:
+    """Return what the last cell held on a GPU; on a CPU counting references has done it already."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        gc.collect()
+        torch.cuda.empty_cache()
+
+
+def _resolve(place: str) -> OpenTraining:
+    module, _, name = place.partition(":")
+    found: OpenTraining = getattr(importlib.import_module(module), name)
+    return found

@@ -1,0 +1,1 @@
+"""How a sweep looks to a person: terminal, JSON, Markdown."""

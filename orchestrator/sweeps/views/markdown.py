@@ -1,0 +1,96 @@
+"""A sweep's outcome as Markdown, on top of its run in MLflow and of the experiment."""
+
+from __future__ import annotations
+
+import shlex
+
+from orchestrator.config.sweep import SweepConfig
+from orchestrator.sweeps.record.outcome import SweepOutcome, score
+
+
+def note(outcome: SweepOutcome, sweep: SweepConfig | None = None, most: int = 10) -> str:
+    """The outcome as Markdown, for the sweep's run in MLflow.
+
+    Args:
+        outcome: what the sweep came to.
+        sweep: its file, so that the note says what it is and how it is run again.
+        most: rows of the table.
+    """
+    lines = [f"**{outcome.sweep}**: {outcome.reason or outcome.status}"]
+    if sweep is not None:
+        lines += ["", _what_it_is(sweep)]
+    lines += [
+        "",
+        "| configuration | seeds | val F1 | test F1 |",
+        "|---|---|---|---|",
+    ]
+    rows = list(outcome.rows[:most])
+    if outcome.winner is not None:
+        rows.insert(0, outcome.winner)
+    for place, row in enumerate(rows):
+        name = f"**{row.name}** ({row.phase})" if row is outcome.winner else row.name
+        parts = [" ".join(map(str, row.val))]
+        parts += [f"{seed} missing" for seed in row.missing]
+        parts += [f"pruned at epoch {epoch}" for epoch in row.pruned.values()]
+        seeds = "; ".join(part for part in parts if part)
+        # Only the reported winner's test scores are shown: nothing is chosen by them. A study
+        # chooses nothing, and reports all of them.
+        is_shown = place == 0 or row.phase == "study"
+        test = score(row.test_mean, row.test_std) if is_shown else ""
+        lines.append(f"| {name} | {seeds} | {score(row.val_mean, row.val_std)} | {test} |")
+    if len(outcome.rows) > most:
+        lines.append(f"| and {len(outcome.rows) - most} more | | | |")
+    lines += ["", "± is the sample standard deviation over the named seeds, in F1 points."]
+    if sweep is not None:
+        lines += ["", *_how_to_go_on(outcome)]
+    return "\n".join(lines)
+
+
+def _what_it_is(sweep: SweepConfig) -> str:
+    """One sentence on data, search and seeds."""
+    experiment = sweep.resolve(next(sweep.corners()))
+    data = "several data sets" if _varies_data(sweep) else experiment.data.dataset
+    protocol = sweep.protocol
+    seeds = " ".join(map(str, protocol.seeds))
+    what = f"`{experiment.task}` on `{data}`, {len(sweep.space)} hyper-parameters varied: "
+    if protocol.kind == "confirm":
+        return what + (
+            f"search with seed {seeds} ({protocol.trials} configurations at most, "
+            f"{protocol.sampler}, {sweep.scheduler.kind}), the best {protocol.shortlist} also with "
+            f"seeds {' '.join(map(str, protocol.shortlist_seeds))}, the winner on the fresh seeds "
+            f"{' '.join(map(str, protocol.confirm_seeds))}, which alone are reported."
+        )
+    if protocol.kind == "listed":
+        return (
+            f"`{experiment.task}` on `{data}`: {len(sweep.configurations)} listed configurations, "
+            f"each on the seeds {seeds}; nothing is chosen."
+        )
+    return what + (
+        f"{protocol.trials} configurations at most ({protocol.sampler}), each on the seeds {seeds}."
+    )
+
+
+def _varies_data(sweep: SweepConfig) -> bool:
+    names = {sweep.resolve(values).data.dataset for values in sweep.corners()}
+    return len(names) > 1
+
+
+def _how_to_go_on(outcome: SweepOutcome) -> list[str]:
+    """Where the report is, and the command that makes it all again."""
+    storage = shlex.quote(outcome.storage)
+    lines = [
+        "Averages are the runs of kind `configuration`; their children are the single seeds. The "
+        'button "Views" shows averages with their runs, averages alone, or single runs, the best '
+        "first. "
+        "Tags to filter by: `phase`, `dataset`, `seed`, `kind`, and of studies `row`.",
+        "",
+        "The report is among the artifacts: `report/report.html`, with the winner's configuration "
+        "in `report/winner.yaml`. To run it again (what is in the storage is not trained twice):",
+        "",
+        "```",
+        f"orchestrator sweep sweep.yaml --storage {storage}   # report/sweep.yaml",
+        f"orchestrator report {outcome.sweep} --storage {storage}",
+    ]
+    if outcome.model is not None:
+        lines.append(f"shapca predict {shlex.quote(outcome.model)} --text '…'")
+    return [*lines, "```"]

@@ -1,0 +1,265 @@
+"""The view of a running sweep: live on a terminal, plain lines anywhere else; both on stderr."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console, Group, JustifyMethod, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from orchestrator.sweeps.views.estimate import time_left
+from orchestrator.sweeps.views.snapshot import SweepView, TrialView
+from orchestrator.tracking.state import TrackingState
+
+_SECONDS_BETWEEN_SIGNS_OF_LIFE = 60.0
+_MOST_LINES_OF_REUSED = 5
+_NUM_ENDED_SHOWN = 5
+_NUM_RUNNING_SHOWN = 12
+_STYLES = {"finished": "green", "pruned": "yellow", "failed": "red", "diverged": "red"}
+
+
+class Progress:
+    """Shows snapshots of a sweep until it is closed.
+
+    Args:
+        console: where to; none: stderr.
+    """
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or Console(stderr=True)
+        self._live = (
+            Live(console=self._console, auto_refresh=False, transient=True)
+            if self._console.is_terminal
+            else None
+        )
+        self._plain = PlainLines()
+
+    def __enter__(self) -> Self:
+        """Begin to show."""
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop showing; the terminal is as it was."""
+        if self._live is not None:
+            self._live.stop()
+
+    def update(self, view: SweepView) -> None:
+        """Show a newer snapshot."""
+        if self._live is not None:
+            self._live.update(render(view), refresh=True)
+            return
+        for line in self._plain.lines(view):
+            self._console.print(line, soft_wrap=True, markup=False, highlight=False)
+
+
+class PlainLines:
+    """Turns snapshots into lines, one per event, for output that is no terminal."""
+
+    def __init__(self) -> None:
+        self._num_shown = 0
+        self._phase: str | None = None
+        self._message: str | None = None
+        self._is_behind = False
+        self._last_line_at: float | None = None
+
+    def lines(self, view: SweepView) -> list[str]:
+        """What has happened since the last snapshot; a sign of life once a minute."""
+        lines = []
+        if view.phase != self._phase:
+            self._phase = view.phase
+            done, planned = _phase_counts(view).get(view.phase, (0, 0))
+            if planned > done:
+                lines.append(f"{view.phase}: {planned - done} of {planned} trials to do")
+        lines += self._ended_lines(view)
+        if view.message != self._message:
+            self._message = view.message
+            lines += [view.message] if view.message else []
+        is_behind = view.tracking.status == "behind"
+        if is_behind != self._is_behind:
+            self._is_behind = is_behind
+            lines.append(tracking_line(view.tracking) if is_behind else "MLflow answers again")
+        last = view.started_at if self._last_line_at is None else self._last_line_at
+        if not lines and view.now - last >= _SECONDS_BETWEEN_SIGNS_OF_LIFE:
+            lines.append(f"{_running_words(view)}; {_time_words(view)}")
+        if lines:
+            self._last_line_at = view.now
+        clock = time.strftime("%H:%M:%S", time.localtime(view.now))
+        return [f"{clock} {view.sweep} {line}" for line in lines]
+
+    def _ended_lines(self, view: SweepView) -> list[str]:
+        new = view.ended[self._num_shown :]
+        first = self._num_shown + 1
+        self._num_shown = len(view.ended)
+        num_reused = sum(trial.reused for trial in new)
+        fold = num_reused > _MOST_LINES_OF_REUSED
+        lines = [f"{num_reused} trials found done in the storage"] if fold else []
+        return lines + [
+            f"{number}/{view.total} {_ended_words(trial)}"
+            for number, trial in enumerate(new, start=first)
+            if not (fold and trial.reused)
+        ]
+
+
+def render(view: SweepView) -> RenderableType:
+    """The live view."""
+    parts: list[RenderableType] = [_headline(view), _bar(view), _facts(view)]
+    if view.running:
+        parts.append(_running_table(view))
+    if view.ended:
+        parts.append(_ended_table(view))
+    return Group(*parts)
+
+
+def tracking_line(state: TrackingState) -> str:
+    """How far MLflow follows, in words."""
+    reason = f" ({state.error})" if state.error else ""
+    runs = f"{state.pending} run{'' if state.pending == 1 else 's'}"
+    return {
+        "off": "MLflow: off",
+        "starting": "MLflow: connecting",
+        "current": "MLflow: up to date",
+        "publishing": f"MLflow: {runs} on the way",
+        "behind": f"MLflow: behind by {runs}{reason}; training goes on, "
+        "`orchestrator sync` makes up for it",
+    }[state.status]
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people: `45 s`, `3 min`, `1 h 20 min`."""
+    if seconds < 99.5:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 100:
+        return f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+def _phase_counts(view: SweepView) -> dict[str, tuple[int, int]]:
+    """Trials done and planned of each phase."""
+    ended: dict[str, int] = {}
+    for trial in view.ended:
+        ended[trial.phase] = ended.get(trial.phase, 0) + 1
+    return {phase: (ended.get(phase, 0), planned) for phase, planned in view.planned}
+
+
+def _headline(view: SweepView) -> Text:
+    text = Text.assemble((view.sweep, "bold"))
+    for phase, (done, planned) in _phase_counts(view).items():
+        style = "bold cyan" if phase == view.phase else "dim"
+        text.append("  ·  ", style="dim").append(f"{phase} {done}/{planned}", style=style)
+    return text
+
+
+def _bar(view: SweepView) -> Table:
+    done = len(view.ended)
+    counts = [f"{len(view.running)} running"]
+    for status, word in (("finished", "done"), ("pruned", "pruned"), ("diverged", "diverged")):
+        if number := view.count(status):  # type: ignore[arg-type]
+            counts.append(f"{number} {word}")
+    if failed := view.count("failed"):
+        counts.append(f"[red]{failed} failed[/red]")
+    if reused := sum(trial.reused for trial in view.ended):
+        counts.append(f"{reused} from the storage")
+    grid = Table.grid(padding=(0, 2))
+    bar = ProgressBar(total=max(view.total, done, 1), completed=done, width=30)
+    grid.add_row(bar, f"{done}/{view.total}", " · ".join(counts))
+    return grid
+
+
+def _facts(view: SweepView) -> Table:
+    grid = Table.grid(padding=(0, 2))
+    best = view.best
+    if best is not None:
+        grid.add_row("best", Text.assemble((f"{best.value:.2f}", "bold"), f"  {best.name}"))
+    grid.add_row("time", Text(_time_words(view)))
+    style = "red" if view.tracking.status == "behind" else ""
+    grid.add_row("", Text(tracking_line(view.tracking), style=style))
+    if view.message:
+        grid.add_row("", Text(view.message, style="yellow"))
+    return grid
+
+
+def _running_table(view: SweepView) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for column in ("#", "running", "epoch", "val F1", "time"):
+        table.add_column(column, justify="left" if column == "running" else "right", no_wrap=True)
+    for trial in view.running[:_NUM_RUNNING_SHOWN]:
+        table.add_row(
+            str(trial.number),
+            Text(trial.name),
+            f"{trial.epoch}/{trial.epochs}",
+            _score(trial),
+            duration(trial.seconds),
+        )
+    if (hidden := len(view.running) - _NUM_RUNNING_SHOWN) > 0:
+        table.add_row("", Text(f"and {hidden} more", style="dim"))
+    return table
+
+
+def _ended_table(view: SweepView) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for column in ("#", "ended", "", "epochs", "val F1"):
+        justify: JustifyMethod = "left" if column in ("ended", "") else "right"
+        table.add_column(column, justify=justify, no_wrap=True)
+    for trial in view.ended[-_NUM_ENDED_SHOWN:]:
+        table.add_row(
+            str(trial.number),
+            Text(trial.name),
+            Text(_verdict(trial), style=_STYLES[trial.status]),
+            str(trial.epoch),
+            _score(trial),
+        )
+    return table
+
+
+def _verdict(trial: TrialView) -> str:
+    """How a trial ended, with the beginning of the reason if it failed."""
+    if trial.reason is None:
+        return trial.status
+    reason = trial.reason if len(trial.reason) <= 60 else trial.reason[:59] + "…"
+    return f"{trial.status}: {reason}"
+
+
+def _ended_words(trial: TrialView) -> str:
+    words = f"{trial.phase} #{trial.number} {trial.name} {trial.status}"
+    if trial.reason is not None:
+        words += f": {trial.reason}"
+    if trial.value is not None:
+        words += f", val F1 {trial.value:.2f}"
+    if trial.reused:
+        return f"{words} (found in the storage)"
+    return f"{words}, {trial.epoch} epochs in {duration(trial.seconds)}"
+
+
+def _running_words(view: SweepView) -> str:
+    words = f"{len(view.ended)}/{view.total} trials ended, {len(view.running)} running"
+    if view.running:
+        words += f" (epoch {', '.join(f'{t.epoch}/{t.epochs}' for t in view.running[:4])})"
+    return words
+
+
+def _time_words(view: SweepView) -> str:
+    gone = f"{duration(view.now - view.started_at)} gone"
+    left = time_left(view)
+    if left is None:
+        return f"{gone}, time left known after the first epochs"
+    words = f"{gone}, about {duration(left.expected)} left"
+    if left.at_most > 1.2 * left.expected:
+        words += f" (at most {duration(left.at_most)})"
+    return words
+
+
+def _score(trial: TrialView) -> str:
+    return "" if trial.value is None else f"{trial.value:.2f}"

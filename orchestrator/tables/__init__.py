@@ -1,0 +1,1 @@
+"""Tables of results with honest figures: intervals, significance, and four formats."""

@@ -1,0 +1,278 @@
+"""A table as Markdown, CSV, LaTeX (booktabs) and JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from itertools import groupby
+from typing import Any
+
+from orchestrator.tables.table import Column, Row, Table, TableCell
+
+MARKS = {"published": "†", "stale": "‡", "running": "§", "missing": "§"}
+EMPTY = "–"
+_LATEX = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
+    "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+    "±": r"$\pm$", "→": r"$\rightarrow$", "α": r"$\alpha$", "β": r"$\beta$", "τ": r"$\tau$",
+    "λ": r"$\lambda$", "·": r"$\cdot$", "–": "--", "−": "$-$", "†": r"\textsuperscript{\dag}",
+    "‡": r"\textsuperscript{\ddag}", "§": r"\textsuperscript{\S}", "≤": r"$\le$", "≥": r"$\ge$",
+    "…": r"\ldots{}", "×": r"$\times$", "<": r"$<$", ">": r"$>$", "|": r"$|$",
+}  # fmt: skip
+
+
+def cell_text(cell: TableCell, column: Column, *, target: bool = True) -> str:
+    """A cell in one line: `76.93 ± 0.41* [76.50, +0.43]`, `71.81†`, `n/a`, `missing`.
+
+    Args:
+        cell: the cell.
+        column: where it stands.
+        target: show what was published beside what was measured.
+    """
+    text = figures(cell, column) + marks(cell)
+    if target and cell.target is not None and cell.state != "published":
+        shown = f"{cell.target:.{column.digits}f}"
+        if cell.difference is not None:
+            shown += f", {cell.difference:+.{column.digits}f}"
+        text += f" [{shown}]"
+    return text
+
+
+def figures(cell: TableCell, column: Column) -> str:
+    """Mean and deviation of a cell, or its state where there is no figure."""
+    if cell.mean is None:
+        return cell.state
+    text = f"{cell.mean:.{column.digits}f}"
+    if cell.std is not None:
+        text += f" ± {cell.std:.{column.digits}f}"
+    return text + column.unit
+
+
+def marks(cell: TableCell) -> str:
+    """Significance, and that a cell is published, stale or incomplete."""
+    if cell.mean is None:
+        return ""
+    text = cell.against.mark if cell.against is not None else ""
+    text += MARKS.get(cell.state, "")
+    if cell.missing:
+        text += f" ({len(cell.scores)}/{len(cell.scores) + len(cell.missing)})"
+    return text
+
+
+def to_markdown(table: Table) -> str:
+    """The table with its caption above and its remarks below; best means bold."""
+
+    def shown(row: Row, column: Column) -> str:
+        cell = row.cells.get(column.key)
+        if cell is None:
+            return EMPTY
+        text = _escaped_markdown(cell_text(cell, column))
+        if row.key in table.best(column):
+            number = figures(cell, column)
+            text = text.replace(number, f"**{number}**", 1)
+        return text
+
+    headings = [
+        column.title if column.group is None else f"{column.group} {column.title}"
+        for column in table.columns
+    ]
+    lines = [f"**{_escaped_markdown(table.title)}**", ""]
+    lines.append(_markdown_row([table.heading, *headings]))
+    lines.append("|---|" + "---:|" * len(table.columns))
+    for group, rows in groupby(table.rows, key=lambda row: row.group):
+        if group is not None:
+            lines.append(_markdown_row([f"*{group}*", *[""] * len(table.columns)]))
+        for row in rows:
+            lines.append(
+                _markdown_row(
+                    [_escaped_markdown(row.title), *[shown(row, c) for c in table.columns]]
+                )
+            )
+    below = (*table.remarks(), *table.gaps())
+    lines += ["", *(f"- {_escaped_markdown(line)}" for line in below)]
+    if doubts := table.doubts():
+        lines += ["", *(f"- {_escaped_markdown(line)}" for line in doubts)]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def to_csv(table: Table) -> str:
+    """One line a cell, with everything that is known of it; empty where nothing is."""
+    fields = [
+        "table", "group", "row", "column", "state", "mean", "std", "low", "high", "num_seeds",
+        "scores", "missing", "target", "difference", "to_reference", "to_reference_low",
+        "to_reference_high", "p", "p_corrected", "cells", "reason",
+    ]  # fmt: skip
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, fields, lineterminator="\n")
+    writer.writeheader()
+    for row, column, cell in table.cells():
+        against = cell.against
+        title = column.title if column.group is None else f"{column.group} {column.title}"
+        record: dict[str, Any] = {
+            "table": table.name,
+            "group": row.group,
+            "row": row.title,
+            "column": title,
+            "state": cell.state,
+            "num_seeds": len(cell.scores),
+            "scores": _pairs(cell.scores, lambda score: f"{score:.4f}"),
+            "missing": _pairs(cell.missing, str),
+            "cells": _pairs(cell.cells, str),
+            "reason": cell.reason,
+        }
+        numbers = {
+            "mean": cell.mean,
+            "std": cell.std,
+            "low": cell.low,
+            "high": cell.high,
+            "target": cell.target,
+            "difference": cell.difference,
+        }
+        if against is not None:
+            numbers |= {
+                "to_reference": against.mean,
+                "to_reference_low": against.low,
+                "to_reference_high": against.high,
+                "p": against.p_value,
+                "p_corrected": against.corrected,
+            }
+        record |= {key: _number(value) for key, value in numbers.items()}
+        writer.writerow({key: _harmless(value) for key, value in record.items()})
+    return buffer.getvalue()
+
+
+def to_latex(table: Table) -> str:
+    """A `table` float for `\\usepackage{booktabs}`: bold best, ± and marks of significance."""
+    columns = table.columns
+    lines = [
+        r"\begin{table}[t]",
+        r"\centering",
+        rf"\caption{{{latex(table.title)}}}",
+        rf"\label{{tab:{table.name}}}",
+        rf"\begin{{tabular}}{{l{'r' * len(columns)}}}",
+        r"\toprule",
+        *_latex_groups(columns),
+        _latex_row([latex(table.heading), *(latex(column.title) for column in columns)]),
+        r"\midrule",
+    ]
+    for place, (group, rows) in enumerate(groupby(table.rows, key=lambda row: row.group)):
+        if place:
+            lines.append(r"\midrule")
+        if group is not None:
+            lines.append(
+                rf"\multicolumn{{{len(columns) + 1}}}{{l}}{{\textit{{{latex(group)}}}}} \\"
+            )
+        for row in rows:
+            shown = [_latex_cell(table, row, column) for column in columns]
+            lines.append(_latex_row([latex(row.title), *shown]))
+    lines += [r"\bottomrule", r"\end{tabular}"]
+    lines += [rf"\par{{\footnotesize {latex(line)}}}" for line in table.remarks()]
+    lines += [r"\end{table}"]
+    return "\n".join(lines) + "\n"
+
+
+def latex_document(tables: Sequence[Table]) -> str:
+    """A document of its own that holds the tables."""
+    return "\n".join(
+        [
+            r"\documentclass{article}",
+            r"\usepackage[utf8]{inputenc}",
+            r"\usepackage[T1]{fontenc}",
+            r"\usepackage{booktabs}",
+            r"\usepackage[margin=1.5cm,landscape]{geometry}",
+            r"\begin{document}",
+            *map(to_latex, tables),
+            r"\end{document}",
+            "",
+        ]
+    )
+
+
+def to_json(table: Table) -> dict[str, Any]:
+    """The table for programs; a NaN becomes null."""
+    record: dict[str, Any] = _without_nan(asdict(table))
+    record["remarks"] = list(table.remarks())
+    record["gaps"] = list(table.gaps())
+    record["best"] = {column.key: sorted(table.best(column)) for column in table.columns}
+    return record
+
+
+def latex(text: str) -> str:
+    """Text as LaTeX shows it."""
+    return "".join(_LATEX.get(letter, letter) for letter in text)
+
+
+def _latex_cell(table: Table, row: Row, column: Column) -> str:
+    cell = row.cells.get(column.key)
+    if cell is None:
+        return latex(EMPTY)
+    number = latex(figures(cell, column))
+    if row.key in table.best(column):
+        number = rf"\textbf{{{number}}}"
+    significance = cell.against.mark if cell.against is not None and cell.mean is not None else ""
+    if significance:
+        number += rf"\textsuperscript{{{significance}}}"
+    number += latex(marks(cell).removeprefix(significance))
+    if cell.target is not None and cell.state != "published":
+        number += rf" {{\scriptsize[{cell.target:.{column.digits}f}]}}"
+    return number
+
+
+def _latex_groups(columns: Sequence[Column]) -> list[str]:
+    """The line of group headings and the rules under it; nothing where no column has a group."""
+    if not any(column.group for column in columns):
+        return []
+    parts, rules, first = [""], [], 2
+    for group, members in groupby(columns, key=lambda column: column.group):
+        width = len(list(members))
+        parts.append(rf"\multicolumn{{{width}}}{{c}}{{{latex(group or '')}}}")
+        if group is not None:
+            rules.append(rf"\cmidrule(lr){{{first}-{first + width - 1}}}")
+        first += width
+    return [_latex_row(parts), "".join(rules)]
+
+
+def _latex_row(parts: Sequence[str]) -> str:
+    return " & ".join(parts) + r" \\"
+
+
+def _markdown_row(parts: Sequence[str]) -> str:
+    return "| " + " | ".join(parts) + " |"
+
+
+def _escaped_markdown(text: str) -> str:
+    return text.replace("*", r"\*").replace("|", r"\|").replace("\n", " ")
+
+
+def _pairs(values: Any, shown: Callable[[Any], str]) -> str:
+    return "; ".join(f"{key}: {shown(value)}" for key, value in values.items())
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None or math.isnan(value) else f"{value:.6g}"
+
+
+def _harmless(value: Any) -> Any:
+    """Text that no spreadsheet takes for a formula."""
+    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@") and not _is_number(value):
+        return f"'{value}"
+    return value
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _without_nan(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(part) for part in value]
+    return None if isinstance(value, float) and math.isnan(value) else value

@@ -1,0 +1,316 @@
+"""What a table of results is, whoever shows it: columns, rows, and cells that say what they are.
+
+Nothing here trains, reads a store or formats text: `study_tables` fills a table from the cell store
+and `table_formats` writes it down. Scores are percentages.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from orchestrator.tables.statistics import holm, on_the_scale, smallest_p, summarise
+
+CellState = Literal["done", "running", "stale", "missing", "n/a", "published"]
+LEVELS = ((0.01, "**"), (0.05, "*"))
+"""Corrected p below which a difference gets a mark."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A cell minus the cell of the reference row in its column, over the seeds that both have.
+
+    Attributes:
+        mean: mean difference in F1 points.
+        low: lower end of its 95% interval, NaN for one seed.
+        high: upper end, NaN for one seed.
+        p_value: two-sided, of this comparison alone; NaN for one seed.
+        corrected: after Holm over all comparisons of the table; NaN for one seed.
+        seeds: the paired seeds.
+        num_examples: examples of the test set.
+    """
+
+    mean: float
+    low: float
+    high: float
+    p_value: float
+    corrected: float
+    seeds: tuple[int, ...]
+    num_examples: int
+
+    @property
+    def mark(self) -> str:
+        """`**`, `*` or nothing."""
+        return next((mark for level, mark in LEVELS if self.corrected < level), "")
+
+
+@dataclass(frozen=True)
+class TableCell:
+    """One figure of a table, or why there is none.
+
+    Attributes:
+        state: `done` (every seed that was asked for), `running`, `stale` (made by other code than
+            the present one), `missing` (a seed failed or was never run), `n/a` (the row does not
+            apply to the column), `published` (a number of others, not measured here).
+        mean: mean over the seeds that count; what was published, for a published cell.
+        std: sample standard deviation (n - 1); none below two seeds.
+        low: lower end of the 95% interval (Student's t over the seeds).
+        high: its upper end.
+        scores: score by seed, of the seeds that count.
+        missing: seeds without a score, with the reason.
+        target: what was published for a measured cell, if that is known.
+        against: the difference to the reference row, if there is one.
+        cells: key of the cell by seed.
+        reason: why there is nothing, or what is wrong with it.
+    """
+
+    state: CellState
+    mean: float | None = None
+    std: float | None = None
+    low: float | None = None
+    high: float | None = None
+    scores: Mapping[int, float] = field(default_factory=dict)
+    missing: Mapping[int, str] = field(default_factory=dict)
+    target: float | None = None
+    against: Comparison | None = None
+    cells: Mapping[int, str] = field(default_factory=dict)
+    reason: str | None = None
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds that count, by name."""
+        return tuple(self.scores)
+
+    @property
+    def difference(self) -> float | None:
+        """Measured minus published."""
+        if self.state == "published" or self.mean is None or self.target is None:
+            return None
+        return self.mean - self.target
+
+    @classmethod
+    def published(cls, value: float) -> TableCell:
+        """A number of others."""
+        return cls("published", mean=value)
+
+    @classmethod
+    def measured(
+        cls,
+        state: CellState,
+        scores: Mapping[int, float],
+        *,
+        missing: Mapping[int, str] | None = None,
+        target: float | None = None,
+        cells: Mapping[int, str] | None = None,
+        reason: str | None = None,
+    ) -> TableCell:
+        """Mean, deviation and interval of the seeds' scores; with none, an empty cell."""
+        cell = cls(
+            state,
+            scores=dict(scores),
+            missing=dict(missing or {}),
+            target=target,
+            cells=dict(cells or {}),
+            reason=reason,
+        )
+        if not scores:
+            return cell
+        summary = summarise(list(scores.values()))
+        if len(scores) == 1:
+            return replace(cell, mean=summary.mean)
+        return replace(cell, mean=summary.mean, std=summary.std, low=summary.low, high=summary.high)
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column.
+
+    Attributes:
+        key: what the cells of a row are kept under.
+        title: its heading.
+        group: heading over it and its neighbours of the same group, if any.
+        digits: decimals shown.
+        better: which values are better; none: nothing is marked as best.
+        unit: stands behind every figure, e.g. `M`.
+    """
+
+    key: str
+    title: str
+    group: str | None = None
+    digits: int = 2
+    better: Literal["high", "low"] | None = "high"
+    unit: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row.
+
+    Attributes:
+        key: tells it from the others.
+        title: its heading.
+        cells: by the column's key; a column without one is empty.
+        group: heading over it and its neighbours of the same group, if any.
+    """
+
+    key: str
+    title: str
+    cells: Mapping[str, TableCell]
+    group: str | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of results.
+
+    Attributes:
+        name: for files and labels, e.g. `table1`.
+        title: its caption.
+        columns: from left to right.
+        rows: from top to bottom.
+        reference: key of the row that the others are compared with, if any.
+        heading: over the column of row titles.
+        scored_on: what the scores were measured on, as a clause.
+        notes: what a reader has to know, besides what `remarks` says of every table.
+    """
+
+    name: str
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    reference: str | None = None
+    heading: str = "Method"
+    notes: tuple[str, ...] = ()
+    scored_on: str = "on the test split, which each cell sees once"
+
+    def row(self, key: str) -> Row | None:
+        """The row of that key, or none."""
+        return next((row for row in self.rows if row.key == key), None)
+
+    def best(self, column: Column) -> frozenset[str]:
+        """Keys of the rows with the best complete measured mean of a column."""
+        means = {
+            row.key: round(cell.mean, column.digits)
+            for row in self.rows
+            if (cell := row.cells.get(column.key)) is not None
+            and cell.state == "done"
+            and cell.mean is not None
+        }
+        if column.better is None or len(means) < 2:
+            return frozenset()
+        best = max(means.values()) if column.better == "high" else min(means.values())
+        return frozenset(key for key, mean in means.items() if mean == best)
+
+    def cells(self) -> list[tuple[Row, Column, TableCell]]:
+        """Every cell that is there, row by row."""
+        return [
+            (row, column, row.cells[column.key])
+            for row in self.rows
+            for column in self.columns
+            if column.key in row.cells
+        ]
+
+    def count(self, state: CellState) -> int:
+        """Cells of a state."""
+        return sum(cell.state == state for _, _, cell in self.cells())
+
+    def gaps(self) -> tuple[str, ...]:
+        """What is missing and why, one line a row and reason: never silently dropped."""
+        columns: dict[str, list[str]] = {}
+        for row, column, cell in self.cells():
+            reasons = [f"seed {seed}: {why}" for seed, why in cell.missing.items()]
+            if not reasons and cell.state == "missing":
+                reasons = [cell.reason or "no figure"]
+            for reason in reasons:
+                columns.setdefault(f"{row.title} · {reason}", []).append(column.key)
+        return tuple(f"missing: {what} ({', '.join(of)})" for what, of in columns.items())
+
+    def doubts(self) -> tuple[str, ...]:
+        """Intervals of the means, and every difference to the reference with its p, in words."""
+        lines = []
+        for row, column, cell in self.cells():
+            parts = []
+            if cell.low is not None and cell.high is not None:
+                parts.append(f"95% interval {on_the_scale(cell.low, cell.high)}")
+            if (against := cell.against) is not None:
+                text = f"{against.mean:+.2f} to the reference"
+                if not math.isnan(against.p_value):
+                    text += (
+                        f" ({against.low:+.2f} to {against.high:+.2f}), p = {against.p_value:.3g}, "
+                        f"corrected {against.corrected:.3g}"
+                    )
+                parts.append(f"{text}, seeds {' '.join(map(str, against.seeds))}")
+            if parts:
+                lines.append(f"{row.title}, {column.key}: {'; '.join(parts)}")
+        return tuple(lines)
+
+    def remarks(self) -> tuple[str, ...]:
+        """The notes, and what the marks of this very table mean."""
+        cells = [cell for _, _, cell in self.cells()]
+        lines = list(self.notes)
+        if any(cell.std is not None for cell in cells):
+            seeds = sorted({seed for cell in cells for seed in cell.seeds})
+            lines.append(
+                "± is the sample standard deviation over the seeds "
+                f"({' '.join(map(str, seeds))}), {self.scored_on}."
+            )
+        lines += self._comparison_remarks([c.against for c in cells if c.against is not None])
+        if any(cell.difference is not None for cell in cells):
+            lines.append("[ ] what was published for the same cell, and measured minus published.")
+        if any(cell.state == "published" for cell in cells):
+            lines.append("† published by others, not measured here.")
+        if any(cell.state == "stale" for cell in cells):
+            lines.append("‡ stale: made by other code than the present one.")
+        if any(cell.missing and cell.mean is not None for cell in cells):
+            lines.append("§ incomplete: the seeds in brackets of those that were asked for.")
+        if any(self.best(column) for column in self.columns):
+            lines.append("Bold: the best complete measured mean of a column.")
+        return tuple(lines)
+
+    def _comparison_remarks(self, comparisons: Sequence[Comparison]) -> list[str]:
+        reference = None if self.reference is None else self.row(self.reference)
+        if reference is None or not comparisons:
+            return []
+        tested = [c for c in comparisons if not math.isnan(c.p_value)]
+        lines = []
+        if tested:
+            lines.append(
+                f"*, ** differs from {reference.title} with p below 0.05, 0.01: paired bootstrap "
+                f"over examples, Student's t over seeds, Holm-corrected over {len(tested)} "
+                f"comparison{'' if len(tested) == 1 else 's'}."
+            )
+        for number in sorted({len(c.seeds) for c in comparisons}):
+            seeds = "1 seed" if number == 1 else f"{number} seeds"
+            lines.append(
+                f"{seeds} alone (sign test) can reach no p below {smallest_p(number):g}."
+                if number > 1
+                else "1 seed says nothing about seeds: no significance is computed for it."
+            )
+        return lines
+
+
+def corrected(table: Table) -> Table:
+    """The table with the p-values of all its comparisons corrected by Holm's method."""
+    found = [
+        (row.key, column.key, cell.against)
+        for row, column, cell in table.cells()
+        if cell.against is not None
+    ]
+    values = holm([comparison.p_value for _, _, comparison in found])
+    by_place = {
+        (row, column): replace(comparison, corrected=value)
+        for (row, column, comparison), value in zip(found, values, strict=True)
+    }
+    rows = tuple(
+        replace(
+            row,
+            cells={
+                key: replace(cell, against=by_place.get((row.key, key)))
+                for key, cell in row.cells.items()
+            },
+        )
+        for row in table.rows
+    )
+    return replace(table, rows=rows)

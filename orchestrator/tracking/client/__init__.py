@@ -1,0 +1,1 @@
+"""MLflow's runs and addresses, thinly wrapped."""

@@ -1,0 +1,1 @@
+"""The champion as a registered model, and what MLflow serves."""

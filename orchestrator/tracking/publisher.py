@@ -1,0 +1,307 @@
+"""The one thread that tells MLflow: it follows the store, and an outage never reaches the driver.
+
+Metrics go out in batches. A run needs one call that carries metrics when it ends; calls before that
+are made only as far as all calls together stay below one per `epochs_per_call` epoch reports, or
+when nothing was sent for `idle_seconds`, so that a slow sweep can still be watched. While MLflow
+does not answer, attempts back off and work waits in the store, not in memory.
+"""
+
+from __future__ import annotations
+
+import gc
+import random
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from orchestrator.tracking.client.addresses import redact
+from orchestrator.tracking.client.client import TrackingRefusedError, TrackingUnavailableError
+from orchestrator.tracking.journal import Plan
+from orchestrator.tracking.projection import Projection
+from orchestrator.tracking.state import TrackingState, TrackingStatus
+from shapca.errors import InputError
+from shapca.storage import ObjectStore
+
+
+@dataclass(frozen=True)
+class SyncReport:
+    """What `Publisher.reconcile` did.
+
+    Attributes:
+        num_runs: runs that the sweep has.
+        num_published: runs that MLflow lacked or had otherwise.
+        num_epochs: epoch records sent.
+        num_duplicates: runs that MLflow had twice, now in its bin.
+        num_ended: runs without a document that MLflow took for running, now ended.
+        num_cut: values longer than MLflow keeps, cut.
+        refused: run key → why MLflow refuses it.
+    """
+
+    num_runs: int
+    num_published: int = 0
+    num_epochs: int = 0
+    num_duplicates: int = 0
+    num_ended: int = 0
+    num_cut: int = 0
+    refused: Mapping[str, str] = field(default_factory=dict)
+
+
+class Publisher:
+    """Keeps MLflow in line with a sweep's documents and its cells' epoch records.
+
+    Args:
+        store: the storage.
+        sweep: name of the sweep.
+        experiment: name of the MLflow experiment.
+        tracking_uri: where MLflow keeps its runs.
+        artifacts: where a new experiment keeps artifacts; none: see `Projection`.
+        epochs_per_call: epoch reports for one call with metrics, on average.
+        idle_seconds: send waiting epochs when nothing was sent for so long.
+        gather_seconds: wait so long after news for more of it.
+        first_retry: seconds before the first new attempt in an outage; doubled at each.
+        last_retry: seconds between attempts at most.
+
+    Raises:
+        InputError: the tracking URI is of no use. Nothing is contacted here.
+    """
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        sweep: str,
+        experiment: str,
+        tracking_uri: str,
+        *,
+        artifacts: str | None = None,
+        epochs_per_call: int = 10,
+        idle_seconds: float = 60.0,
+        gather_seconds: float = 1.0,
+        first_retry: float = 1.0,
+        last_retry: float = 60.0,
+    ) -> None:
+        self._projection = Projection(store, sweep, experiment, tracking_uri, artifacts=artifacts)
+        self._uri = redact(self._projection.uri)
+        self._epochs_per_call = epochs_per_call
+        self._idle_seconds = idle_seconds
+        self._gather_seconds = gather_seconds
+        self._first_retry = first_retry
+        self._last_retry = last_retry
+        self._lock = threading.Lock()
+        self._news = threading.Event()
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        # Guarded by the lock: keys with news, and how things stand.
+        self._dirty: dict[str, None] = {}
+        self._state = TrackingState("starting", self._uri)
+        # The thread's own.
+        self._is_first = True
+        self._refused: dict[str, str] = {}
+        self._epochs_seen: dict[str, int] = {}
+        self._num_epochs_seen = 0
+        self._last_send = 0.0
+
+    @property
+    def state(self) -> TrackingState:
+        """How far MLflow follows, for the progress view; may be read from any thread."""
+        with self._lock:
+            return self._state
+
+    @property
+    def metric_calls(self) -> int:
+        """Calls so far that carried metrics."""
+        return self._projection.metric_calls
+
+    def reconcile(self) -> SyncReport:
+        """Bring MLflow wholly into line, in this thread; doing it again changes nothing.
+
+        Raises:
+            TrackingUnavailableError: MLflow does not answer; what was sent stays sent.
+            InputError: the experiment was deleted in MLflow.
+        """
+        num_duplicates, num_ended = self._projection.audit()
+        # MLflow makes thousands of objects a run; what its import left need not be looked through
+        # again and again for garbage (a sixth of the time).
+        gc.freeze()
+        documents = self._projection.documents()
+        num_published = num_epochs = 0
+        refused: dict[str, str] = {}
+        for document in documents:
+            plan = self._projection.plan(document)
+            if plan.is_nothing:
+                continue
+            try:
+                self._projection.publish(plan)
+            except TrackingRefusedError as error:
+                refused[document.key] = str(error)
+                continue
+            num_published += 1
+            num_epochs += len(plan.records)
+        return SyncReport(
+            num_runs=len(documents),
+            num_published=num_published,
+            num_epochs=num_epochs,
+            num_duplicates=num_duplicates,
+            num_ended=num_ended,
+            num_cut=self._projection.num_cut,
+            refused=refused,
+        )
+
+    def pending(self) -> list[str]:
+        """Keys of the runs that MLflow does not yet show as the store has them; asks the store."""
+        projection = self._projection
+        return [
+            document.key
+            for document in projection.documents()
+            if not projection.plan(document).is_nothing
+        ]
+
+    def start(self) -> None:
+        """Begin to follow the store in a thread of its own."""
+        self._last_send = time.monotonic()
+        self._thread = threading.Thread(target=self._run, name="mlflow-publisher", daemon=True)
+        self._thread.start()
+
+    def notify(self, *keys: str) -> None:
+        """Say that run documents, or epochs of their cells, are new. Returns at once.
+
+        Args:
+            keys: keys of the documents.
+        """
+        with self._lock:
+            self._dirty.update(dict.fromkeys(keys))
+        self._news.set()
+
+    def stop(self, timeout: float = 30.0) -> TrackingState:
+        """Send what waits, then end the thread.
+
+        Args:
+            timeout: seconds to wait for it; what is not sent by then is left to `sync`.
+
+        Returns:
+            How far MLflow followed: `current`, or `behind` with the number of runs.
+        """
+        self._stopping.set()
+        self._news.set()
+        if self._thread is not None:
+            self._thread.join(timeout)
+            self._thread = None
+        pending = len(self.pending())
+        error = self.state.error
+        if pending and error is None:
+            error = f"not done within {timeout:g} s"
+        self._set_state("behind" if pending else "current", pending, error if pending else None)
+        return self.state
+
+    def _run(self) -> None:
+        retry = self._first_retry
+        while True:
+            is_last = self._stopping.is_set()
+            self._news.clear()
+            keys = self._take()
+            try:
+                waiting = self._round(keys, is_last=is_last)
+            except Exception as error:  # the driver must not suffer: report it and try again
+                self._give_back(keys)
+                self._projection.disconnect()
+                self._set_state("behind", self._count_pending(), _message(error))
+                if is_last:
+                    return
+                self._stopping.wait(retry * random.uniform(0.75, 1.25))
+                retry = min(2 * retry, self._last_retry)
+                continue
+            retry = self._first_retry
+            if self._refused:
+                key, reason = next(iter(self._refused.items()))
+                self._set_state("behind", len(self._refused), f"{key}: {reason}")
+            else:
+                self._set_state("publishing" if waiting else "current", len(waiting), None)
+            if is_last:
+                return
+            self._give_back(waiting)
+            self._news.wait(self._idle_seconds / 2 if waiting else None)
+            self._stopping.wait(self._gather_seconds)
+
+    def _round(self, keys: Iterable[str], *, is_last: bool) -> list[str]:
+        """Publish what is due; the keys whose epochs wait for company."""
+        projection = self._projection
+        documents = [d for key in keys if (d := projection.document(key)) is not None]
+        if self._is_first or is_last:
+            documents = projection.documents()
+        documents = [d for d in documents if not projection.plan(d).is_nothing]
+        if self._is_first and documents:
+            projection.audit()  # before any trial of this driver: what a dead one left is ended
+        waiting = []
+        for document in documents:
+            plan = projection.plan(document)
+            self._count_epochs(plan)
+            send = is_last or plan.is_terminal or (bool(plan.records) and self._may_send())
+            if plan.is_changed or send:
+                calls = projection.metric_calls
+                self._publish(document.key, send)
+                if projection.metric_calls > calls:
+                    self._last_send = time.monotonic()
+            if plan.has_metrics and not send:
+                waiting.append(document.key)
+        self._is_first = False
+        return waiting
+
+    def _publish(self, key: str, metrics: bool) -> None:
+        """Publish one run; where MLflow refuses, once more as if nothing of it was known."""
+        projection = self._projection
+        for attempt in (1, 2):
+            document = projection.document(key)
+            if document is None:
+                return
+            try:
+                projection.publish(projection.plan(document), metrics=metrics)
+            except TrackingRefusedError as error:
+                self._refused[key] = str(error)
+                if attempt == 1:
+                    projection.forget(key)
+            else:
+                self._refused.pop(key, None)
+                return
+
+    def _may_send(self) -> bool:
+        """Whether a call before a run's end is within the allowance."""
+        if time.monotonic() - self._last_send >= self._idle_seconds:
+            return True
+        owed = len(self._epochs_seen)  # each run that is not done will need a call at its end
+        spent = self._projection.metric_calls
+        return (spent + owed + 1) * self._epochs_per_call <= self._num_epochs_seen
+
+    def _count_epochs(self, plan: Plan) -> None:
+        key, published = plan.document.key, plan.num_epochs - len(plan.records)
+        self._num_epochs_seen += plan.num_epochs - self._epochs_seen.get(key, published)
+        if plan.is_terminal:
+            self._epochs_seen.pop(key, None)
+        else:
+            self._epochs_seen[key] = plan.num_epochs
+
+    def _take(self) -> list[str]:
+        with self._lock:
+            keys = list(self._dirty)
+            self._dirty.clear()
+        return keys
+
+    def _give_back(self, keys: Iterable[str]) -> None:
+        with self._lock:
+            self._dirty = dict.fromkeys([*keys, *self._dirty])
+
+    def _count_pending(self) -> int:
+        try:
+            return len(self.pending())
+        except Exception:  # the store fails too: what is known to wait
+            with self._lock:
+                return len(self._dirty)
+
+    def _set_state(self, status: TrackingStatus, pending: int, error: str | None) -> None:
+        with self._lock:
+            self._state = TrackingState(status, self._uri, pending, error)
+
+
+def _message(error: Exception) -> str:
+    if isinstance(error, TrackingUnavailableError | InputError):
+        return str(error)
+    return f"{type(error).__name__}: {redact(str(error))}"

@@ -1,0 +1,117 @@
+"""What a sweep says of its runs: documents in the store from which tracking is made.
+
+The store is the truth and MLflow a projection of it: the driver writes one document per run,
+replaces it when the run ends, and a publisher brings MLflow into line with the documents and the
+cells' epoch records. Publishing again changes nothing.
+
+Layout: sweeps/<sweep>/runs/<key>.json
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from shapca.storage import ObjectStore, read_json, to_json
+
+RunStatus = Literal["running", "finished", "killed", "failed"]
+
+RunKind = Literal["sweep", "configuration", "cell"]
+
+
+@dataclass(frozen=True)
+class ModelDocument:
+    """A cell's best model as MLflow shall register it.
+
+    Attributes:
+        name: of the registered model.
+        alias: that shall mean it.
+        note: Markdown shown with it.
+        tags: sweep, cell, configuration, seed, val_f1 …
+    """
+
+    name: str
+    alias: str
+    note: str
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RunDocument:
+    """One run as MLflow shall show it.
+
+    Attributes:
+        key: idempotency key within the sweep: `sweep`, `configuration-<key>`, `<phase>-<cell>`.
+        kind: the parent, an average over seeds, or one cell.
+        name: for people, e.g. `lr=1e-4 α=0.2 β=0.4 τ=0.1 · seed 1`.
+        status: `running`, or how it ended; `killed` is pruned or interrupted.
+        parent: key of the run above, none for the sweep itself.
+        cell: key of the cell whose epoch records are the run's metrics, if any.
+        last_epoch: show the cell's epochs up to this one only (a pruned trial of a cell that
+            another sweep may have continued); none: all.
+        tags: phase, dataset, seed, configuration, git_commit, pruned_at, error …
+        params: the resolved config, flattened; values as text.
+        metrics: final figures: `val/f1`, `test/f1`, `val/f1_mean`, `num_seeds` …
+        note: Markdown shown on top of the run.
+        started_at: Unix time in seconds.
+        ended_at: Unix time in seconds, none while running.
+        artifacts: path in MLflow → object name in the store.
+        model: register the cell's best model, which is the sweep's champion.
+    """
+
+    key: str
+    kind: RunKind
+    name: str
+    status: RunStatus
+    started_at: float
+    parent: str | None = None
+    cell: str | None = None
+    last_epoch: int | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+    params: Mapping[str, str] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    note: str | None = None
+    ended_at: float | None = None
+    artifacts: Mapping[str, str] = field(default_factory=dict)
+    model: ModelDocument | None = None
+
+
+def write_run(store: ObjectStore, sweep: str, document: RunDocument) -> None:
+    """Write or replace a run's document."""
+    store.put(f"sweeps/{sweep}/runs/{document.key}.json", to_json(asdict(document)))
+
+
+def read_runs(store: ObjectStore, sweep: str) -> dict[str, RunDocument]:
+    """All run documents of a sweep by key."""
+    documents = {}
+    for name in store.list(f"sweeps/{sweep}/runs/"):
+        record: dict[str, Any] | None = read_json(store, name)
+        if record is not None:
+            documents[record["key"]] = _document(record)
+    return documents
+
+
+def read_run(store: ObjectStore, sweep: str, key: str) -> RunDocument | None:
+    """One run document of a sweep, or none."""
+    record: dict[str, Any] | None = read_json(store, f"sweeps/{sweep}/runs/{key}.json")
+    return None if record is None else _document(record)
+
+
+def _document(record: dict[str, Any]) -> RunDocument:
+    model = record.pop("model", None)
+    return RunDocument(**record, model=None if model is None else ModelDocument(**model))
+
+
+PARENT = "sweep"
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """A tree's leaves by dotted key, as text."""
+    flat: dict[str, str] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = str(value)
+    return flat

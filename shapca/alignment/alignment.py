@@ -1,0 +1,231 @@
+"""Contrastive alignment of texts, contexts and images (Sec. 3.4, Eq. 5-7).
+
+B posts of a batch, H encoder width, H_v image width. A similarity matrix has its targets as rows
+and its players as columns; post j of either side is the positive pair.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, cast
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.nn import functional
+
+from shapca.alignment.contrastive import (
+    Negatives,
+    infonce_loss,
+    positive_pairs,
+    shapley_contrastive_loss,
+)
+from shapca.shapley import find_estimator
+
+__all__ = [
+    "AlignmentLosses",
+    "ContrastiveAlignment",
+    "Similarities",
+    "infonce_loss",
+    "shapley_contrastive_loss",
+]
+
+
+@dataclass(frozen=True)
+class AlignmentLosses:
+    """What alignment adds to the loss of a batch, and what to watch; all scalars.
+
+    Attributes:
+        semantic: mean of context-to-text and text-to-context loss (Eq. 6).
+        modality: mean of context-to-image and image-to-context loss (Eq. 7), or of
+            text-to-image and image-to-text loss where there is no bridge.
+        positive_similarity: mean cosine of the positive pairs of both alignments; no gradient.
+        negative_similarity: mean cosine of all other pairs; no gradient. Under `negatives: sum`
+            both near -1 mean that everything was pressed apart.
+    """
+
+    semantic: Tensor
+    modality: Tensor
+    positive_similarity: Tensor
+    negative_similarity: Tensor
+
+
+@dataclass(frozen=True)
+class Similarities:
+    """The cosines of a batch in each direction of alignment; n alignments have 2 n directions.
+
+    Attributes:
+        names: of the directions, players first: `context to text` has contexts as players.
+        matrices: (2 n, B, B) cosines, targets by players; those of one direction of every
+            alignment, then their transposes.
+        mask: (2 n, B) true on posts that have both sides of the pair.
+    """
+
+    names: tuple[str, ...]
+    matrices: Tensor
+    mask: Tensor
+
+
+class ContrastiveAlignment(nn.Module):
+    """Both alignments of a batch, their four directions in one call (Sec. 3.4).
+
+    Images come into the space of texts through one linear layer. Autocast is off inside.
+
+    Args:
+        text_width: H.
+        image_width: H_v, or none for a model without images.
+        objective: `shapley` (Eq. 5) or `infonce`.
+        bridge: `context` aligns texts and images with contexts; `direct` aligns texts with images.
+        estimator: a name of `shapca.shapley.ESTIMATORS`.
+        num_permutations: permutations of the estimator `monte_carlo`.
+        temperature: tau, at least 0.005.
+        negatives: `sum` or `mean` of the negatives' values.
+        mask_duplicates: leave pairs that share an image out of the negatives.
+
+    Raises:
+        ValueError: an argument is not allowed.
+    """
+
+    def __init__(
+        self,
+        text_width: int,
+        image_width: int | None = None,
+        *,
+        objective: Literal["shapley", "infonce"] = "shapley",
+        bridge: Literal["context", "direct"] = "context",
+        estimator: str = "cyclic",
+        num_permutations: int = 4,
+        temperature: float = 0.1,
+        negatives: Negatives = "sum",
+        mask_duplicates: bool = False,
+    ) -> None:
+        super().__init__()
+        if objective not in ("shapley", "infonce"):
+            raise ValueError(f"objective: expected shapley or infonce, got {objective!r}")
+        if bridge not in ("context", "direct"):
+            raise ValueError(f"bridge: expected context or direct, got {bridge!r}")
+        if bridge == "direct" and image_width is None:
+            raise ValueError("bridge: direct aligns texts with images and needs an image width")
+        self.objective = objective
+        self.bridge = bridge
+        self.estimator = find_estimator(estimator, num_permutations=num_permutations)
+        self.temperature = temperature
+        self.negatives = negatives
+        self.mask_duplicates = mask_duplicates
+        self.projection = None if image_width is None else nn.Linear(image_width, text_width)
+
+    def forward(
+        self,
+        x_t: Tensor,
+        x_c: Tensor | None,
+        x_v: Tensor | None,
+        context_mask: Tensor,
+        image_mask: Tensor,
+        image_ids: Tensor,
+        generator: Generator | None = None,
+    ) -> AlignmentLosses:
+        """Losses of a batch; an alignment with fewer than two pairs is 0 with a gradient of 0.
+
+        Args:
+            x_t: (B, H) texts.
+            x_c: (B, H) contexts; may be none where `bridge` is `direct`.
+            x_v: (B, H_v) images, or none for a model without images.
+            context_mask: (B,) true where a post has a context.
+            image_mask: (B,) true where a post has an image.
+            image_ids: (B,) equal for posts that share an image, -1 where there is none.
+            generator: source of the sampled permutations.
+
+        Raises:
+            ValueError: an input that this configuration needs is missing.
+        """
+        compared = self.compare(x_t, x_c, x_v, context_mask, image_mask)
+        losses = self._losses(compared, _share_image(image_ids), generator)
+        none = losses.new_zeros(())
+        positive, negative = _mean_similarities(compared)
+        return AlignmentLosses(
+            semantic=none if self.bridge == "direct" else losses[0],
+            modality=none if self.projection is None else losses[-1],
+            positive_similarity=positive,
+            negative_similarity=negative,
+        )
+
+    def compare(
+        self,
+        x_t: Tensor,
+        x_c: Tensor | None,
+        x_v: Tensor | None,
+        context_mask: Tensor,
+        image_mask: Tensor,
+    ) -> Similarities:
+        """The cosines that the losses are made of; arguments as in `forward`.
+
+        Raises:
+            ValueError: an input that this configuration needs is missing.
+        """
+        if (x_v is None) != (self.projection is None):
+            raise ValueError("x_v: given to a model without images, or missing in one with them")
+        if x_c is None and self.bridge == "context":
+            raise ValueError("x_c: contexts are missing, bridge: context aligns over them")
+        with torch.autocast(x_t.device.type, enabled=False):
+            texts = functional.normalize(x_t.float(), dim=-1)
+            images = None
+            if x_v is not None and self.projection is not None:
+                projected = self.projection(_drop_absent(x_v, image_mask))
+                images = functional.normalize(projected, dim=-1)
+            if self.bridge == "direct":
+                pairs = [(texts, cast(Tensor, images), image_mask)]
+                names: tuple[str, ...] = ("image to text", "text to image")
+            else:
+                contexts = _drop_absent(cast(Tensor, x_c), context_mask)
+                contexts = functional.normalize(contexts, dim=-1)
+                pairs = [(texts, contexts, context_mask)]
+                names = ("context to text", "text to context")
+                if images is not None:
+                    pairs.append((images, contexts, context_mask & image_mask))
+                    names = ("context to text", "context to image", "text to context",
+                             "image to context")  # fmt: skip
+            matrices = torch.stack([left @ right.mT for left, right, _ in pairs])  # (n, B, B)
+        mask = torch.stack([present for *_, present in pairs])  # (n, B)
+        return Similarities(names, torch.cat((matrices, matrices.mT)), mask.repeat(2, 1))
+
+    def _losses(
+        self, compared: Similarities, duplicates: Tensor, generator: Generator | None
+    ) -> Tensor:
+        """The loss (n,) of each alignment: the mean over its two directions."""
+        arguments = {
+            "mask": compared.mask,
+            "duplicates": duplicates if self.mask_duplicates else None,
+        }
+        if self.objective == "infonce":
+            losses = infonce_loss(compared.matrices, self.temperature, **arguments)
+        else:
+            losses = shapley_contrastive_loss(
+                compared.matrices,
+                self.temperature,
+                self.estimator,
+                self.negatives,
+                generator=generator,
+                **arguments,
+            )
+        return losses.reshape(2, -1).mean(0)
+
+
+def _drop_absent(features: Tensor, present: Tensor) -> Tensor:
+    """Features (B, H) in float32, 0 where a post has none: what stands there must not matter."""
+    return features.float().masked_fill(~present[:, None], 0.0)
+
+
+def _share_image(image_ids: Tensor) -> Tensor:
+    """(B, B) true on pairs of posts with the same image."""
+    return (image_ids[:, None] == image_ids) & (image_ids[:, None] >= 0)
+
+
+def _mean_similarities(compared: Similarities) -> tuple[Tensor, Tensor]:
+    """Mean cosine of positive and of negative pairs among present posts; 0 where there are none."""
+    matrices, mask = compared.matrices.detach(), compared.mask
+    valid = mask[:, :, None] & mask[:, None, :]
+    positive = valid & positive_pairs(matrices)
+    means = [
+        (matrices * pairs).sum() / pairs.sum().clamp(min=1)
+        for pairs in (positive, valid & ~positive)
+    ]
+    return means[0], means[1]

@@ -1,0 +1,74 @@
+"""What `shapca data sources` and `shapca data fetch` tell a user, in plain text."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+from shapca.data.preparation.fetch import FetchedFile, FetchResult
+from shapca.data.preparation.sources import CHECKS, BenchmarkSource, source_of
+from shapca.data.schema import SPLITS
+
+_KNOWN = {True: "the known file", False: "NOT the known file", None: "no known hash"}
+
+
+def source_text(source: BenchmarkSource) -> str:
+    """All that is known of where a benchmark is obtained."""
+    return "\n".join(_source_lines(source))
+
+
+def fetched_text(result: FetchResult, out: Path) -> str:
+    """What was fetched, how it compares with what is known, and what to do next."""
+    return "\n".join(_fetched_lines(result, out))
+
+
+def _source_lines(source: BenchmarkSource) -> Iterator[str]:
+    yield f"{source.name} ({source.task}): {source.title}"
+    yield f"  terms: {source.terms}"
+    yield "  text and captions:"
+    for repository in source.repositories:
+        yield f"    {repository.url}"
+        yield f"      {repository.folder or '(no files)'}: {repository.holds}; {repository.terms}"
+        if repository.folder:
+            yield (
+                f"      shapca data fetch {source.name} --from {repository.url} "
+                f"--commit {repository.commit} --out raw/{source.name}"
+            )
+        else:
+            yield f"      shapca data fetch {source.name} --from FOLDER --out raw/{source.name}"
+    yield f"  pictures: {source.images}; e.g. {source.image_example}"
+    yield "  expected files (one folder):"
+    for split, names in source.splits.items():
+        others = "".join(f", or {name!r}" for name in names[1:])
+        yield f"    {names[0]}{others}: {split}, {source.counts[split]:,} examples"
+    if source.optional:
+        yield f"    if there: {', '.join(source.optional)}"
+    yield f"  {source.prepare_command(f'raw/{source.name}')}"
+    yield "  which checks:"
+    yield from (f"    - {check}" for check in CHECKS)
+
+
+def _fetched_lines(result: FetchResult, out: Path) -> Iterator[str]:
+    source = source_of(result.name)
+    for target, file in result.files.items():
+        new = "" if target in result.added else " (was there)"
+        yield f"{target}{new}: {file.sha256} {_KNOWN[file.known]}"
+        yield f"  {_place(file)}, {file.size:,} bytes"
+    for split in SPLITS:
+        found, expected = result.counts[split], source.counts[split]
+        same = "as expected" if found == expected else f"EXPECTED {expected:,}"
+        yield f"{split}: {found:,} examples, {same}"
+    yield f"{out}: " + ("nothing new" if not result.added else f"{len(result.added)} files added")
+    if result.commit is not None:
+        yield f"to get just these files again: --commit {result.commit}"
+    yield ""
+    yield f"terms: {source.terms}"
+    yield f"pictures are not here: {source.images}; e.g. {source.image_example}"
+    yield "then, with captions of yours or leaving out --contexts:"
+    yield f"  {source.prepare_command(shlex.quote(str(out)))}"
+
+
+def _place(file: FetchedFile) -> str:
+    commit = "" if file.commit is None else f" at {file.commit}"
+    return f"{file.origin}{commit}, {file.path}"

@@ -1,0 +1,291 @@
+"""What a training run is: a frozen, validated tree, and the run-time knobs kept apart from it.
+
+`ExperimentConfig` holds everything that changes a result and is hashed into a cell's key;
+`RuntimeConfig` holds where and on what a run happens and is only recorded.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from shapca.config.files import apply_overrides, read_yaml, validate
+
+Task = Literal["mner", "mre", "mjere"]
+
+NAMES_OF_WEIGHTS = ("tiny", "minilm", "pretrained", "random")
+
+
+def _number(value: Any) -> Any:
+    """Mend what PyYAML leaves a string: it reads `1e-6` as text because the dot is missing."""
+    if isinstance(value, bool):
+        raise ValueError("expected a number, got a boolean")
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+Number = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
+
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+"""What names of sweeps, data sets and context sets look like: file names, never paths."""
+
+Name = Annotated[str, Field(pattern=NAME)]
+
+
+class Section(BaseModel):
+    """A part of the tree: immutable, and no key is unknown."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class DataConfig(Section):
+    """Which prepared data set, and which of its parts, a run reads."""
+
+    dataset: Name
+    """Name of the prepared folder under the data root."""
+    contexts: Name | None = "llava-1.5"
+    """Name of the context set (`contexts/<name>.jsonl`); null: text alone."""
+    train_limit: Annotated[int, Field(ge=1)] | None = None
+    """Train on the first n training examples only; validation and test stay whole."""
+
+
+class TextConfig(Section):
+    """Text encoder (Eq. 1)."""
+
+    encoder: str = "bert-base-uncased"
+    """Hub name or folder of a BERT, `minilm` (packaged), or `tiny` (built from config)."""
+    encode: Literal["joint", "separate"] = "joint"
+    """One pass over [CLS] text [SEP] context [SEP], or one pass each."""
+    pool: Literal["mean", "cls"] = "mean"
+    """Sentence features: masked mean over sub-words, or [CLS] and the middle [SEP]."""
+    max_length: Annotated[int, Field(ge=8, le=512)] = 256
+    """Sub-words of text and context together; the context is cut first."""
+    freeze: bool = False
+    """Keep the encoder's weights as they are."""
+    gradient_checkpointing: bool = False
+    """Recompute activations in the backward pass: less memory, more time."""
+
+
+class ImageConfig(Section):
+    """Image encoder (Eq. 2)."""
+
+    encoder: Literal["none", "resnet18", "resnet50", "resnet152", "clip-vit-b-32"] = "resnet152"
+    """Architecture, or no image encoder at all."""
+    weights: str = "pretrained"
+    """`pretrained` (by the architecture's name), `random`, or a file or folder of weights."""
+    size: Annotated[int, Field(ge=16, le=512)] = 224
+    """Side of the square that the encoder sees, cropped from the stored image, in pixels."""
+    freeze: bool = False
+    """Keep the encoder's weights as they are."""
+    gradient_checkpointing: bool = False
+    """Recompute activations in the backward pass: less memory, more time."""
+    missing: Literal["mask", "error"] = "mask"
+    """A missing image is masked and counted, or refused."""
+    augment: bool = False
+    """Random crop and horizontal flip of training images."""
+
+
+class AlignmentConfig(Section):
+    """Contrastive alignment (Eq. 3-7, Algorithm 1)."""
+
+    objective: Literal["shapley", "infonce", "none"] = "shapley"
+    """Contrastive objective; `infonce` is the row "w/o Shapley Value"."""
+    estimator: Literal["cyclic", "monte_carlo", "exact", "enumerate"] = "cyclic"
+    """How Shapley values are estimated."""
+    num_permutations: Annotated[int, Field(ge=1, le=10_000)] = 4
+    """Permutations of `monte_carlo`."""
+    temperature: Annotated[Number, Field(ge=0.005, le=100.0)] = 0.1
+    """Softmax temperature tau of the utility (Eq. 4)."""
+    negatives: Literal["sum", "mean"] = "sum"
+    """Sum of the negatives' values as printed, or divided by k - 1."""
+    mask_duplicates: bool = False
+    """Leave pairs that share an image out of the negatives."""
+    bridge: Literal["context", "direct"] = "context"
+    """Align over the context, or text with image directly (row "w/o Context in Alignment")."""
+    alpha: Annotated[Number, Field(ge=0.0, le=100.0)] = 0.2
+    """Weight of the semantic loss (Eq. 19)."""
+    beta: Annotated[Number, Field(ge=0.0, le=100.0)] = 0.4
+    """Weight of the modality loss (Eq. 19)."""
+
+
+class FusionConfig(Section):
+    """Adaptive fusion (Eq. 8-11)."""
+
+    kind: Literal["adaptive", "cross_attention", "none"] = "adaptive"
+    """`cross_attention` is the row "w/o Context in Fusion"; `none` reads no image."""
+    reading: Literal["two_hop", "text_query", "coupled"] = "text_query"
+    """Which reading of Eq. 11 gives one row a word."""
+    gate: Literal["tanh", "sigmoid"] = "tanh"
+    """Activation of the gates (Eq. 10)."""
+    normalise_bridge: bool = False
+    """Divide the bridging term (Eq. 8) by the context's length."""
+    width: Annotated[int, Field(ge=4, le=4096)] = 256
+    """Width D of the fused features."""
+
+
+class ContrastConfig(Section):
+    """Word-pair contrast (Eq. 17)."""
+
+    enabled: bool = True
+    """False: train and predict with Eq. 16 (row "w/o Word-pair Contrastive")."""
+    base: Literal["probability", "log_probability"] = "probability"
+    """First term of Eq. 17: the probability as printed, or its logarithm."""
+    scale: Annotated[Number, Field(ge=0.0, le=100.0)] = 1.0
+    """Refinement scale lambda."""
+    detach_text: bool = False
+    """Stop the gradient through the text-only distribution in the contrast."""
+    auxiliary_loss: Annotated[Number, Field(ge=0.0, le=100.0)] = 0.0
+    """Weight of a cross-entropy on the text-only distribution."""
+
+
+class HeadConfig(Section):
+    """Classifier (Eq. 12-18): CRF for MNER, word pairs for MRE and MJERE."""
+
+    channels: Literal["all", "text"] = "all"
+    """`text`: the plain baselines' head without part-of-speech and position channels."""
+    hidden: Annotated[int, Field(ge=4, le=4096)] = 150
+    """Width d2 of the hidden layer."""
+    channel_width: Annotated[int, Field(ge=2, le=1024)] = 100
+    """Width d1 of part-of-speech and position embeddings."""
+    dropout: Annotated[Number, Field(ge=0.0, lt=1.0)] = 0.1
+    """Dropout on the head's input and hidden layer."""
+    contrast: ContrastConfig = ContrastConfig()
+    """Word-pair contrast."""
+    reduction: Literal["mean", "sum"] = "mean"
+    """Eq. 18 averaged over valid cells, or summed and divided by the batch size."""
+    none_weight: Annotated[Number, Field(gt=0.0, le=100.0)] = 1.0
+    """Weight of the class None in Eq. 18."""
+
+
+class OptimisationConfig(Section):
+    """Training (Sec. 3.7 and 4.2)."""
+
+    learning_rate: Annotated[Number, Field(gt=0.0, le=1.0)] = 1e-4
+    """Peak learning rate of all but the encoders."""
+    encoder_learning_rate: Annotated[Number, Field(gt=0.0, le=1.0)] = 5e-5
+    """Peak learning rate of the encoders."""
+    weight_decay: Annotated[Number, Field(ge=0.0, le=1.0)] = 0.01
+    """AdamW's decay, not on biases and norms."""
+    batch_size: Annotated[int, Field(ge=1, le=4096)] = 28
+    """Examples of one batch: the players of the alignment game."""
+    accumulation: Annotated[int, Field(ge=1, le=1024)] = 1
+    """Batches whose gradients are averaged before a step."""
+    epochs: Annotated[int, Field(ge=1, le=10_000)] = 30
+    """Epochs at most."""
+    patience: Annotated[int, Field(ge=1, le=10_000)] = 7
+    """Epochs without a better validation F1 before training stops."""
+    warmup_ratio: Annotated[Number, Field(ge=0.0, lt=1.0)] = 0.05
+    """Share of all steps in which the learning rate rises."""
+    clip_norm: Annotated[Number, Field(gt=0.0)] | None = 1.0
+    """Global norm that gradients are clipped to; none: off."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """bf16: autocast of encoders, fusion and head; the alignment stays out."""
+    compile: Literal["none", "inductor", "aot_eager"] = "none"
+    """torch.compile's backend."""
+
+
+class ExperimentConfig(Section):
+    """One configuration: all that a result depends on, except seed and data."""
+
+    task: Task = "mner"
+    """Recognition of entities, of relations between given entities, or of both."""
+    data: DataConfig
+    text: TextConfig = TextConfig()
+    image: ImageConfig = ImageConfig()
+    alignment: AlignmentConfig = AlignmentConfig()
+    fusion: FusionConfig = FusionConfig()
+    head: HeadConfig = HeadConfig()
+    optimisation: OptimisationConfig = OptimisationConfig()
+
+    @model_validator(mode="after")
+    def _parts_fit_together(self) -> Self:
+        has_image, has_context = self.image.encoder != "none", self.data.contexts is not None
+        if not has_image and self.fusion.kind != "none":
+            raise ValueError(
+                "fusion.kind must be none where image.encoder is none: there is no image to fuse"
+            )
+        if self.head.channels == "text" and self.fusion.kind != "none":
+            raise ValueError("head.channels: text (the plain baseline) needs fusion.kind: none")
+        if self.fusion.kind == "adaptive" and not has_context:
+            raise ValueError("fusion.kind: adaptive needs data.contexts for its bridging term")
+        if self.alignment.objective != "none":
+            if self.alignment.bridge == "context" and not has_context:
+                raise ValueError("alignment.bridge: context needs data.contexts")
+            if self.alignment.bridge == "direct" and not has_image:
+                raise ValueError("alignment.bridge: direct needs an image.encoder")
+            if self.alignment.estimator == "enumerate" and self.optimisation.batch_size > 12:
+                raise ValueError("alignment.estimator: enumerate needs a batch_size of at most 12")
+        if self.task == "mner" and self.head.contrast != ContrastConfig():
+            raise ValueError(
+                "head.contrast applies to the word pairs of mre and mjere, not to mner"
+            )
+        return self
+
+    @classmethod
+    def load(cls, path: str | Path, overrides: Sequence[str] = ()) -> ExperimentConfig:
+        """Read a YAML file and apply `dotted.key=value` overrides; its `runtime` part is left out.
+
+        Raises:
+            InputError: the file is missing, is not YAML, or a key or value is not allowed.
+        """
+        return load_training_file(path, overrides)[0]
+
+    def canonical(self) -> dict[str, Any]:
+        """The config as hashed: defaults omitted, no paths, so that a new field keeps old keys.
+
+        The names of data set and context set are left out: the hashes of their content stand
+        beside the config in a key. So do those of pretrained weights
+        (`shapca.model.encoders.weights_fingerprints`), hence a weights' folder or file is `<path>`.
+        """
+        dumped = self.model_dump(mode="json", exclude_defaults=True)
+        for name in ("dataset", "contexts"):
+            dumped["data"].pop(name, None)
+        for section, key in (("text", "encoder"), ("image", "weights")):
+            value = dumped.get(section, {}).get(key)
+            if value is not None and is_local_path(value):
+                dumped[section][key] = "<path>"
+        return {name: part for name, part in dumped.items() if part != {}}
+
+
+class RuntimeConfig(Section):
+    """Where and on what a run happens; recorded beside a result, never part of its key."""
+
+    data_root: Path = Field(default_factory=lambda: Path(os.environ.get("SHAPCA_DATA", "data")))
+    """Folder of the prepared data sets."""
+    device: str = "auto"
+    """`auto` (CUDA where present), `cpu`, `cuda`, `cuda:1` …"""
+    num_threads: Annotated[int, Field(ge=1, le=1024)] | None = None
+    """CPU threads of torch; none: torch's own choice."""
+    num_workers: Annotated[int, Field(ge=0, le=256)] = 0
+    """Worker processes that collate batches."""
+
+
+def is_local_path(value: str) -> bool:
+    """Whether a weights' name means a place on this disk rather than a name."""
+    if value in NAMES_OF_WEIGHTS:  # a folder of such a name must not change what it means
+        return False
+    return value.startswith((".", "/", "~")) or Path(value).expanduser().exists()
+
+
+def load_training_file(
+    path: str | Path, overrides: Sequence[str] = ()
+) -> tuple[ExperimentConfig, RuntimeConfig]:
+    """Read a training YAML: the experiment's sections and, optionally, `runtime`.
+
+    Raises:
+        InputError: the file is missing, is not YAML, or a key or value is not allowed.
+    """
+    tree = apply_overrides(read_yaml(path), overrides)
+    runtime = tree.pop("runtime", {})
+    return (
+        validate(ExperimentConfig, tree, str(path)),
+        validate(RuntimeConfig, runtime, str(path), prefix="runtime"),
+    )

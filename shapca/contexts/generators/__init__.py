@@ -1,0 +1,1 @@
+"""Who describes a picture: one interface, two generators, and how one is opened."""

@@ -1,0 +1,1 @@
+"""From public files to a prepared folder."""

@@ -1,0 +1,193 @@
+"""Writing the pictures of a data set into one array, so that a killed run is gone on with.
+
+S side of the stored square, N pictures that could be read.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from PIL import Image
+
+from shapca.data.batches.parallel import in_order
+from shapca.data.images import ImageSource, Pixels, Progress, load_square
+
+BROKEN_PICTURE = (
+    OSError, SyntaxError, ValueError, IndexError, EOFError, struct.error, zlib.error,
+    Image.DecompressionBombError,
+)  # fmt: skip
+"""What Pillow raises on damaged files of the formats that are looked for."""
+
+
+@dataclass(frozen=True)
+class WrittenImages:
+    """What became of the pictures of a data set.
+
+    Attributes:
+        ids: image ids in the order of the array's rows.
+        broken: image id to the reason for which its file could not be read.
+        num_taken_over: pictures, broken ones too, that an earlier run had done.
+    """
+
+    ids: tuple[str, ...]
+    broken: Mapping[str, str]
+    num_taken_over: int = 0
+
+
+def write_images(
+    array_file: Path,
+    index_file: Path,
+    images: ImageSource,
+    size: int,
+    progress: Progress | None = None,
+    *,
+    journal_file: Path | None = None,
+    on_written: Callable[[], None] | None = None,
+) -> WrittenImages:
+    """Decode pictures on all cores and write them row by row; memory does not grow with them.
+
+    With a journal, the work of a run that died in the middle is taken over: each line of the
+    journal names a picture that is done, and the checksum of its row. The result is the same as
+    that of an undisturbed run.
+
+    Args:
+        array_file: the `.npy` file to write, (N, S, S, 3) uint8.
+        index_file: the JSON file to write: ids of the rows, and the broken ids with reasons.
+        images: image id to file or (H, W, 3) array.
+        size: side S in pixels.
+        progress: told after each picture.
+        journal_file: what is done so far; whoever names one answers for equal `images` and `size`.
+        on_written: called once, as soon as the array holds a picture.
+    """
+    names = sorted(images)
+    ids: list[str] = []
+    broken: dict[str, str] = {}
+
+    def note(name: str, reason: str | None) -> None:
+        if reason is None:
+            if not ids and on_written is not None:
+                on_written()
+            ids.append(name)
+        else:
+            broken[name] = reason
+
+    done = 0
+    if journal_file is not None:
+        for name, reason in _take_over(journal_file, array_file, names, size, progress):
+            note(name, reason)
+            done += 1
+    taken_over = done
+    with _open(array_file) as handle, _open(journal_file or Path(os.devnull)) as journal:
+        _write_header(handle, 0, size)
+        handle.seek(_place(len(ids), size))
+        handle.truncate()
+        journal.seek(0, os.SEEK_END)
+        cores = _num_cores()  # threads suffice: Pillow decodes without the interpreter's lock
+        squares = in_order(
+            lambda name: _load_or_reason(images[name], size),
+            names[done:],
+            num_threads=cores,
+            ahead=4 * cores,
+        )
+        for name, square in zip(names[done:], squares, strict=True):
+            entry: dict[str, Any] = {"image": name}
+            if isinstance(square, str):
+                entry["broken"] = square
+            else:
+                content = square.tobytes()
+                handle.write(content)
+                handle.flush()  # the row before its line
+                entry["crc32"] = zlib.crc32(content)
+            journal.write(json.dumps(entry).encode() + b"\n")
+            journal.flush()
+            note(name, entry.get("broken"))
+            done += 1
+            if progress is not None:
+                progress("images", done, len(names))
+        handle.seek(0)
+        _write_header(handle, len(ids), size)  # numpy pads the header so that N may grow in place
+    index_file.write_text(
+        json.dumps({"ids": ids, "broken": broken}, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
+    return WrittenImages(tuple(ids), broken, taken_over)
+
+
+def _take_over(
+    journal_file: Path, array_file: Path, names: list[str], size: int, progress: Progress | None
+) -> Iterator[tuple[str, str | None]]:
+    """Pictures done by an earlier run, in order, up to the first whose line or row is not whole.
+
+    The journal is cut after them.
+
+    Yields:
+        Image id, and the reason where the picture is broken.
+    """
+    if not journal_file.exists():
+        return
+    lines = journal_file.read_bytes().splitlines(keepends=True)
+    length, row_size, num_rows = 0, size * size * 3, 0
+    with _open(array_file) as rows:
+        rows.seek(_place(0, size))
+        for number, (name, line) in enumerate(zip(names, lines, strict=False), start=1):
+            entry = _journal_entry(line)
+            if entry.get("image") != name:
+                break
+            if "broken" not in entry:
+                row = rows.read(row_size)
+                if len(row) < row_size or zlib.crc32(row) != entry.get("crc32"):
+                    break
+                num_rows += 1
+            length += len(line)
+            if progress is not None:
+                progress("images of an interrupted run", number, len(lines))
+            yield name, entry.get("broken")
+    os.truncate(journal_file, length)
+
+
+def _journal_entry(line: bytes) -> dict[str, Any]:
+    """A line of the journal; empty where the process died in the middle of it."""
+    if not line.endswith(b"\n"):
+        return {}
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return {}
+    return entry if isinstance(entry, dict) else {}
+
+
+def _open(file: Path) -> BinaryIO:
+    """A file to read and write from its beginning; what it holds stays."""
+    return os.fdopen(os.open(file, os.O_RDWR | os.O_CREAT, 0o666), "r+b")
+
+
+def _place(row: int, size: int) -> int:
+    """Where a row of the array begins in its file."""
+    return _HEADER_SIZE + row * size * size * 3
+
+
+def _write_header(handle: BinaryIO, num_images: int, size: int) -> None:
+    header = {"descr": "|u1", "fortran_order": False, "shape": (num_images, size, size, 3)}
+    np.lib.format.write_array_header_1_0(handle, header)
+    assert handle.tell() == _HEADER_SIZE
+
+
+_HEADER_SIZE = 128  # numpy aligns the data to 64 bytes, and pads for a first axis of 21 digits
+
+
+def _load_or_reason(source: Path | Pixels, size: int) -> Pixels | str:
+    try:
+        return load_square(source, size)
+    except BROKEN_PICTURE as error:
+        return f"{type(error).__name__}: {error}"
+
+
+def _num_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 4

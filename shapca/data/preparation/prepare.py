@@ -1,0 +1,283 @@
+"""From a benchmark's public files to a prepared folder, and new context sets for one."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import PIL
+
+from shapca.data import pos
+from shapca.data.images import Progress, find_images
+from shapca.data.manifest import IMAGES, MANIFEST, Manifest, context_part, hash_file, hash_of
+from shapca.data.preparation.captions import NAME, ContextReport, import_contexts
+from shapca.data.preparation.readers import READERS
+from shapca.data.preparation.writer import (
+    IMAGE_JOURNAL,
+    check_destination,
+    write_context_set,
+    write_manifest,
+    write_prepared,
+)
+from shapca.data.prepared import PreparedData
+from shapca.data.schema import SPLITS, STORED_SIZE, Example
+from shapca.errors import InputError
+from shapca.storage.work_folder import held, work_folder
+
+PARTS_OF_SPEECH = ".pos.json"
+"""Parts of speech of all posts; a file of the work folder alone."""
+
+
+@dataclass(frozen=True)
+class PrepareResult:
+    """What `prepare` did.
+
+    Attributes:
+        manifest: of the folder.
+        already_there: the folder had been prepared from the same input; nothing was written.
+    """
+
+    manifest: Manifest
+    already_there: bool = False
+
+
+def prepare(
+    name: str,
+    source: Path,
+    out: Path,
+    *,
+    images: Path | None = None,
+    contexts: Mapping[str, Sequence[Path]] | None = None,
+    image_size: int = STORED_SIZE,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> PrepareResult:
+    """Prepare a benchmark; the folder appears only when it is complete.
+
+    Run again with the same input it finds its work done, and after an interruption or a kill it
+    goes on from the pictures decoded so far; the result is that of an undisturbed run. Context sets
+    that were added meanwhile stay, unless the folder is replaced.
+
+    Args:
+        name: `twitter2015`, `twitter2017`, `mnre` or `jmere`.
+        source: folder of the public files.
+        out: the folder to make.
+        images: folder of the pictures, with any folders below it; none: prepare without images.
+        contexts: name of a context set to its caption files.
+        image_size: side of the stored squares in pixels.
+        overwrite: replace a folder that was prepared from other input.
+        progress: told of parts of speech and images done.
+
+    Raises:
+        InputError: unknown name, bad source, caption file or image folder, or `out` is taken.
+    """
+    contexts = contexts or {}
+    if name not in READERS:
+        raise InputError(f"{name!r}: unknown data set; expected one of {', '.join(READERS)}")
+    if bad := [key for key in contexts if not NAME.fullmatch(key)]:
+        raise InputError(f"contexts {bad[0]!r}: expected letters, digits, '.', '_' and '-'")
+    data = READERS[name](source)
+    wanted = image_ids(data.splits)
+    found = None if images is None else find_images(images, wanted)
+    if found is not None and not found:
+        raise InputError(
+            f"{images}: not one of the {len(wanted)} pictures of the data set is here; "
+            f"expected names like {wanted[0]}.jpg"
+        )
+    imported = {key: import_contexts(files, wanted) for key, files in contexts.items()}
+    inputs: dict[str, Any] = {
+        "name": name,
+        "source": {file.name: hash_file(file) for file in data.files},
+        "contexts": {key: _hash_files(files) for key, files in contexts.items()},
+        "images": None if found is None else _listing_hash(found),
+        "image_size": None if found is None else image_size,
+        "tagger": pos.tagger_version(),
+    }
+    if not overwrite and (same := _same_input(out, inputs)) is not None:
+        _check_has_contexts(out, same, inputs["contexts"], contexts)
+        return PrepareResult(same, already_there=True)
+    check_destination(out, overwrite=overwrite)
+    key = _work_key(inputs, found)
+    with work_folder(out, key=key, resumable=(IMAGES, IMAGE_JOURNAL, PARTS_OF_SPEECH)) as work:
+        manifest = write_prepared(
+            out,
+            name=name,
+            labels=data.labels,
+            splits=with_parts_of_speech(data.splits, progress, work.path / PARTS_OF_SPEECH),
+            contexts={key: texts for key, (texts, _) in imported.items()},
+            images=found,
+            image_size=image_size,
+            source_notes=data.notes,
+            context_reports={key: report.to_json() for key, (_, report) in imported.items()},
+            inputs=inputs,
+            overwrite=overwrite,
+            progress=progress,
+            work=work,
+        )
+    return PrepareResult(manifest)
+
+
+def with_parts_of_speech(
+    splits: Mapping[str, Sequence[Example]],
+    progress: Progress | None = None,
+    file: Path | None = None,
+) -> dict[str, tuple[Example, ...]]:
+    """The same examples with `pos` filled in.
+
+    Args:
+        splits: the examples.
+        progress: told of the posts done.
+        file: where the tags of just these posts are kept, and read if they are there.
+    """
+    if file is not None and file.exists():
+        tagged = [tuple(tags) for tags in json.loads(file.read_bytes())]
+    else:
+        posts = [example.words for split in SPLITS for example in splits[split]]
+        tagged = pos.tag_words(posts, progress)
+        if file is not None:
+            temporary = file.with_name(file.name + ".new")
+            temporary.write_text(json.dumps(tagged), encoding="utf-8")
+            os.replace(temporary, file)
+    tags = iter(tagged)
+    return {
+        split: tuple(dataclasses.replace(example, pos=next(tags)) for example in splits[split])
+        for split in SPLITS
+    }
+
+
+def add_contexts(
+    folder: Path, name: str, files: Sequence[Path], *, overwrite: bool = False
+) -> ContextReport:
+    """Add one context set to a prepared folder (see `add_context_sets`)."""
+    return add_context_sets(folder, {name: files}, overwrite=overwrite)[name]
+
+
+def add_context_sets(
+    folder: Path, sets: Mapping[str, Sequence[Path]], *, overwrite: bool = False
+) -> dict[str, ContextReport]:
+    """Add context sets to a prepared folder, all or none; its other parts and their hashes stay.
+
+    Processes that add to one folder do so one after another.
+
+    Args:
+        folder: the prepared folder.
+        sets: name of a context set to its caption files.
+        overwrite: replace sets of these names.
+
+    Returns:
+        What each import met, by name.
+
+    Raises:
+        InputError: no prepared folder, a bad name or file, or another set has a name.
+    """
+    if bad := [name for name in sets if not NAME.fullmatch(name)]:
+        raise InputError(f"contexts {bad[0]!r}: expected letters, digits, '.', '_' and '-'")
+    Manifest.load(folder)  # else there may be nothing to hold
+    with held(folder):
+        return _add_context_sets(folder, sets, overwrite)
+
+
+def _add_context_sets(
+    folder: Path, sets: Mapping[str, Sequence[Path]], overwrite: bool
+) -> dict[str, ContextReport]:
+    data = PreparedData.load(folder)
+    wanted = image_ids(data.splits)
+    imported = {name: import_contexts(files, wanted) for name, files in sets.items()}
+    manifest = data.manifest
+    new = {}
+    for name, (texts, _) in imported.items():
+        if name not in manifest.contexts or overwrite:
+            new[name] = texts
+        elif data.contexts(name) != texts:
+            raise InputError(
+                f"{folder}: has another context set {name!r}; choose another name, or replace it "
+                "with --overwrite"
+            )
+    if new:
+        hashes = {context_part(name): write_context_set(folder, name, new[name]) for name in new}
+        files_of_sets = {name: _hash_files(sets[name]) for name in new}
+        inputs = dict(manifest.inputs)
+        inputs["contexts"] = {**inputs.get("contexts", {}), **files_of_sets}
+        write_manifest(
+            folder,
+            dataclasses.replace(
+                manifest,
+                contexts={**manifest.contexts, **{n: imported[n][1].to_json() for n in new}},
+                inputs=inputs,
+                parts={**manifest.parts, **hashes},
+            ),
+        )
+    return {name: report for name, (_, report) in imported.items()}
+
+
+def image_ids(splits: Mapping[str, Iterable[Example]]) -> list[str]:
+    """The distinct image ids of a data set, sorted."""
+    ids = {example.image for split in SPLITS for example in splits[split]}
+    return sorted(name for name in ids if name is not None)
+
+
+def _same_input(out: Path, inputs: Mapping[str, Any]) -> Manifest | None:
+    """The manifest of a folder prepared from just this but for contexts, if it holds what it says.
+
+    Raises:
+        InputError: a part is missing or was changed.
+    """
+    if not (out / MANIFEST).is_file():
+        return None
+    manifest = Manifest.load(out)
+    kept = {key: value for key, value in manifest.inputs.items() if key != "contexts"}
+    asked = {key: value for key, value in inputs.items() if key != "contexts"}
+    if kept != asked:
+        return None
+    data = PreparedData(out, manifest)
+    for part in manifest.parts:
+        data.checked(part)
+    return manifest
+
+
+def _check_has_contexts(
+    out: Path, manifest: Manifest, hashes: Mapping[str, str], contexts: Mapping[str, Sequence[Path]]
+) -> None:
+    """Preparing again is no way to add contexts, since it would drop those that were imported.
+
+    Raises:
+        InputError: the folder lacks one of the sets, or has another one of that name.
+    """
+    there = manifest.inputs.get("contexts", {})
+    lacking = [name for name, value in hashes.items() if there.get(name) != value]
+    if not lacking:
+        return
+    arguments = [f"{name}={','.join(map(str, contexts[name]))}" for name in lacking]
+    replaced = [name for name in lacking if name in there]
+    command = shlex.join(["shapca", "contexts", "import", str(out), *arguments])
+    if replaced:
+        state = f"with other captions as {', '.join(replaced)}; to replace them"
+        command += " --overwrite"
+    else:
+        state = "with fewer contexts; to add them"
+    raise InputError(f"{out}: prepared from the same input, but {state}: {command}")
+
+
+def _hash_files(files: Sequence[Path]) -> str:
+    return hash_of([hash_file(file) for file in files])
+
+
+def _work_key(inputs: Mapping[str, Any], found: Mapping[str, Path] | None) -> str:
+    """Names all that half-made work depends on: stricter than `inputs`, it knows times too."""
+    pictures = [
+        [name, str(file.absolute()), file.stat().st_size, file.stat().st_mtime_ns]
+        for name, file in sorted((found or {}).items())
+    ]
+    used = {key: value for key, value in inputs.items() if key != "contexts"}
+    return hash_of({"inputs": used, "pictures": pictures, "pillow": PIL.__version__})
+
+
+def _listing_hash(found: Mapping[str, Path]) -> str:
+    """Hash of ids, file names and sizes: enough to tell image folders apart without reading."""
+    return hash_of([[key, file.name, file.stat().st_size] for key, file in sorted(found.items())])

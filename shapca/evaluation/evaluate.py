@@ -1,0 +1,301 @@
+"""Scores of a model on a split, and the records that keep them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from shapca.config import RuntimeConfig
+from shapca.data.batches.dataset import EncodedSplit
+from shapca.data.batches.loader import load_batches
+from shapca.data.batches.sampler import epoch_batches
+from shapca.data.prepared import PreparedData
+from shapca.data.schema import SPLITS, Example, Labels, Prediction
+from shapca.errors import InputError
+from shapca.evaluation.label_map import complete_label_map, rename_types
+from shapca.metrics import Evaluation, evaluate_predictions
+from shapca.model.device import set_up
+from shapca.model.heads.predictions import to_predictions
+from shapca.model.inputs import encode_examples, log_report, split_examples, without_gold
+from shapca.model.network import ShapCA
+from shapca.runs.reading import Reading
+from shapca.runs.run_record import RunRecord, load_run
+from shapca.runs.trained import TrainedModel, open_store
+from shapca.storage import ObjectStore, place_name, read_json, to_json
+
+VALID, TEST = "evaluations/valid.json", "evaluations/test.json"
+
+
+@dataclass(frozen=True)
+class EvaluationRecord:
+    """Scores with what they are scores of.
+
+    Attributes:
+        data: Hashes of the data parts that were read.
+        split: `train`, `valid` or `test`.
+        label_map: The model's types to the data's, where they differ.
+        evaluation: The scores, with counts per example.
+    """
+
+    data: Mapping[str, str]
+    split: str
+    evaluation: Evaluation
+    label_map: Mapping[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """As the store keeps it."""
+        return {
+            "data": dict(self.data),
+            "split": self.split,
+            "label_map": dict(self.label_map),
+            **self.evaluation.to_json(),
+        }
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> EvaluationRecord:
+        """The inverse of `to_json`."""
+        rest = dict(record)
+        data, split, label_map = (rest.pop(key) for key in ("data", "split", "label_map"))
+        return cls(data, split, Evaluation.from_json(rest), label_map)
+
+
+def predict_examples(
+    trained: TrainedModel,
+    data: PreparedData,
+    examples: Sequence[Example],
+    *,
+    name: str,
+    contexts: str | None = None,
+    num_workers: int = 0,
+) -> list[Prediction]:
+    """What a trained model finds in posts of a prepared data set, its gold unseen.
+
+    What of the posts is cut or missing is logged.
+
+    Args:
+        trained: The model.
+        data: The data set, whose contexts and images are read where the model reads them.
+        examples: Posts of it.
+        name: What to call the posts in the log, e.g. their split.
+        contexts: Another context set than the run's.
+        num_workers: Worker processes that collate batches.
+
+    Returns:
+        One prediction a post, in the order of the posts.
+
+    Raises:
+        InputError: a context set or the images are missing.
+    """
+    config = trained.config
+    contexts = contexts or config.data.contexts
+    encoded = encode_examples(
+        config,
+        trained.labels,
+        without_gold(examples, config.task),
+        trained.tokenizer,
+        contexts=None if contexts is None else data.contexts(contexts),
+        images=None if config.image.encoder == "none" else data.image_store(),
+    )
+    log_report(name, encoded)
+    return predict_encoded(trained, encoded, num_workers=num_workers)
+
+
+def predict_encoded(
+    trained: TrainedModel, encoded: EncodedSplit, *, num_workers: int = 0
+) -> list[Prediction]:
+    """`predict_split` of a trained model with the batches and precision of its run."""
+    settings = trained.config.optimisation
+    return predict_split(
+        trained.model,
+        encoded,
+        trained.labels,
+        batch_size=settings.batch_size,
+        precision=settings.precision,
+        device=trained.device,
+        num_workers=num_workers,
+    )
+
+
+def predict_split(
+    model: ShapCA,
+    split: EncodedSplit,
+    labels: Labels,
+    *,
+    batch_size: int,
+    precision: str = "fp32",
+    device: torch.device,
+    num_workers: int = 0,
+) -> list[Prediction]:
+    """Predictions for every post of a split, in its order; the model is left in eval mode.
+
+    Args:
+        model: The model, on its device.
+        split: The posts.
+        labels: The label sets that the model tells apart.
+        batch_size: Posts of a batch.
+        precision: `fp32`, or `bf16` for autocast.
+        device: Where the model is.
+        num_workers: Worker processes that collate batches.
+    """
+    model.eval()
+    batches = epoch_batches(
+        split.lengths, split.image_ids, batch_size, seed=0, epoch=0, shuffle=False
+    )
+    predictions: dict[int, Prediction] = {}
+    loaded = load_batches(split, batches, num_workers=num_workers, pin_memory=device.type == "cuda")
+    with (
+        torch.inference_mode(),
+        torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16"),
+    ):
+        for rows, batch in zip(batches, loaded, strict=True):
+            decoded = model.predict(batch.to(device))
+            examples = [split.examples[row] for row in rows]
+            predictions |= zip(rows, to_predictions(decoded, examples, labels), strict=True)
+    return [predictions[row] for row in range(len(split))]
+
+
+def score(
+    reading: Reading,
+    labels: Labels,
+    examples: Sequence[Example],
+    predictions: Sequence[Prediction],
+    *,
+    label_map: Mapping[str, str] | None = None,
+) -> Evaluation:
+    """Scores of predictions against what is annotated.
+
+    Args:
+        reading: What the run learned of its training data.
+        labels: Label sets of the data.
+        examples: The posts as annotated.
+        predictions: One a post, in the model's labels.
+        label_map: The model's types to the data's, where they differ.
+    """
+    names = label_map or {}
+    return evaluate_predictions(
+        labels,
+        examples,
+        [rename_types(prediction, names) for prediction in predictions],
+        directions=None if reading.directions is None else reading.directions.rename(names),
+    )
+
+
+def evaluate_run(
+    run: str | Path | ObjectStore,
+    data: PreparedData,
+    *,
+    split: str,
+    contexts: str | None = None,
+    label_map: Mapping[str, str] | None = None,
+    runtime: RuntimeConfig = RuntimeConfig(),
+) -> EvaluationRecord:
+    """Scores of a finished run's best weights on a split of any data set of its task.
+
+    What was evaluated before is read from the run's store, so that a test split is scored once.
+
+    Args:
+        run: Folder or store of the run.
+        data: The data set.
+        split: `train`, `valid` or `test`.
+        contexts: Another context set than the run's.
+        label_map: The model's types to the data set's, where their names differ.
+        runtime: Device, threads and workers.
+
+    Raises:
+        InputError: no finished run, a split or part that is not there, or a label without its
+            counterpart.
+    """
+    asked = _Asked.of(run, data, split, contexts, label_map)
+    store, record, names = asked.store, asked.record, asked.label_map
+    if (stored := asked.stored()) is not None:
+        return stored
+
+    trained = TrainedModel.load(run, set_up(runtime))
+    examples = split_examples(data, split)
+    predictions = predict_examples(
+        trained,
+        data,
+        examples,
+        name=split,
+        contexts=contexts,
+        num_workers=runtime.num_workers,
+    )
+    evaluation = score(record.reading, data.labels, examples, predictions, label_map=names)
+    result = EvaluationRecord(asked.hashes, split, evaluation, names)
+    store.put_new(asked.name, to_json(result.to_json()))
+    return result
+
+
+def stored_evaluation(
+    run: str | Path | ObjectStore,
+    data: PreparedData,
+    *,
+    split: str,
+    contexts: str | None = None,
+    label_map: Mapping[str, str] | None = None,
+) -> EvaluationRecord | None:
+    """What `evaluate_run` would read from the run's store, or none where it was never evaluated.
+
+    The weights are not needed. Arguments and errors are those of `evaluate_run`.
+    """
+    return _Asked.of(run, data, split, contexts, label_map).stored()
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """An evaluation that is asked for: of what, on what, and where its record is kept."""
+
+    store: ObjectStore
+    record: RunRecord
+    hashes: dict[str, str]
+    label_map: dict[str, str]
+    name: str
+
+    @classmethod
+    def of(
+        cls,
+        run: str | Path | ObjectStore,
+        data: PreparedData,
+        split: str,
+        contexts: str | None,
+        label_map: Mapping[str, str] | None,
+    ) -> _Asked:
+        if split not in SPLITS:
+            raise InputError(f"split {split!r}: expected one of {', '.join(SPLITS)}")
+        store = open_store(run)
+        record = load_run(store)
+        config = record.config
+        if contexts is not None:
+            if config.data.contexts is None:
+                raise InputError(f"{place_name(run)}: the model reads no contexts")
+            config = config.model_copy(
+                update={"data": config.data.model_copy(update={"contexts": contexts})}
+            )
+        hashes = data.part_hashes(config)
+        names = complete_label_map(record.labels, data.labels, label_map or {})
+        name = _record_name(record, data, hashes, split, names)
+        return cls(store, record, hashes, names, name)
+
+    def stored(self) -> EvaluationRecord | None:
+        stored = read_json(self.store, self.name)
+        return None if stored is None else EvaluationRecord.from_json(stored)
+
+
+def _record_name(
+    record: RunRecord,
+    data: PreparedData,
+    hashes: Mapping[str, str],
+    split: str,
+    label_map: Mapping[str, str],
+) -> str:
+    """Where an evaluation is kept: the run's own test and validation under their plain names."""
+    own = hashes == record.data and data.labels == record.labels and not label_map
+    if own and split in ("valid", "test"):
+        return VALID if split == "valid" else TEST
+    identity = to_json({"data": dict(hashes), "split": split, "label_map": dict(label_map)})
+    return f"evaluations/{hashlib.sha256(identity).hexdigest()[:16]}.json"

@@ -1,0 +1,1 @@
+"""The network: encoders, fusion, heads, and their composition."""

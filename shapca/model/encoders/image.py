@@ -1,0 +1,268 @@
+"""Image encoder (Eq. 2): regions and a global feature, on the images that exist.
+
+B batch, N images present, S image side, R regions, H_v width of the image encoder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.error import URLError
+
+import torch
+import torchvision
+from torch import Tensor, nn
+from transformers import CLIPVisionConfig, CLIPVisionModel
+
+from shapca.errors import InputError
+from shapca.model.encoders.recomputation import recomputed
+from shapca.model.encoders.text import load_transformer
+from shapca.model.encoders.weights import (
+    CLIP_HUB_NAME,
+    locate,
+    read_state_dict,
+    torchvision_weights,
+)
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+
+
+@dataclass(frozen=True)
+class ImageFeatures:
+    """What Eq. 2 gives; zero where an image is missing.
+
+    Attributes:
+        regions: (B, R, H_v) `H_v`, regional features.
+        pooled: (B, H_v) `x_v`, the global feature.
+    """
+
+    regions: Tensor
+    pooled: Tensor
+
+
+class ResNet(nn.Module):
+    """A torchvision ResNet without its classifier: a grid of regions and their mean.
+
+    Args:
+        architecture: `resnet18`, `resnet50` or `resnet152`.
+        frozen_statistics: batch norm stays in eval mode, as fits pretrained weights. Otherwise it
+            trains, and residual branches start at zero (`zero_init_residual`), without which the
+            features of a deep random network explode.
+        gradient_checkpointing: keep the input of each residual block alone, and recompute the rest
+            in the backward pass.
+    """
+
+    def __init__(
+        self, architecture: str, *, frozen_statistics: bool, gradient_checkpointing: bool = False
+    ) -> None:
+        super().__init__()
+        self.gradient_checkpointing = gradient_checkpointing
+        self.resnet = torchvision.models.get_model(
+            architecture, weights=None, zero_init_residual=True
+        )
+        self.width: int = self.resnet.fc.in_features
+        del self.resnet.fc
+        self.frozen_statistics = frozen_statistics
+        # Batch norm that trains needs more than one value a channel, even of a single image.
+        self.smallest_image = 1 if frozen_statistics else 33
+
+    def train(self, mode: bool = True) -> ResNet:
+        """Set training or evaluation mode; frozen statistics stay in the latter."""
+        super().train(mode)
+        if self.frozen_statistics:
+            for module in self.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.eval()
+        return self
+
+    def num_regions(self, size: int) -> int:
+        """R for images of side `size`: five halvings, rounded up."""
+        return int(-(-size // 32)) ** 2
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Regions (N, R, H_v) and their mean (N, H_v)."""
+        net = self.resnet
+        grid = net.maxpool(net.relu(net.bn1(net.conv1(pixels))))
+        for layer in (net.layer1, net.layer2, net.layer3, net.layer4):
+            for block in layer:
+                if self.gradient_checkpointing and torch.is_grad_enabled():
+                    grid = recomputed(block, grid)
+                else:
+                    grid = block(grid)  # in the end (N, H_v, S/32, S/32)
+        regions = grid.flatten(2).transpose(1, 2)
+        return regions, regions.mean(1)
+
+
+class CLIPVision(nn.Module):
+    """CLIP's vision transformer: patch tokens and the pooled token, both after its last norm.
+
+    Args:
+        clip: a `transformers.CLIPVisionModel`; position embeddings are interpolated where the
+            image is not of its native size.
+        gradient_checkpointing: recompute the layers' activations in the backward pass.
+    """
+
+    def __init__(self, clip: CLIPVisionModel, *, gradient_checkpointing: bool = False) -> None:
+        super().__init__()
+        if gradient_checkpointing:
+            clip.gradient_checkpointing_enable({"use_reentrant": False})
+        self.clip = clip
+        self.width: int = clip.config.hidden_size
+        self.patch: int = clip.config.patch_size
+        self.native_size: int = clip.config.image_size
+        self.smallest_image = self.patch
+
+    def num_regions(self, size: int) -> int:
+        """R for images of side `size`: whole patches."""
+        return int(size // self.patch) ** 2
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Patch tokens (N, R, H_v) and the pooled token (N, H_v)."""
+        output = self.clip(
+            pixel_values=pixels,
+            interpolate_pos_encoding=pixels.shape[-1] != self.native_size,
+        )
+        patches = self.clip.post_layernorm(output.last_hidden_state[:, 1:])
+        return patches, output.pooler_output
+
+
+class ImageEncoder(nn.Module):
+    """Normalise, encode the images that exist, leave zeros for those that do not (Eq. 2).
+
+    A missing image costs nothing and touches no batch statistics.
+
+    Args:
+        backbone: the network.
+        mean: of each colour channel, on a scale of 0 to 1, as the backbone was trained with.
+        std: of each colour channel.
+        freeze: keep the weights as they are; the backbone then stays in eval mode.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        backbone: ResNet | CLIPVision,
+        *,
+        mean: Sequence[float] = IMAGENET_MEAN,
+        std: Sequence[float] = IMAGENET_STD,
+        freeze: bool = False,
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.width = backbone.width
+        self.freeze = freeze
+        self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
+        if freeze:
+            backbone.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> ImageEncoder:
+        """Set training or evaluation mode; a frozen encoder stays in the latter."""
+        super().train(mode)
+        if self.freeze:
+            self.backbone.eval()
+        return self
+
+    def forward(self, images: Tensor, image_mask: Tensor) -> ImageFeatures:
+        """Encode the images of a batch.
+
+        Args:
+            images: (B, 3, S, S) uint8.
+            image_mask: (B,) true where there is an image.
+        """
+        present = image_mask.nonzero().squeeze(1)  # (N,)
+        batch, size = len(images), images.shape[-1]
+        num_regions = self.backbone.num_regions(size)
+        if len(present) == 0:
+            regions = self.mean.new_zeros(batch, num_regions, self.width)
+            return ImageFeatures(regions, regions[:, 0])
+        pixels = (images[present].float() / 255 - self.mean) / self.std
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.freeze):
+            regions, pooled = self.backbone(pixels)
+        if len(present) == batch:
+            return ImageFeatures(regions, pooled)
+        return ImageFeatures(
+            regions.new_zeros(batch, *regions.shape[1:]).index_copy(0, present, regions),
+            pooled.new_zeros(batch, self.width).index_copy(0, present, pooled),
+        )
+
+
+def load_image_encoder(
+    architecture: str,
+    weights: str,
+    *,
+    size: int,
+    freeze: bool = False,
+    gradient_checkpointing: bool = False,
+    pretrained: bool = True,
+) -> ImageEncoder:
+    """Build an image encoder.
+
+    Args:
+        architecture: `resnet18`, `resnet50`, `resnet152` or `clip-vit-b-32`.
+        weights: `pretrained`, a torchvision name such as `IMAGENET1K_V2`, `random`, or a path:
+            a ResNet's file, the folder of a CLIP.
+        size: side of the images to come, in pixels.
+        freeze: keep the weights as they are.
+        gradient_checkpointing: recompute activations in the backward pass.
+        pretrained: read the weights; otherwise only the architecture is built.
+
+    Raises:
+        InputError: weights that are not there or do not fit, or images too small.
+    """
+    backbone: ResNet | CLIPVision
+    if architecture == "clip-vit-b-32":
+        clip = _load_clip(weights, pretrained)
+        backbone = CLIPVision(clip, gradient_checkpointing=gradient_checkpointing)
+        encoder = ImageEncoder(backbone, mean=CLIP_MEAN, std=CLIP_STD, freeze=freeze)
+    else:
+        backbone = ResNet(
+            architecture,
+            frozen_statistics=freeze or weights != "random",
+            gradient_checkpointing=gradient_checkpointing,
+        )
+        if pretrained and weights != "random":
+            _read_resnet(backbone, architecture, weights)
+        encoder = ImageEncoder(backbone, freeze=freeze)
+    if size < backbone.smallest_image:
+        raise InputError(
+            f"image.size: {architecture} with weights {weights!r} needs at least "
+            f"{backbone.smallest_image} pixels a side, got {size}"
+        )
+    return encoder
+
+
+def _load_clip(weights: str, pretrained: bool) -> CLIPVisionModel:
+    name = CLIP_HUB_NAME if weights == "pretrained" else weights
+    if weights != "random" and pretrained:
+        return load_transformer(CLIPVisionModel, name, "image.weights")
+    if weights in ("random", "pretrained"):
+        return CLIPVisionModel(CLIPVisionConfig())  # the defaults are ViT-B/32
+    folder = locate(weights, "image.weights")
+    return CLIPVisionModel(CLIPVisionConfig.from_pretrained(folder))
+
+
+def _read_resnet(backbone: ResNet, architecture: str, weights: str) -> None:
+    known = torchvision_weights(architecture, weights)
+    if known is None:
+        state = read_state_dict(Path(weights).expanduser(), "image.weights")
+    else:
+        try:
+            state = torch.hub.load_state_dict_from_url(
+                known.url, map_location="cpu", progress=False, check_hash=True, weights_only=True
+            )
+        except (URLError, OSError) as error:
+            raise InputError(
+                f"image.weights: {known.url} could not be fetched ({error}); where it can, save "
+                "that file, bring it here and set image.weights to its path"
+            ) from error
+    state = {name: value for name, value in state.items() if not name.startswith("fc.")}
+    try:
+        backbone.resnet.load_state_dict(state)
+    except RuntimeError as error:
+        raise InputError(f"image.weights: {weights}: not weights of a {architecture}") from error

@@ -1,0 +1,1 @@
+"""CRF and word-pair heads behind one interface."""

@@ -1,0 +1,1 @@
+"""What a run leaves behind: identity, epochs, checkpoints, its best model."""

@@ -1,0 +1,259 @@
+"""Checkpoints of a run in an object store: committed whole or not at all.
+
+Layout under the run's store (`e` an epoch's number, four digits at least):
+
+    checkpoint/e/model.safetensors       weights after epoch e
+    checkpoint/e/optimizer.safetensors   the optimizer's moments
+    checkpoint/e/state.json              everything else; written last, so it commits the epoch
+    best/e.safetensors                   weights of the best validation epoch
+    best/e.json                          its validation scores with per-example counts
+    epochs/e.json                        the epoch's record, immutable
+
+An epoch exists once its `state.json` does. What a killed process left without one is ignored and
+removed when the run is taken up again; objects of other names are left alone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from shapca.errors import InputError
+from shapca.runs.epochs import EpochRecord
+from shapca.storage import ObjectStore, place_name, read_json, to_json
+
+# What a checkpoint and the best epoch consist of: nothing else is ever deleted.
+_REMOVABLE = re.compile(
+    r"checkpoint/\d{4,}/(model\.safetensors|optimizer\.safetensors|state\.json)"
+    r"|best/\d{4,}\.(safetensors|json)"
+)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run has come.
+
+    Attributes:
+        step: Optimizer steps taken: the place in the learning-rate schedule.
+        best_epoch: Best validation epoch so far.
+        random: Random states (`RandomState.to_json`).
+        history: Records of all epochs so far; the last one is the epoch committed, and the data
+            order of the next is a function of seed and epoch.
+    """
+
+    step: int
+    best_epoch: int
+    random: dict[str, Any]
+    history: tuple[EpochRecord, ...]
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that was committed last."""
+        return self.history[-1].epoch
+
+
+@dataclass(frozen=True)
+class Tensors:
+    """The large part of a checkpoint: weights by name, moments by parameter name and key."""
+
+    model: dict[str, Tensor]
+    optimizer: dict[str, Tensor]
+
+
+def save_checkpoint(
+    store: ObjectStore,
+    progress: Progress,
+    tensors: Tensors,
+    *,
+    best_evaluation: dict[str, Any] | None,
+) -> None:
+    """Commit an epoch, then remove what it makes superfluous.
+
+    Args:
+        store: The run's store.
+        progress: State after the epoch.
+        tensors: Weights and moments after the epoch.
+        best_evaluation: Validation scores to keep with the weights where the epoch is the best so
+            far, else none.
+    """
+    folder = _folder(progress.epoch)
+    weights = pack(tensors.model)
+    store.put(f"{folder}/model.safetensors", weights)
+    store.put(f"{folder}/optimizer.safetensors", pack(tensors.optimizer))
+    if best_evaluation is not None:
+        store.put(best_weights_name(progress.epoch), weights)
+        store.put(f"best/{progress.epoch:04d}.json", to_json(best_evaluation))
+    record = progress.history[-1].to_json()
+    state = {
+        "step": progress.step,
+        "best_epoch": progress.best_epoch,
+        "random": progress.random,
+        "record": record,
+    }
+    store.put(f"{folder}/state.json", to_json(state))
+    store.put_new(_record_name(progress.epoch), to_json(record))
+    _remove_others(store, progress.epoch, progress.best_epoch)
+
+
+def load_progress(store: ObjectStore) -> Progress | None:
+    """How far a run has come, or none before its first epoch.
+
+    What a killed process left half-written is removed.
+
+    Raises:
+        InputError: the record of an epoch is missing.
+    """
+    names = _removable(store, "checkpoint/")
+    committed = [int(name.split("/")[1]) for name in names if name.endswith("/state.json")]
+    if not committed:
+        for name in (*names, *_removable(store, "best/")):
+            store.delete(name)
+        return None
+    epoch = max(committed)
+    state = read_json(store, f"{_folder(epoch)}/state.json")
+    assert state is not None
+    store.put_new(_record_name(epoch), to_json(state["record"]))
+    _remove_others(store, epoch, state["best_epoch"])
+    return Progress(
+        step=state["step"],
+        best_epoch=state["best_epoch"],
+        random=state["random"],
+        history=load_history(store, epoch),
+    )
+
+
+def load_tensors(store: ObjectStore, epoch: int) -> Tensors:
+    """Weights and moments of a committed epoch.
+
+    Raises:
+        InputError: they are missing or damaged.
+    """
+    folder = _folder(epoch)
+    return Tensors(
+        model=unpack(store, f"{folder}/model.safetensors"),
+        optimizer=unpack(store, f"{folder}/optimizer.safetensors"),
+    )
+
+
+def load_history(store: ObjectStore, num_epochs: int) -> tuple[EpochRecord, ...]:
+    """Records of the first epochs of a run.
+
+    Raises:
+        InputError: one of them is missing.
+    """
+    history = []
+    for epoch in range(1, num_epochs + 1):
+        record = read_json(store, _record_name(epoch))
+        if record is None:
+            raise InputError(
+                f"{place_name(store)}: {_record_name(epoch)} is missing from a run of "
+                f"{num_epochs} epochs: remove the run and train it anew"
+            )
+        history.append(EpochRecord.from_json(record))
+    return tuple(history)
+
+
+def remove_checkpoints(store: ObjectStore) -> None:
+    """Delete what only going on with the run would need; the best weights stay."""
+    for name in _commit_marker_first(_removable(store, "checkpoint/")):
+        store.delete(name)
+
+
+def best_weights_name(epoch: int) -> str:
+    """Name of the object that holds the weights of the best epoch."""
+    return f"best/{epoch:04d}.safetensors"
+
+
+def best_evaluation(store: ObjectStore, epoch: int) -> dict[str, Any]:
+    """Validation scores that were kept with the weights of the best epoch.
+
+    Raises:
+        InputError: they are missing.
+    """
+    name = f"best/{epoch:04d}.json"
+    evaluation: dict[str, Any] | None = read_json(store, name)
+    if evaluation is None:
+        raise InputError(
+            f"{place_name(store)}: {name} is missing from the run: remove the run and train it anew"
+        )
+    return evaluation
+
+
+def _folder(epoch: int) -> str:
+    return f"checkpoint/{epoch:04d}"
+
+
+def _record_name(epoch: int) -> str:
+    return f"epochs/{epoch:04d}.json"
+
+
+def _removable(store: ObjectStore, prefix: str) -> list[str]:
+    return [name for name in store.list(prefix) if _REMOVABLE.fullmatch(name)]
+
+
+def _commit_marker_first(names: list[str]) -> list[str]:
+    """Deletion order: an epoch must not look committed when its tensors are already gone."""
+    return sorted(names, key=lambda name: not name.endswith("/state.json"))
+
+
+def _remove_others(store: ObjectStore, epoch: int, best_epoch: int) -> None:
+    keep = f"{_folder(epoch)}/"
+    names = [name for name in _removable(store, "checkpoint/") if not name.startswith(keep)]
+    best = f"best/{best_epoch:04d}."
+    names += [name for name in _removable(store, "best/") if not name.startswith(best)]
+    for name in _commit_marker_first(names):
+        store.delete(name)
+
+
+def pack(tensors: Mapping[str, Tensor]) -> bytes:
+    """Tensors as the bytes of a safetensors file."""
+    return safetensors.torch.save(
+        {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    )
+
+
+def unpack(store: ObjectStore, name: str) -> dict[str, Tensor]:
+    """Tensors of a safetensors object.
+
+    Raises:
+        InputError: the object is missing or damaged.
+    """
+    content = store.get(name)
+    if content is None:
+        raise InputError(f"{place_name(store)}: {name} is missing from the run")
+    try:
+        return safetensors.torch.load(content)
+    except (safetensors.SafetensorError, ValueError) as error:
+        raise InputError(f"{place_name(store)}: {name} is damaged ({error})") from error
+
+
+def optimizer_tensors(
+    optimizer: torch.optim.Optimizer, parameters: Mapping[str, nn.Parameter]
+) -> dict[str, Tensor]:
+    """An optimizer's state as flat tensors named `<parameter>|<key>`.
+
+    Parameters that never had a gradient have no state and are left out.
+    """
+    return {
+        f"{name}|{key}": value
+        for name, parameter in parameters.items()
+        for key, value in optimizer.state.get(parameter, {}).items()
+    }
+
+
+def load_optimizer_tensors(
+    optimizer: torch.optim.Optimizer,
+    parameters: Mapping[str, nn.Parameter],
+    tensors: Mapping[str, Tensor],
+) -> None:
+    """Give an optimizer the state that `optimizer_tensors` took from one like it."""
+    for name, tensor in tensors.items():
+        parameter_name, _, key = name.rpartition("|")
+        parameter = parameters[parameter_name]
+        optimizer.state[parameter][key] = tensor.to(parameter.device, copy=True)

@@ -1,0 +1,74 @@
+"""The encoders' own files, kept with a run so that loading it asks no hub and no other folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from shapca.config import ExperimentConfig
+from shapca.errors import InputError
+from shapca.model.encoders import ImageEncoder, TextEncoder, load_tokenizer
+from shapca.model.encoders.image import CLIPVision
+from shapca.storage import ObjectStore, place_name
+
+TEXT, IMAGE = "encoder/text/", "encoder/image/"
+
+
+def save_encoder_files(
+    store: ObjectStore, config: ExperimentConfig, text: TextEncoder, image: ImageEncoder | None
+) -> None:
+    """Keep what describes a run's encoders: tokenizer and architectures, no weights.
+
+    Args:
+        store: The run's store.
+        config: Which encoders they are; what the package itself brings is not kept.
+        text: The text encoder.
+        image: The image encoder, if any.
+    """
+    if config.text.encoder != "tiny":
+        tokenizer = load_tokenizer(config.text.encoder)
+        _save(store, TEXT, tokenizer, text.bert.config)
+    if image is not None and isinstance(image.backbone, CLIPVision):
+        _save(store, IMAGE, image.backbone.clip.config)
+
+
+def with_encoder_files(
+    store: ObjectStore, config: ExperimentConfig, folder: Path
+) -> ExperimentConfig:
+    """Write a run's encoder files into a folder.
+
+    Returns:
+        The run's configuration with the encoders' names replaced by that folder's paths. Models
+        built of it with `pretrained=False` have the run's architecture.
+
+    Raises:
+        InputError: the run's files are incomplete.
+    """
+    text, image = config.text, config.image
+    if text.encoder != "tiny":
+        _restore(store, TEXT, folder)
+        text = text.model_copy(update={"encoder": str(folder / TEXT)})
+    if image.encoder == "clip-vit-b-32" and image.weights != "random":
+        _restore(store, IMAGE, folder)
+        image = image.model_copy(update={"weights": str(folder / IMAGE)})
+    return config.model_copy(update={"text": text, "image": image})
+
+
+def _save(store: ObjectStore, prefix: str, *parts: Any) -> None:
+    with TemporaryDirectory() as name:
+        for part in parts:
+            part.save_pretrained(name)
+        for path in sorted(Path(name).iterdir()):
+            store.put(prefix + path.name, path.read_bytes())
+
+
+def _restore(store: ObjectStore, prefix: str, folder: Path) -> None:
+    names = store.list(prefix)
+    if prefix + "config.json" not in names:
+        raise InputError(f"{place_name(store)}: {prefix}config.json is missing from the run")
+    (folder / prefix).mkdir(parents=True)
+    for name in names:
+        content = store.get(name)
+        assert content is not None
+        (folder / prefix / Path(name).name).write_bytes(content)

@@ -1,0 +1,103 @@
+"""A finished run's best model, read back from its store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+
+from shapca.build import build_model
+from shapca.config import ExperimentConfig
+from shapca.data.schema import Labels
+from shapca.errors import InputError
+from shapca.model.encoders import load_tokenizer
+from shapca.model.network import ShapCA
+from shapca.runs.checkpoint import best_weights_name, unpack
+from shapca.runs.encoder_files import with_encoder_files
+from shapca.runs.epochs import RESULT
+from shapca.runs.run_record import RunRecord, load_run
+from shapca.storage import FolderStore, ObjectStore, place_name, read_json
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A model with all that is needed to use it.
+
+    Attributes:
+        record: What the run was.
+        model: The best weights, in evaluation mode.
+        tokenizer: The text encoder's.
+        device: Where the model is.
+    """
+
+    record: RunRecord
+    model: ShapCA
+    tokenizer: Any
+    device: torch.device
+
+    @property
+    def config(self) -> ExperimentConfig:
+        """The run's configuration."""
+        return self.record.config
+
+    @property
+    def labels(self) -> Labels:
+        """The label sets that the model tells apart."""
+        return self.record.labels
+
+    @classmethod
+    def load(cls, run: str | Path | ObjectStore, device: torch.device) -> TrainedModel:
+        """Read the best weights of a run; neither pretrained weights nor a hub are needed.
+
+        Args:
+            run: Folder or store of the run.
+            device: Where the model shall be.
+
+        Raises:
+            InputError: no run, one that is not finished, or one without its weights.
+        """
+        store = open_store(run)
+        record = load_run(store)
+        epoch = best_epoch(store, place_name(run))
+        weights = unpack(store, best_weights_name(epoch))
+        with TemporaryDirectory() as folder:
+            config = with_encoder_files(store, record.config, Path(folder))
+            model = build_model(config, record.labels, device=device, pretrained=False)
+            tokenizer = load_tokenizer(config.text.encoder)
+        try:
+            model.load_state_dict(weights)
+        except RuntimeError as error:
+            raise InputError(
+                f"{place_name(run)}: its weights do not fit its configuration ({error})"
+            ) from error
+        return cls(record, model.eval(), tokenizer, device)
+
+
+def open_store(run: str | Path | ObjectStore) -> ObjectStore:
+    """The store of a run given as such or by its folder.
+
+    Raises:
+        InputError: no such folder.
+    """
+    if not isinstance(run, str | Path):
+        return run
+    if not Path(run).is_dir():
+        raise InputError(f"{run}: no such folder; expected the folder of a run")
+    return FolderStore(run)
+
+
+def best_epoch(store: ObjectStore, place: str) -> int:
+    """The best epoch of a run that has ended.
+
+    Raises:
+        InputError: the run has not ended, or ended before its first epoch.
+    """
+    result = read_json(store, RESULT)
+    if result is None:
+        raise InputError(f"{place}: the run is not finished; go on with it by `shapca train`")
+    if result["best_epoch"] is None:
+        raise InputError(f"{place}: the run has no model: {result['reason']}")
+    return int(result["best_epoch"])

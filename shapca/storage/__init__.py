@@ -1,0 +1,23 @@
+"""Files that outlive a kill: named objects, locked folders, living processes."""
+
+from shapca.storage.objects import (
+    FolderStore,
+    ObjectStore,
+    SubStore,
+    digest,
+    make_private_folder,
+    place_name,
+    read_json,
+    to_json,
+)
+
+__all__ = [
+    "FolderStore",
+    "ObjectStore",
+    "SubStore",
+    "digest",
+    "make_private_folder",
+    "place_name",
+    "read_json",
+    "to_json",
+]

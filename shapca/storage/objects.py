@@ -1,0 +1,218 @@
+"""Where runs keep what they make: a small store of named objects.
+
+Only four operations, so that a folder and an object store (S3) serve alike: nothing relies on
+appending, renaming or syncing across objects. Names are relative, `/`-separated.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any, Protocol
+
+from shapca.errors import InputError
+from shapca.storage.processes import is_gone, this_process
+
+TEMPORARY = ".tmp-"
+"""What files begin with that are not objects yet; the process that writes them comes next."""
+
+
+class ObjectStore(Protocol):
+    """Named, immutable-by-convention byte objects."""
+
+    def put_new(self, name: str, content: bytes) -> bool:
+        """Write an object unless it exists; whether it was written. Atomic: one writer wins."""
+        ...
+
+    def put(self, name: str, content: bytes) -> None:
+        """Write or replace an object; a reader sees the old or the new one, never a part."""
+        ...
+
+    def get(self, name: str) -> bytes | None:
+        """The object's content, or none where it does not exist."""
+        ...
+
+    def list(self, prefix: str = "") -> list[str]:
+        """Sorted names that begin with the prefix."""
+        ...
+
+    def delete(self, name: str) -> None:
+        """Remove an object; one that does not exist is no error."""
+        ...
+
+
+def check_name(name: str) -> str:
+    """An object's name that stays within its store.
+
+    Raises:
+        InputError: it is empty or absolute, leads upwards, or is of no use as a file's name.
+    """
+    if not name or name.startswith("/") or ".." in name.split("/") or "\0" in name:
+        raise InputError(f"object name {name!r}: expected a relative name without '..'")
+    return name
+
+
+def make_private_folder(folder: Path) -> None:
+    """Make a folder, and those above it that are missing, for their owner alone.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    # Python gives `mode` to the last folder only.
+    for missing in reversed([parent for parent in folder.parents if not parent.exists()]):
+        missing.mkdir(exist_ok=True, mode=0o700)
+    folder.mkdir(exist_ok=True, mode=0o700)
+
+
+def remove_leftovers(folder: Path, *, nobody_writes: bool = False) -> int:
+    """Remove from a folder what killed processes left half-written.
+
+    Args:
+        folder: Where; folders in it are left alone.
+        nobody_writes: Nobody writes there now, so that every half-written file is one. Else only
+            those of processes that ran on this machine and are gone.
+
+    Returns:
+        How many files.
+    """
+    num_removed = 0
+    for path in folder.glob(f"{TEMPORARY}*"):
+        writer = path.name.removeprefix(TEMPORARY).partition("-")[0]
+        if nobody_writes or is_gone(writer):
+            path.unlink(missing_ok=True)
+            num_removed += 1
+    return num_removed
+
+
+class FolderStore:
+    """Objects as files under a folder, readable by their owner alone."""
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root)
+
+    def _path(self, name: str) -> Path:
+        return self.root / check_name(name)
+
+    def _write_temporary(self, path: Path, content: bytes) -> str:
+        make_private_folder(path.parent)
+        prefix = f"{TEMPORARY}{this_process()}-"
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=prefix)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        return temporary
+
+    def put_new(self, name: str, content: bytes) -> bool:
+        """Write an object unless it exists; whether it was written."""
+        path = self._path(name)
+        if path.exists():
+            return False
+        temporary = self._write_temporary(path, content)
+        try:
+            os.link(temporary, path)  # fails if the name is taken, unlike a rename
+        except FileExistsError:
+            return False
+        finally:
+            os.unlink(temporary)
+        return True
+
+    def put(self, name: str, content: bytes) -> None:
+        """Write or replace an object in one step."""
+        path = self._path(name)
+        os.replace(self._write_temporary(path, content), path)
+
+    def get(self, name: str) -> bytes | None:
+        """The object's content, or none where it does not exist."""
+        try:
+            return self._path(name).read_bytes()
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            return None
+
+    def list(self, prefix: str = "") -> list[str]:
+        """Sorted names that begin with the prefix."""
+        if prefix:
+            check_name(prefix)
+        # Only the folder that the prefix names is walked, so that a store of many cells lists fast.
+        folder = self.root / prefix.rpartition("/")[0]
+        names = []
+        for parent, _, files in os.walk(folder):
+            relative = Path(parent).relative_to(self.root).as_posix()
+            start = "" if relative == "." else relative + "/"
+            names += [start + file for file in files if not file.startswith(TEMPORARY)]
+        return sorted(name for name in names if name.startswith(prefix))
+
+    def delete(self, name: str) -> None:
+        """Remove an object; one that does not exist is no error."""
+        self._path(name).unlink(missing_ok=True)
+
+    def remove_leftovers(self, prefix: str, *, nobody_writes: bool = False) -> int:
+        """`remove_leftovers` of the folder of a prefix, and of all below it; how many files."""
+        top = self._path(prefix)
+        folders = (Path(folder) for folder, _, _ in os.walk(top))
+        return sum(remove_leftovers(folder, nobody_writes=nobody_writes) for folder in folders)
+
+
+class SubStore:
+    """The objects of another store under a prefix, as a store of their own."""
+
+    def __init__(self, parent: ObjectStore, prefix: str) -> None:
+        self.parent = parent
+        self.prefix = prefix.rstrip("/") + "/"
+
+    def put_new(self, name: str, content: bytes) -> bool:
+        """Write an object unless it exists; whether it was written."""
+        return self.parent.put_new(self.prefix + name, content)
+
+    def put(self, name: str, content: bytes) -> None:
+        """Write or replace an object."""
+        self.parent.put(self.prefix + name, content)
+
+    def get(self, name: str) -> bytes | None:
+        """The object's content, or none where it does not exist."""
+        return self.parent.get(self.prefix + name)
+
+    def list(self, prefix: str = "") -> list[str]:
+        """Sorted names that begin with the prefix."""
+        return [name.removeprefix(self.prefix) for name in self.parent.list(self.prefix + prefix)]
+
+    def delete(self, name: str) -> None:
+        """Remove an object; one that does not exist is no error."""
+        self.parent.delete(self.prefix + name)
+
+
+def place_name(place: str | Path | ObjectStore) -> str:
+    """What to call a folder or store in a message."""
+    if isinstance(place, FolderStore):
+        return str(place.root)
+    if isinstance(place, SubStore):
+        return f"{place_name(place.parent)}/{place.prefix.rstrip('/')}"
+    return str(place) if isinstance(place, str | Path) else "the store"
+
+
+def to_json(value: Any) -> bytes:
+    """A record as UTF-8 JSON with sorted keys: equal values give equal bytes."""
+    return (json.dumps(value, sort_keys=True, ensure_ascii=False) + "\n").encode()
+
+
+def read_json(store: ObjectStore, name: str) -> Any | None:
+    """A JSON record of a store, or none where it does not exist.
+
+    Raises:
+        InputError: it is not JSON.
+    """
+    content = store.get(name)
+    if content is None:
+        return None
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{place_name(store)}: {name} is damaged ({error})") from error
+
+
+def digest(value: Any) -> str:
+    """16 hexadecimal digits of a JSON value."""
+    return hashlib.sha256(to_json(value)).hexdigest()[:16]

@@ -1,0 +1,254 @@
+"""The model of a run while it learns: one epoch of batches, steps and measurements."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+import torch
+from torch import Tensor
+
+from shapca.config import AlignmentConfig, ExperimentConfig
+from shapca.data.batches.batch import Batch
+from shapca.data.batches.dataset import EncodedSplit
+from shapca.data.batches.loader import load_batches
+from shapca.data.batches.sampler import epoch_batches
+from shapca.model.network import ModelOutput, ShapCA
+from shapca.runs.checkpoint import Progress, Tensors, load_optimizer_tensors, optimizer_tensors
+from shapca.training.optimisation import Optimiser
+from shapca.training.random_state import RandomState
+
+# Reading a number off a GPU waits for it, so losses are looked at once in so many steps there.
+STEPS_BETWEEN_CHECKS = {"cpu": 1, "cuda": 32}
+ALIGNMENT_TERMS = ("semantic", "modality", "positive_similarity", "negative_similarity")
+
+
+# With summed negatives, all cosines at -1 cost less than perfect alignment above this temperature.
+COLLAPSE_TEMPERATURE = 0.35
+
+logger = logging.getLogger(__name__)
+
+
+class Diverged(Exception):
+    """A loss or a gradient is not finite; the message says where and which."""
+
+
+@dataclass(frozen=True)
+class StepProgress:
+    """How far an epoch has come.
+
+    Attributes:
+        epoch: Number of the epoch, from 1.
+        batch: Batches done in this epoch.
+        num_batches: Batches of an epoch.
+        examples_per_second: Training rate since the epoch began.
+        seconds: Time since the epoch began.
+    """
+
+    epoch: int
+    batch: int
+    num_batches: int
+    examples_per_second: float
+    seconds: float
+
+
+class Learner:
+    """Model, optimizer and random states of a run, between its epochs.
+
+    Args:
+        config: What to train.
+        model: The model, on its device.
+        split: The training posts.
+        seed: Seed of the data order.
+        random: Random states of the run.
+        device: Where the model is.
+        num_workers: Worker processes that collate batches.
+    """
+
+    def __init__(
+        self,
+        config: ExperimentConfig,
+        model: ShapCA,
+        split: EncodedSplit,
+        *,
+        seed: int,
+        random: RandomState,
+        device: torch.device,
+        num_workers: int,
+    ) -> None:
+        _warn_of_collapse(config.alignment)
+        settings = config.optimisation
+        self.model = model
+        self.random = random
+        self._config = config
+        self._split = split
+        self._seed = seed
+        self._device = device
+        self._num_workers = num_workers
+        self.num_batches = -(-len(split) // settings.batch_size)
+        self.num_steps = -(-self.num_batches // settings.accumulation)  # of one epoch
+        self._accumulation = settings.accumulation
+        self._steps_between_checks = STEPS_BETWEEN_CHECKS.get(device.type, 1)
+        self._parameters = dict(model.named_parameters())
+        self._optimiser = Optimiser(
+            model.parameter_groups(
+                settings.weight_decay, settings.learning_rate, settings.encoder_learning_rate
+            ),
+            num_steps=self.num_steps * settings.epochs,
+            warmup_ratio=settings.warmup_ratio,
+            clip_norm=settings.clip_norm,
+        )
+        self._terms = ("main", *(ALIGNMENT_TERMS if model.alignment is not None else ()), "loss")
+        if settings.compile != "none":
+            _compile(model, settings.compile)
+
+    @property
+    def step(self) -> int:
+        """Optimizer steps taken in the whole run."""
+        return self._optimiser.step_number
+
+    def tensors(self) -> Tensors:
+        """Weights and moments as they are now."""
+        return Tensors(
+            model=self.model.state_dict(),
+            optimizer=optimizer_tensors(self._optimiser.adamw, self._parameters),
+        )
+
+    def load(self, progress: Progress, tensors: Tensors) -> None:
+        """Go on from a checkpoint."""
+        self.model.load_state_dict(tensors.model)
+        load_optimizer_tensors(self._optimiser.adamw, self._parameters, tensors.optimizer)
+        self._optimiser.step_number = progress.step
+        self.random.load_json(progress.random)
+
+    def train_epoch(
+        self, epoch: int, on_step: Callable[[StepProgress], None] | None
+    ) -> dict[str, float]:
+        """Train on every post once.
+
+        Args:
+            epoch: Number of the epoch, from 1; with the seed it gives the data order.
+            on_step: Called after every batch.
+
+        Returns:
+            Means over the epoch and measurements, named `train/…`.
+
+        Raises:
+            Diverged: a loss or a gradient is not finite.
+        """
+        self.model.train()
+        started = time.perf_counter()
+        losses = torch.zeros(self.num_batches, len(self._terms), device=self._device)
+        norms = torch.zeros(self.num_steps, device=self._device)
+        batches = _timed(self._batches(epoch))
+        seconds_waited, num_examples, done = 0.0, 0, 0
+        for step in range(self.num_steps):
+            group = min(self._accumulation, self.num_batches - done)
+            for seconds, batch in islice(batches, group):
+                seconds_waited += seconds
+                losses[done] = self._backward(batch, group)
+                done += 1
+                num_examples += len(batch)
+                if on_step is not None:
+                    elapsed = time.perf_counter() - started
+                    rate = num_examples / elapsed
+                    on_step(StepProgress(epoch, done, self.num_batches, rate, elapsed))
+            norms[step] = self._optimiser.step()
+            if (step + 1) % self._steps_between_checks == 0 or done == self.num_batches:
+                self._require_finite(epoch, losses[:done], norms[: step + 1])
+        seconds = time.perf_counter() - started
+        means = dict(zip(self._terms, losses.mean(0).tolist(), strict=True))
+        metrics = {_metric_name(name): value for name, value in means.items()}
+        return {
+            **metrics,
+            "train/gradient_norm": norms.mean().item(),
+            "train/samples_per_second": num_examples / seconds,
+            "train/input_seconds": seconds_waited,
+            "train/input_wait_share": seconds_waited / seconds,
+            "train/seconds": seconds,
+        }
+
+    def _batches(self, epoch: int) -> Iterator[Batch]:
+        rows = epoch_batches(
+            self._split.lengths,
+            self._split.image_ids,
+            self._config.optimisation.batch_size,
+            seed=self._seed,
+            epoch=epoch,
+        )
+        augment = self._config.image.augment
+        return load_batches(
+            self._split,
+            rows,
+            augmentation=self._split.augmentation(self._seed, epoch) if augment else None,
+            num_workers=self._num_workers,
+            pin_memory=self._device.type == "cuda",
+        )
+
+    def _backward(self, batch: Batch, group: int) -> Tensor:
+        """Add the gradients of one of `group` batches; its terms as one detached vector."""
+        with torch.autocast(
+            self._device.type,
+            dtype=torch.bfloat16,
+            enabled=self._config.optimisation.precision == "bf16",
+        ):
+            output: ModelOutput = self.model(batch.to(self._device), self.random.generator)
+        (output.loss / group).backward()
+        return torch.stack([getattr(output, term).detach().float() for term in self._terms])
+
+    def _require_finite(self, epoch: int, losses: Tensor, norms: Tensor) -> None:
+        bad_terms = (~torch.isfinite(losses)).nonzero().tolist()  # row by row: earliest first
+        bad_norms = (~torch.isfinite(norms)).nonzero().flatten().tolist()
+        batch, term = bad_terms[0] if bad_terms else (self.num_batches, 0)
+        # A gradient that is not finite spoils the losses of all later batches.
+        if bad_norms and batch >= (bad_norms[0] + 1) * self._accumulation:
+            raise Diverged(
+                f"epoch {epoch}, step {bad_norms[0] + 1} of {self.num_steps}: "
+                f"the gradient's norm is {norms[bad_norms[0]].item()}"
+            )
+        if bad_terms:
+            raise Diverged(
+                f"epoch {epoch}, batch {batch + 1} of {self.num_batches}: "
+                f"{_metric_name(self._terms[term])} is {losses[batch, term].item()}"
+            )
+
+
+def _warn_of_collapse(alignment: AlignmentConfig) -> None:
+    summed = alignment.objective == "shapley" and alignment.negatives == "sum"
+    if summed and alignment.temperature > COLLAPSE_TEMPERATURE:
+        logger.warning(
+            "alignment.temperature %g with alignment.negatives sum: above about %g the loss is "
+            "lowest where all similarities fall to -1; watch train/positive_similarity, or set "
+            "alignment.negatives to mean",
+            alignment.temperature,
+            COLLAPSE_TEMPERATURE,
+        )
+
+
+def _compile(model: ShapCA, backend: str) -> None:
+    """Compile the training pass in place; the alignment, small and full of indexing, stays out."""
+    if model.alignment is not None:
+        uncompiled = torch.compiler.disable(model.alignment.forward)
+        model.alignment.forward = uncompiled  # type: ignore[method-assign]
+    model.compile(backend=backend, dynamic=True)
+
+
+def _metric_name(term: str) -> str:
+    if term in ("main", "semantic", "modality"):
+        return f"train/loss_{term}"
+    return f"train/{term}"
+
+
+def _timed(batches: Iterator[Batch]) -> Iterator[tuple[float, Batch]]:
+    """Batches with the seconds that each was waited for."""
+    iterator = iter(batches)
+    while True:
+        started = time.perf_counter()
+        try:
+            batch = next(iterator)
+        except StopIteration:
+            return
+        yield time.perf_counter() - started, batch

@@ -1,0 +1,315 @@
+"""Training of one run, epoch by epoch, resumable after any of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+
+from shapca.build import build_model
+from shapca.config import ExperimentConfig, RuntimeConfig
+from shapca.data.prepared import PreparedData
+from shapca.evaluation import EvaluationRecord, evaluate_run
+from shapca.evaluation.evaluate import VALID, predict_split, score
+from shapca.metrics import Evaluation
+from shapca.model.device import peak_memory_mb, set_up
+from shapca.model.inputs import encode_split
+from shapca.model.network import ShapCA
+from shapca.runs.checkpoint import (
+    Progress,
+    best_evaluation,
+    load_history,
+    load_progress,
+    load_tensors,
+    remove_checkpoints,
+    save_checkpoint,
+)
+from shapca.runs.encoder_files import save_encoder_files
+from shapca.runs.epochs import RESULT, SELECTION, EpochRecord, FitResult, Status, best_of
+from shapca.runs.run_record import (
+    Environment,
+    claim_run,
+    describe_run,
+    find_run,
+    record_environment,
+)
+from shapca.storage import ObjectStore, read_json, to_json
+from shapca.training.learning import Diverged, Learner, StepProgress
+from shapca.training.random_state import RandomState
+
+__all__ = ["EpochRecord", "FitResult", "StepProgress", "Training", "fit"]
+
+
+class Training:
+    """One run: trains an epoch at a time and keeps everything in its store.
+
+    A store that holds a part of the same run is taken up where it stands; the outcome is
+    bit-identical on a CPU to that of a run never interrupted, for a fixed number of threads.
+
+    Args:
+        config: What to train.
+        data: The prepared data set.
+        seed: Seed of all that is random: weights, data order, dropout, permutations.
+        runtime: Device, threads and workers.
+        store: Where the run keeps what it makes.
+        on_step: Called after every batch.
+
+    Attributes:
+        history: Records of the epochs completed so far.
+
+    Raises:
+        InputError: config and data do not fit, or the store holds another run.
+    """
+
+    def __init__(
+        self,
+        config: ExperimentConfig,
+        data: PreparedData,
+        *,
+        seed: int,
+        runtime: RuntimeConfig,
+        store: ObjectStore,
+        on_step: Callable[[StepProgress], None] | None = None,
+    ) -> None:
+        self.config = config
+        self.data = data
+        self.seed = seed
+        self.runtime = runtime
+        self.device = set_up(runtime)
+        self._store = store
+        self._on_step = on_step
+        self._learner: Learner | None = None
+        asked = describe_run(config, data, seed, self.device)
+        self._record = find_run(store, asked) or asked
+        self._result: dict[str, Any] | None = read_json(store, RESULT)
+        self.history: list[EpochRecord] = []
+        if self._result is not None:
+            self.history += load_history(store, self._result["epochs_run"])
+            remove_checkpoints(store)  # of a process killed after it wrote the result
+        elif (progress := load_progress(store)) is not None:
+            self.history += progress.history
+
+    @property
+    def best(self) -> EpochRecord | None:
+        """The best epoch so far (`best_of`), or none before the first."""
+        return best_of(self.history) if self.history else None
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether no epoch is left to train."""
+        return self._result is not None or self._end() is not None
+
+    def epochs(self) -> Iterator[EpochRecord]:
+        """Train the epochs that are left; each is committed to the store before it is yielded.
+
+        Ends after the last epoch, after `patience` epochs without a better validation F1, or
+        where a loss or gradient is not finite: the run is then `diverged`, and finished.
+        """
+        while not self.is_complete:
+            try:
+                record = self._run_epoch(len(self.history) + 1)
+            except Diverged as error:
+                self._close_run("diverged", str(error))
+                return
+            except BaseException as error:
+                if isinstance(error, torch.OutOfMemoryError | MemoryError):
+                    error.add_note(self._memory_note())
+                self.close()  # half an epoch is in the weights: the next attempt reads the store
+                raise
+            yield record
+
+    def finish(self, *, test: bool) -> FitResult:
+        """End the run, or report where it was stopped.
+
+        Where epochs are left the run stays resumable and its status is `stopped`. Otherwise its
+        result is written and its checkpoint removed; the best weights stay.
+
+        Args:
+            test: Evaluate the best weights on the test split, once: asked again, the stored scores
+                are read. A run that is stopped or diverged is not tested.
+        """
+        result = self._result
+        if result is None:
+            reason = self._end()
+            if reason is None:
+                self.close()
+                stopped = f"stopped after {len(self.history)} epochs"
+                return self._fit_result("stopped", stopped, None)
+            result = self._close_run("finished", reason)
+        self.close()
+        evaluation = None
+        if test and result["status"] == "finished":
+            evaluation = evaluate_run(
+                self._store, self.data, split="test", runtime=self.runtime
+            ).evaluation
+        return self._fit_result(result["status"], result["reason"], evaluation)
+
+    def close(self) -> None:
+        """Free the model's memory; what is committed stays."""
+        self._learner = None
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def _prepare(self) -> Learner:
+        """Model, optimizer and encoded posts, as the last committed epoch left them.
+
+        A new run takes its store only now: one whose weights or posts prove to be bad input leaves
+        nothing behind, so that the corrected one may have the place.
+        """
+        random = RandomState(self.seed, self.device)
+        progress = load_progress(self._store)
+        with random.active():
+            model = build_model(
+                self.config, self.data.labels, device=self.device, pretrained=progress is None
+            )
+        learner = Learner(
+            self.config,
+            model,
+            encode_split(self.config, self.data, "train"),
+            seed=self.seed,
+            random=random,
+            device=self.device,
+            num_workers=self.runtime.num_workers,
+        )
+        self._record = claim_run(self._store, self._record)
+        if progress is None:
+            save_encoder_files(self._store, self.config, model.text, model.image)
+        else:
+            learner.load(progress, load_tensors(self._store, progress.epoch))
+        next_epoch = len(self.history) + 1
+        self._record = record_environment(
+            self._store, self._record, Environment.current(next_epoch, self.device)
+        )
+        return learner
+
+    def _run_epoch(self, epoch: int) -> EpochRecord:
+        """Train, validate and commit one epoch."""
+        started = time.perf_counter()
+        if self._learner is None:
+            self._learner = self._prepare()
+        learner = self._learner
+        with learner.random.active():
+            metrics = learner.train_epoch(epoch, self._on_step)
+            validated = time.perf_counter()
+            validation = self._validate(learner.model)
+        scores = validation.evaluation.metrics
+        metrics |= {f"val/{name}": value for name, value in scores.items()}
+        metrics["val/seconds"] = time.perf_counter() - validated
+        metrics["peak_memory_mb"] = peak_memory_mb(self.device)
+        best = self.best
+        record = EpochRecord(
+            epoch=epoch,
+            metrics=metrics,
+            is_best=best is None or metrics[SELECTION] > best.metrics[SELECTION],
+            seconds=time.perf_counter() - started,
+            finished_at=time.time(),
+        )
+        history = (*self.history, record)
+        progress = Progress(
+            step=learner.step,
+            best_epoch=best_of(history).epoch,
+            random=learner.random.to_json(),
+            history=history,
+        )
+        save_checkpoint(
+            self._store,
+            progress,
+            learner.tensors(),
+            best_evaluation=validation.to_json() if record.is_best else None,
+        )
+        self.history.append(record)
+        return record
+
+    def _validate(self, model: ShapCA) -> EvaluationRecord:
+        labels, settings = self.data.labels, self.config.optimisation
+        predictions = predict_split(
+            model,
+            encode_split(self.config, self.data, "valid"),
+            labels,
+            batch_size=settings.batch_size,
+            precision=settings.precision,
+            device=self.device,
+            num_workers=self.runtime.num_workers,
+        )
+        evaluation = score(self._record.reading, labels, self.data.splits["valid"], predictions)
+        return EvaluationRecord(self._record.data, "valid", evaluation)
+
+    def _end(self) -> str | None:
+        """Why no epoch is left, or none."""
+        settings = self.config.optimisation
+        if not self.history:
+            return None
+        since = len(self.history) - best_of(self.history).epoch
+        if since >= settings.patience:
+            return f"no better validation F1 for {since} epochs"
+        if len(self.history) >= settings.epochs:
+            return f"all {settings.epochs} epochs trained"
+        return None
+
+    def _close_run(self, status: Status, reason: str) -> dict[str, Any]:
+        """Write the run's result and remove what only going on would need."""
+        best = self.best
+        if best is not None:
+            self._store.put(VALID, to_json(best_evaluation(self._store, best.epoch)))
+        result = self._fit_result(status, reason, None).to_json()
+        self._store.put(RESULT, to_json(result))
+        remove_checkpoints(self._store)
+        self._result = result
+        self.close()
+        return result
+
+    def _fit_result(self, status: Status, reason: str, test: Evaluation | None) -> FitResult:
+        best = self.best
+        return FitResult(
+            status=status,
+            reason=reason,
+            best_epoch=None if best is None else best.epoch,
+            best_metrics={} if best is None else best.metrics,
+            epochs_run=len(self.history),
+            test=test,
+        )
+
+    def _memory_note(self) -> str:
+        return (
+            f"out of memory in epoch {len(self.history) + 1}: "
+            f"batch size {self.config.optimisation.batch_size}, "
+            f"peak {peak_memory_mb(self.device):,.0f} MiB"
+        )
+
+
+def fit(
+    config: ExperimentConfig,
+    data: PreparedData,
+    *,
+    seed: int,
+    runtime: RuntimeConfig = RuntimeConfig(),
+    store: ObjectStore,
+    on_epoch: Callable[[EpochRecord], bool | None] | None = None,
+    on_step: Callable[[StepProgress], None] | None = None,
+    test: bool = False,
+) -> FitResult:
+    """Train a run to its end, going on where its store left off.
+
+    Args:
+        config: What to train.
+        data: The prepared data set.
+        seed: Seed of all that is random.
+        runtime: Device, threads and workers.
+        store: Where the run keeps what it makes.
+        on_epoch: Called after every epoch; returning true stops the run, which can go on later.
+        on_step: Called after every batch.
+        test: Evaluate the best weights on the test split, once, where the run finishes.
+
+    Returns:
+        How the run ended. A loss that is not finite is a result (`diverged`), not an exception.
+
+    Raises:
+        InputError: config and data do not fit, or the store holds another run.
+    """
+    training = Training(config, data, seed=seed, runtime=runtime, store=store, on_step=on_step)
+    for record in training.epochs():
+        if on_epoch is not None and on_epoch(record):
+            break
+    return training.finish(test=test)

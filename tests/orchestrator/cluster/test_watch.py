@@ -1,0 +1,49 @@
+"""The loss of Ray reaches a driver that waits for it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import pytest
+
+from orchestrator.cluster import watch as ray_watch
+from orchestrator.cluster.watch import RayLostError, RayWatch, Sight, watched
+
+
+@pytest.mark.parametrize(
+    ("sights", "lost"),
+    [
+        (["alive", "alive", "dead"], "the Ray node that this driver is connected to has died"),
+        (["alive", "silent"], "the head of Ray has not answered for 0 s"),
+    ],
+)
+def test_a_driver_that_waits_is_interrupted(sights: list[Sight], lost: str) -> None:
+    seen = iter([*sights, *sights[-1:] * 1000])
+    watch = RayWatch(lambda: next(seen), interval=0.02, patience=0.1)
+    with pytest.raises(KeyboardInterrupt):
+        with watch:
+            time.sleep(30)
+    assert watch.lost == lost
+
+
+def test_a_head_that_is_silent_for_a_moment_is_waited_for() -> None:
+    seen: list[Sight] = ["silent", "silent", "alive"] * 30
+    answers = iter(seen)
+    with RayWatch(lambda: next(answers), interval=0.01, patience=60) as watch:
+        time.sleep(0.4)
+    assert watch.lost is None
+
+
+@pytest.mark.parametrize(("sight", "error"), [("dead", RayLostError), ("alive", KeyboardInterrupt)])
+def test_a_loss_is_told_from_an_interrupt(
+    sight: Sight, error: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look: Callable[[], Callable[[], Sight]] = lambda: lambda: sight  # noqa: E731
+    monkeypatch.setattr(ray_watch, "look_at_ray", look)
+    monkeypatch.setitem(RayWatch.__init__.__kwdefaults__, "interval", 0.01)
+    with pytest.raises(error):
+        with watched():
+            if error is KeyboardInterrupt:
+                raise KeyboardInterrupt
+            time.sleep(30)

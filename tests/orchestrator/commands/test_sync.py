@@ -1,0 +1,158 @@
+"""`orchestrator sync` and `ui`, on what a whole sweep leaves in its storage."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from orchestrator.cli import app
+from orchestrator.store.lease import Lease
+from orchestrator.sweeps.record.declaration import remember
+from orchestrator.tracking.publisher import Publisher
+from shapca.errors import InputError
+from shapca.storage import FolderStore
+from tests.orchestrator.fakes import execute, open_sweep, sweep_config
+from tests.orchestrator.publishing import snapshot
+from tests.orchestrator.servers import free_port
+
+
+@pytest.fixture(scope="module")
+def storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sweep that ran to its end without tracking."""
+    folder = tmp_path_factory.mktemp("storage")
+    sweep = sweep_config()
+    conductor = open_sweep(folder, sweep)
+    execute(conductor, folder)
+    conductor.documents.sweep_ended("finished", 100.0, "# the note")
+    remember(FolderStore(folder), sweep)
+    return folder
+
+
+def sync(storage: Path, uri: str, *options: str) -> tuple[int, str]:
+    arguments = ["sync", "small", "--storage", str(storage), "--tracking-uri", uri, *options]
+    result = CliRunner().invoke(app, arguments)
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.exit_code, result.output
+
+
+def test_sync_makes_mlflow_whole_and_a_second_time_changes_nothing(
+    storage: Path, mlflow_uri: str
+) -> None:
+    assert sync(storage, mlflow_uri)[0] == 0
+    shown = snapshot(mlflow_uri, "small")
+    kinds = [run["tags"]["kind"] for run in shown.values()]
+    assert (kinds.count("sweep"), kinds.count("cell")) == (1, 6 + 2 + 2)
+    assert {run["status"] for run in shown.values()} <= {"FINISHED", "KILLED"}
+    for key, run in shown.items():
+        above = run["tags"].get("mlflow.parentRunId")
+        if key.startswith("confirm-"):
+            assert above.startswith("configuration-")
+            assert {"test/f1", "val/f1_best"} <= set(run["latest"])
+        elif key != "sweep":
+            assert above == "sweep"
+            assert "test/f1" not in run["latest"]
+    averages = next(run for key, run in shown.items() if key.startswith("configuration-"))
+    assert averages["latest"]["num_seeds"] == 2
+    assert {"val/f1_mean", "val/f1_std", "test/f1_mean", "test/f1_std"} <= set(averages["latest"])
+    seeds = [run["latest"]["test/f1"] for key, run in shown.items() if key.startswith("confirm-")]
+    assert averages["latest"]["test/f1_mean"] == pytest.approx(sum(seeds) / 2)
+    assert shown["sweep"]["tags"]["mlflow.note.content"] == "# the note"
+
+    code, output = sync(storage, mlflow_uri, "--json")
+    record = json.loads(output)
+    assert code == 0
+    assert (record["num_published"], record["num_epochs"], record["refused"]) == (0, 0, {})
+    assert snapshot(mlflow_uri, "small") == shown
+
+
+def test_a_sweep_followed_live_looks_like_one_synchronised_later(
+    tmp_path: Path, storage: Path, mlflow_uri: str
+) -> None:
+    store = FolderStore(tmp_path / "live")
+    publisher = Publisher(store, "small", "live", mlflow_uri, gather_seconds=0.01)
+    conductor = open_sweep(store.root, sweep_config(), on_change=publisher.notify)
+    publisher.start()
+    execute(conductor, store.root)
+    conductor.documents.sweep_ended("finished", 100.0, "# the note")
+    assert publisher.stop(120).status == "current"
+    live = snapshot(mlflow_uri, "live")
+    assert Publisher(store, "small", "live", mlflow_uri).reconcile().num_published == 0
+    sync(storage, mlflow_uri)
+    later = snapshot(mlflow_uri, "small")
+    assert live.keys() == later.keys()
+    for key, run in live.items():
+        for part in ("name", "status", "params", "latest", "tags"):
+            assert run[part] == later[key][part], (key, part)
+
+
+def test_sync_leaves_a_sweep_at_work_to_its_driver(storage: Path, mlflow_uri: str) -> None:
+    with Lease(FolderStore(storage), "small"):
+        with pytest.raises(InputError, match="works on it"):
+            sync(storage, mlflow_uri)
+
+
+def test_an_outage_is_one_line_without_credentials(storage: Path) -> None:
+    code, output = sync(storage, "http://me:s3cret@127.0.0.1:9")
+    assert code == 1
+    assert "does not answer" in output
+    assert "s3cret" not in output
+
+
+def test_the_ui_serves_the_store_on_loopback_until_interrupted(
+    storage: Path, mlflow_uri: str
+) -> None:
+    sync(storage, mlflow_uri)
+    port = free_port()
+    code = "from orchestrator.cli import main; main()"
+    arguments = ["ui", "--tracking-uri", mlflow_uri, "--port", str(port)]
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, *arguments],
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        assert process.stdout is not None
+        assert f"http://127.0.0.1:{port}" in process.stdout.readline()
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{port}/api/2.0/mlflow/experiments/get-by-name?experiment_name=small"
+        )
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            assert json.load(answer)["experiment"]["name"] == "small"
+        os.kill(process.pid, signal.SIGINT)
+        assert process.wait(30) == 0
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def test_a_ui_over_nothing_or_on_a_taken_port_is_bad_input(tmp_path: Path, mlflow_uri: str) -> None:
+    result = CliRunner().invoke(app, ["ui", "--storage", str(tmp_path)])
+    assert isinstance(result.exception, InputError)
+    assert "nothing was tracked" in str(result.exception)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        result = CliRunner().invoke(app, ["ui", "--tracking-uri", mlflow_uri, "--port", port])
+    assert isinstance(result.exception, InputError)
+    assert "taken" in str(result.exception)
+
+
+def test_the_ui_of_a_server_is_the_server() -> None:
+    result = CliRunner().invoke(app, ["ui", "--tracking-uri", "http://me:s3cret@host:5000"])
+    assert result.exit_code == 0
+    assert "http://***@host:5000" in result.output

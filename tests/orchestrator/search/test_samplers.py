@@ -1,0 +1,140 @@
+"""Samplers are pure functions of their history and stay within the space."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from orchestrator.config.sweep import SweepConfig
+from orchestrator.search.samplers import (
+    OptunaSampler,
+    QuasiRandomSampler,
+    Tried,
+    build_sampler,
+    derived_seed,
+)
+
+SPACE = {
+    "optimisation.learning_rate": {"type": "float", "low": 1e-5, "high": 5e-4, "log": True},
+    "alignment.alpha": {"type": "float", "low": 0.0, "high": 1.0, "num": 2},
+    "optimisation.batch_size": {"type": "int", "low": 4, "high": 7},
+    "alignment.objective": {"type": "choice", "values": ["shapley", "infonce"]},
+}
+
+
+def sweep(sampler: str, **protocol: object) -> SweepConfig:
+    return SweepConfig.model_validate(
+        {
+            "name": "searching",
+            "experiment": {"data": {"dataset": "synthetic"}},
+            "space": SPACE,
+            "protocol": {"sampler": sampler, "startup_trials": 3, **protocol},
+        }
+    )
+
+
+def run_search(config: SweepConfig, number: int) -> list[Tried]:
+    """A search in which a higher learning rate is better."""
+    sampler = build_sampler(config)
+    history: list[Tried] = []
+    for index in range(1, number + 1):
+        values = sampler.ask(index, history)
+        score = 50 + 10 * math.log10(float(values["optimisation.learning_rate"] or 0))
+        history.append(Tried(values, "finished", score, 3))
+    return history
+
+
+@pytest.mark.parametrize("name", ["tpe", "random", "grid", "gp", "qmc"])
+def test_samplers_share_one_contract(name: str) -> None:
+    config = sweep(name)
+    history = run_search(config, 6)
+
+    for tried in history:
+        config.resolve(tried.values)  # within the bounds, and of the right types
+        assert isinstance(tried.values["optimisation.batch_size"], int)
+    # A fresh sampler given the recorded history proposes the same, whatever came before.
+    for index in (1, 4, 6):
+        assert build_sampler(config).ask(index, history[: index - 1]) == history[index - 1].values
+    assert len({repr(tried.values) for tried in history}) == 6
+
+
+@pytest.mark.parametrize("name", ["tpe", "random", "qmc"])
+def test_another_sampler_seed_gives_another_search(name: str) -> None:
+    first = run_search(sweep(name, sampler_seed=0), 3)
+    second = run_search(sweep(name, sampler_seed=1), 3)
+    assert [t.values for t in first] != [t.values for t in second]
+
+
+def test_tpe_moves_towards_the_better_region() -> None:
+    history = run_search(sweep("tpe"), 20)
+    rates = [math.log10(float(t.values["optimisation.learning_rate"] or 0)) for t in history]
+    assert sum(rates[12:]) / 8 > sum(rates[:3]) / 3
+
+
+def test_history_matters_to_tpe_and_failures_are_told() -> None:
+    sampler = build_sampler(sweep("tpe"))
+    history = run_search(sweep("tpe"), 8)
+    asked = sampler.ask(9, history)
+    spoilt = [Tried(t.values, "failed") if i > 3 else t for i, t in enumerate(history)]
+    assert sampler.ask(9, spoilt) != asked
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), None])
+def test_a_value_that_is_no_number_counts_as_failed(value: float | None) -> None:
+    sampler = build_sampler(sweep("tpe"))
+    history = run_search(sweep("tpe"), 5)
+    unusable = [*history, Tried(history[0].values, "finished", value, 2)]
+    failed = [*history, Tried(history[0].values, "failed")]
+    assert sampler.ask(7, unusable) == sampler.ask(7, failed)
+
+
+def test_running_trials_keep_the_next_proposal_away() -> None:
+    sampler = build_sampler(sweep("tpe"))
+    history = run_search(sweep("tpe"), 8)
+    asked = sampler.ask(9, history)
+    crowded = [*history, *(Tried(asked, "running") for _ in range(4))]
+    assert sampler.ask(9, crowded) != asked
+
+
+def test_pruned_trials_enter_the_history_with_their_last_value() -> None:
+    sampler = build_sampler(sweep("tpe"))
+    history = run_search(sweep("tpe"), 8)
+    asked = sampler.ask(9, history)
+    good = [*history, *(Tried(history[0].values, "pruned", 99.0, 1) for _ in range(4))]
+    bad = [*history, *(Tried(history[0].values, "pruned", 1.0, 1) for _ in range(4))]
+    assert sampler.ask(9, good) != sampler.ask(9, bad) or sampler.ask(9, good) != asked
+
+
+def test_grid_is_the_whole_product_in_order() -> None:
+    config = sweep("grid")
+    sampler = build_sampler(config)
+    grid = [sampler.ask(index, []) for index in range(1, len(config.grid()) + 1)]
+    assert len(grid) == 3 * 2 * 4 * 2
+    assert grid[0] == {
+        "optimisation.learning_rate": 1e-5,
+        "alignment.alpha": 0.0,
+        "optimisation.batch_size": 4,
+        "alignment.objective": "shapley",
+    }
+    assert grid[-1]["optimisation.learning_rate"] == 5e-4
+
+
+def test_quasi_random_points_cover_each_dimension_evenly() -> None:
+    config = sweep("qmc")
+    sampler = QuasiRandomSampler(config.space, seed=3)
+    points = [sampler.ask(index, []) for index in range(1, 33)]
+    sizes = [point["optimisation.batch_size"] for point in points]
+    assert {size: sizes.count(size) for size in (4, 5, 6, 7)} == dict.fromkeys((4, 5, 6, 7), 8)
+    low = sum(float(point["alignment.alpha"] or 0) < 0.5 for point in points)
+    assert low == 16
+
+
+def test_each_sweep_has_a_study_of_its_own() -> None:
+    sampler = build_sampler(sweep("tpe"))
+    assert isinstance(sampler, OptunaSampler)
+    assert sampler.study_name == "searching"
+
+
+def test_derived_seeds_differ() -> None:
+    assert len({derived_seed(seed, index) for seed in range(20) for index in range(50)}) == 1000

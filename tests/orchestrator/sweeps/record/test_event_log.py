@@ -1,0 +1,83 @@
+"""The sweep's record: immutable, in order, and of one driver only."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from orchestrator.store.lease import LeaseLost
+from orchestrator.sweeps.record import event_log as events
+from orchestrator.sweeps.record.event_log import (
+    Ended,
+    EventLog,
+    Opened,
+    Proposed,
+    Reopened,
+    Restarted,
+)
+from shapca.errors import InputError
+from shapca.storage import FolderStore
+
+
+def proposed(number: int) -> Proposed:
+    return Proposed(number, "search", number, {"x": 0.1}, 1, "abc", "def", False, 5.0)
+
+
+def test_a_record_reads_back_as_it_was_written(tmp_path: Path) -> None:
+    log = EventLog.load(FolderStore(tmp_path), "s")
+    written = [
+        Opened(1.0, "process 1 on host", "code"),
+        proposed(1),
+        Ended(1, "finished", 2.0, 3, 81.5, 2, None, 3, 4.5, ["code"]),
+        Reopened(1, 3.0),
+    ]
+    for event in written:
+        log.append(event)
+    again = EventLog.load(FolderStore(tmp_path), "s")
+    assert again.events == written
+    assert EventLog.load(FolderStore(tmp_path), "other").events == []
+
+
+def test_only_what_follows_the_last_restart_counts(tmp_path: Path) -> None:
+    log = EventLog.load(FolderStore(tmp_path), "s")
+    for event in (Opened(1.0), proposed(1), Restarted(2.0, "stale"), proposed(1)):
+        log.append(event)
+    assert log.current() == [proposed(1)]
+    assert len(EventLog.load(FolderStore(tmp_path), "s").events) == 4
+
+
+def test_a_second_writer_is_told(tmp_path: Path) -> None:
+    first = EventLog.load(FolderStore(tmp_path), "s")
+    second = EventLog.load(FolderStore(tmp_path), "s")
+    first.append(proposed(1))
+    with pytest.raises(LeaseLost, match="another driver"):
+        second.append(proposed(1))
+
+
+def test_a_missing_event_is_named(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path)
+    log = EventLog.load(store, "s")
+    for number in (1, 2, 3):
+        log.append(proposed(number))
+    store.delete("sweeps/s/events/000002.json")
+    with pytest.raises(InputError, match="lacks event 2"):
+        EventLog.load(store, "s")
+
+
+def test_long_records_are_packed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "PACK", 4)
+    store = FolderStore(tmp_path)
+    log = EventLog.load(store, "s")
+    for number in range(1, 11):
+        log.append(proposed(number))
+    for number in range(1, 9):  # the pack suffices for those
+        store.delete(f"sweeps/s/events/{number:06}.json")
+    assert EventLog.load(store, "s").events == log.events
+
+
+def test_an_event_of_a_newer_version_is_refused(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path)
+    store.put("sweeps/s/events/000001.json", b'{"kind": "teleported"}')
+    with pytest.raises(InputError, match="newer version"):
+        EventLog.load(store, "s")

@@ -1,0 +1,89 @@
+import dataclasses
+import threading
+import time
+from typing import Any
+
+import pytest
+import torch
+
+from shapca.data.batches.batch import Batch
+from shapca.data.batches.dataset import EncodedSplit
+from shapca.data.batches.loader import BATCHES_AHEAD, load_batches
+from shapca.data.batches.sampler import epoch_batches
+from shapca.data.prepared import PreparedData
+from shapca.model.inputs import encode_split
+from tests.factories import tiny_config
+
+
+@pytest.mark.parametrize(("num_workers", "pinned"), [(0, False), (2, False), (0, True)])
+def test_workers_and_threads_change_neither_batches_nor_random_states(
+    tiny_mre: PreparedData, num_workers: int, pinned: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Batch, "pin_memory", lambda self: self)  # needs a CUDA device
+    split = encode_split(tiny_config("mre"), tiny_mre, "train")
+    order = epoch_batches(split.lengths, split.image_ids, 7, seed=0, epoch=1)
+    augmentation = split.augmentation(seed=0, epoch=1)
+    state = torch.get_rng_state()
+    loaded = list(
+        load_batches(
+            split,
+            order,
+            augmentation=augmentation,
+            num_workers=num_workers,
+            pin_memory=pinned,
+        )
+    )
+    assert torch.equal(torch.get_rng_state(), state)
+    assert [batch.rows.tolist() for batch in loaded] == order
+    for batch, rows in zip(loaded, order, strict=True):
+        expected = split.collate(rows, augmentation)
+        for field in dataclasses.fields(batch):
+            got, wanted = getattr(batch, field.name), getattr(expected, field.name)
+            assert (got is None) == (wanted is None)
+            assert got is None or torch.equal(got, wanted)
+
+
+class SlowSplit:
+    """Counts the batches that were collated, and by which threads."""
+
+    def __init__(self, fails_at: int = -1) -> None:
+        self.collated: list[list[int]] = []
+        self.threads: set[int] = set()
+        self.fails_at = fails_at
+
+    def collate(self, rows: list[int], _: Any) -> Any:
+        if len(self.collated) == self.fails_at:
+            raise ValueError("a broken batch")
+        self.collated.append(rows)
+        self.threads.add(threading.get_ident())
+        return self
+
+    def pin_memory(self) -> Any:
+        return self.collated[-1]
+
+
+def ahead(split: SlowSplit, count: int) -> Any:
+    pretended: EncodedSplit = split  # type: ignore[assignment]
+    return load_batches(pretended, [[n] for n in range(count)], pin_memory=True)
+
+
+def test_batches_for_a_device_are_collated_ahead_of_use_but_not_far() -> None:
+    split = SlowSplit()
+    batches = ahead(split, 20)
+    next(batches)
+    deadline = time.monotonic() + 10
+    while len(split.collated) < 1 + BATCHES_AHEAD and time.monotonic() < deadline:
+        time.sleep(0.001)
+    time.sleep(0.01)
+    assert len(split.collated) == 1 + BATCHES_AHEAD
+    assert threading.get_ident() not in split.threads
+    num_threads = threading.active_count()
+    batches.close()
+    assert threading.active_count() < num_threads
+
+
+def test_an_error_of_the_thread_arrives() -> None:
+    batches = ahead(SlowSplit(fails_at=1), 5)
+    assert next(batches) == [0]
+    with pytest.raises(ValueError, match="a broken batch"):
+        next(batches)
