@@ -20,7 +20,8 @@ def lazy_names(
     def get(name: str) -> Any:
         if name not in places:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        return getattr(import_module(places[name], package), name)
+        module = import_module(places[name], package)
+        return module if places[name] == f".{name}" else getattr(module, name)
 
     def names() -> list[str]:
         return sorted(places)
