@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import get_args
 
@@ -76,3 +79,23 @@ def real_data() -> Path:
     if not folder:
         pytest.skip("SHAPCA_REAL_DATA is not set: no real benchmarks to read")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def mlflow_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fresh MLflow database: making one takes some ten seconds, copying it none."""
+    from orchestrator.tracking.client.client import Tracking
+
+    database = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    Tracking(f"sqlite:///{database}").experiment("template")
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    return database
+
+
+@pytest.fixture
+def mlflow_uri(mlflow_template: Path, tmp_path: Path) -> str:
+    """A test's own MLflow store."""
+    folder = tmp_path / "tracked"
+    folder.mkdir(exist_ok=True)
+    return f"sqlite:///{shutil.copy(mlflow_template, folder / 'mlflow.db')}"

@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from orchestrator.store.cells import Cell, CellStore
+from orchestrator.sweeps.control.reuse import stale_message
 from shapca.config import ExperimentConfig
 from shapca.errors import InputError
-from shapca.storage import FolderStore, read_json
+from shapca.runs.code import code_fingerprint, definitions
+from shapca.storage import FolderStore, read_json, to_json
 
 
 def config(**changes: object) -> ExperimentConfig:
@@ -121,3 +123,27 @@ def test_recorded_code(cells: CellStore) -> None:
     cells.store.put("cells/k/run.json", b'{"environments": [{"code": "a"}, {"code": "b"}]}')
     assert cells.codes("k") == {"a", "b"}
     assert read_json(cells.store, "cells/k/run.json") is not None
+
+
+def test_what_changed_since_a_cell_was_trained_is_named(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path)
+    cells = CellStore(store)
+    then = {**definitions(), "shapca.model.fusion.old_gate": "00000000"}
+    store.put("code/before.json", to_json(then))
+    for key, code in (("a", "before"), ("b", "unknown"), ("c", code_fingerprint())):
+        store.put(f"cells/{key}/run.json", to_json({"environments": [{"code": code}]}))
+    assert cells.changes_since(["a", "b", "c"]) == ["shapca.model.fusion.old_gate"]
+    assert cells.changes_since(["b", "c"]) == []
+    assert "Changed since: shapca.model.fusion.old_gate." in stale_message("small", ["a"], cells)
+    unnamed = stale_message("small", ["b"], cells)
+    assert "Changed" not in unnamed
+    for way in ("--accept-stale", "--rerun-stale", "--set name=small-2"):
+        assert way in unnamed
+
+
+def test_the_present_code_is_noted_once(tmp_path: Path) -> None:
+    cells = CellStore(FolderStore(tmp_path))
+    cells.note_code()
+    cells.note_code()
+    assert cells.store.list("code/") == [f"code/{code_fingerprint()}.json"]
+    assert read_json(cells.store, f"code/{code_fingerprint()}.json") == definitions()

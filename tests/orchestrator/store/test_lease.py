@@ -65,7 +65,7 @@ def test_a_living_driver_whose_clock_goes_behind_is_not_replaced(tmp_path: Path)
 def test_a_driver_killed_on_this_machine_is_replaced_at_once(tmp_path: Path) -> None:
     script = (
         "import os, sys\n"
-        "from orchestrator.lease import Lease\n"
+        "from orchestrator.store.lease import Lease\n"
         "from shapca.storage import FolderStore\n"
         "Lease(FolderStore(sys.argv[1]), 's').acquire()\n"
         "os.kill(os.getpid(), 9)\n"

@@ -255,7 +255,7 @@ def test_tables_of_other_code_are_refused_or_marked(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     storage, config, _ = finished
-    for module in ("study", "sweep"):
+    for module in ("studies.run", "sweeps.driver"):
         monkeypatch.setattr(f"orchestrator.{module}.code_fingerprint", lambda: "another")
     with pytest.raises(StaleCellsError, match="--accept-stale"):
         run(storage, data_root, config)

@@ -207,8 +207,8 @@ def test_kill_leaves_no_folder(tmp_path: Path) -> None:
     script = (
         "import os, signal\n"
         "from pathlib import Path\n"
-        "from shapca.data import writer\n"
-        "from shapca.data.prepare import prepare\n"
+        "from shapca.data.preparation import writer\n"
+        "from shapca.data.preparation.prepare import prepare\n"
         "writer.write_manifest = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
         f"prepare('jmere', Path({str(FIXTURES / 'jmere')!r}), Path({str(tmp_path / 'out')!r}))\n"
     )

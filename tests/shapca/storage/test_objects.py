@@ -113,7 +113,11 @@ def test_what_a_dead_writer_left_goes_and_what_a_living_one_writes_stays(tmp_pat
     store = FolderStore(tmp_path)
     store.put("a/x", b"1")
     dead = subprocess.run(
-        [sys.executable, "-c", "from shapca.processes import this_process; print(this_process())"],
+        [
+            sys.executable,
+            "-c",
+            "from shapca.storage.processes import this_process; print(this_process())",
+        ],
         check=True,
         capture_output=True,
         text=True,

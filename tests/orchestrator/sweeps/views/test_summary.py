@@ -124,7 +124,7 @@ def test_a_sweep_with_missing_confirm_seeds_ends_with_code_1(
     code: int,
 ) -> None:
     outcome = unconfirmed(val, missing)
-    monkeypatch.setattr("orchestrator.sweeps.driver.run_sweep", lambda sweep, options: outcome)
+    monkeypatch.setattr("orchestrator.sweeps.driver.run_sweep", lambda *_, **__: outcome)
     file = tmp_path / "space.yaml"
     file.write_bytes(to_json(sweep_config().model_dump(mode="json")))
     assert CliRunner().invoke(app, ["sweep", str(file)]).exit_code == code

@@ -100,7 +100,7 @@ def test_the_servers_command_line_shows_no_credentials() -> None:
 
 def test_importing_tracking_does_not_import_mlflow() -> None:
     code = (
-        "import sys, orchestrator.tracking, orchestrator.projection, orchestrator.publisher; "
+        "import sys, orchestrator.tracking.client.client, orchestrator.tracking.publisher; "
         "sys.exit('mlflow' in sys.modules or 'torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -493,8 +493,8 @@ def test_looking_a_model_up_loads_no_torch(tmp_path: Path) -> None:
     Nor does MLflow say anything, though its database is new.
     """
     code = (
-        "import sys; from orchestrator.registry import Registry; "
-        "from orchestrator.tracking import Tracking; "
+        "import sys; from orchestrator.tracking.models.registry import Registry; "
+        "from orchestrator.tracking.client.client import Tracking; "
         f"uri = 'sqlite:///{tmp_path}/mlflow.db'; Tracking(uri).check(); "
         "assert not Registry(uri).has('small', '1'); "
         "assert 'torch' not in sys.modules"
