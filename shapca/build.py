@@ -10,7 +10,7 @@ from shapca.data.schema import POS_TAGS, Labels
 from shapca.errors import InputError
 from shapca.model.encoders.image import ImageEncoder, load_image_encoder
 from shapca.model.encoders.text import TextEncoder, load_bert
-from shapca.model.fusion import AdaptiveFusion, CrossAttentionFusion, TextProjection
+from shapca.model.fusion import Fusion
 from shapca.model.heads.channels import ChannelEmbeddings
 from shapca.model.heads.crf import CRFHead
 from shapca.model.heads.word_pair import WordPairHead
@@ -136,21 +136,17 @@ def _alignment(
     )
 
 
-def _fusion(
-    config: ExperimentConfig, text_width: int, image: ImageEncoder | None
-) -> AdaptiveFusion | CrossAttentionFusion | TextProjection | None:
+def _fusion(config: ExperimentConfig, text_width: int, image: ImageEncoder | None) -> Fusion | None:
     fusion = config.fusion
     if fusion.kind == "none":
         # The plain baselines read the encoder's own features.
-        return None if config.head.channels == "text" else TextProjection(text_width, fusion.width)
+        return None if config.head.channels == "text" else Fusion(text_width, fusion.width)
     assert image is not None, "the config refuses fusion without an image"
-    if fusion.kind == "cross_attention":
-        return CrossAttentionFusion(text_width, image.width, fusion.width, reading=fusion.reading)
-    return AdaptiveFusion(
-        text_width,
-        image.width,
+    return Fusion(
         text_width,
         fusion.width,
+        image.width,
+        text_width if fusion.kind == "adaptive" else None,
         reading=fusion.reading,
         gate=fusion.gate,
         normalise_bridge=fusion.normalise_bridge,

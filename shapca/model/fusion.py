@@ -23,9 +23,9 @@ def masked_softmax(scores: Tensor, mask: Tensor, dim: int) -> Tensor:
     A slice without any true place gives zeros with zero gradients, never NaN.
 
     Args:
-        scores: any shape.
-        mask: bool, broadcastable to `scores`.
-        dim: dimension that the softmax runs over.
+        scores: Any shape.
+        mask: Bool, broadcastable to `scores`.
+        dim: Dimension that the softmax runs over.
     """
     hidden = ~mask
     scores = scores.masked_fill(hidden, torch.finfo(scores.dtype).min)
@@ -41,7 +41,7 @@ def bridging_term(context: Tensor, mask: Tensor, *, normalise: bool = False) -> 
     Args:
         context: (B, C, D) projected context.
         mask: (B, C) true on real sub-words.
-        normalise: divide by the number of real sub-words.
+        normalise: Divide by the number of real sub-words.
 
     Returns:
         (B, D).
@@ -81,7 +81,7 @@ def cross_attention(
         image_values: (B, R, D) from the image; read by `text_query` alone.
         word_mask: (B, W) true on real words.
         region_mask: (B, R) true on the regions of real images.
-        reading: which reading of Eq. 11.
+        reading: Which reading of Eq. 11.
 
     Returns:
         (B, W, D), zero where a post has no image.
@@ -126,32 +126,35 @@ class Gate(nn.Module):
         return gate * features + (1 - gate) * bridge
 
 
-class AdaptiveFusion(nn.Module):
+class Fusion(nn.Module):
     r"""Image-aware word features, gated by the bridging context (Eq. 8-11).
 
-    :math:`M^t = \mathrm{LayerNorm}(V_t + \mathrm{CrossAttention}(Q_v', K_t', V_t))` with the
-    gated queries and keys of Eq. 9. Without an image :math:`M^t = \mathrm{LayerNorm}(V_t)`; with
-    an empty context the bridging term is zero.
+    - Whole: :math:`M^t = \mathrm{LayerNorm}(V_t + \mathrm{CrossAttention}(Q_v', K_t', V_t))` with
+      the gated queries and keys of Eq. 9. With an empty context the bridging term is zero.
+    - Without `context_width` (row "w/o Context in Fusion"): :math:`Q_v, K_t` in their place; there
+      is neither bridging term nor gate, and the context is not read.
+    - Without `image_width`, and for posts without an image:
+      :math:`M^t = \mathrm{LayerNorm}(V_t)`.
 
     Args:
-        text_width: width of word features.
-        image_width: width of image regions.
-        context_width: width of context features.
+        text_width: Width of word features.
         width: D.
-        reading: which reading of Eq. 11 (`cross_attention`).
-        gate: activation of the gates (Eq. 10).
-        normalise_bridge: divide the bridging term by the context's length.
+        image_width: Width of image regions; `None` where images are not read.
+        context_width: Width of context features; `None` where contexts are not read.
+        reading: Which reading of Eq. 11 (`cross_attention`).
+        gate: Activation of the gates (Eq. 10).
+        normalise_bridge: Divide the bridging term by the context's length.
 
     Raises:
-        ValueError: unknown reading or gate.
+        ValueError: unknown reading or gate, or a context without an image to bridge to.
     """
 
     def __init__(
         self,
         text_width: int,
-        image_width: int,
-        context_width: int,
         width: int,
+        image_width: int | None = None,
+        context_width: int | None = None,
         *,
         reading: Reading = "text_query",
         gate: GateActivation = "tanh",
@@ -159,15 +162,22 @@ class AdaptiveFusion(nn.Module):
     ) -> None:
         super().__init__()
         _check("reading", reading, get_args(Reading))
+        if context_width is not None and image_width is None:
+            raise ValueError("context_width: a context bridges to an image, expected image_width")
         self.width = width
+        self.reads_image = image_width is not None
+        self.reads_context = context_width is not None
         self.reading = reading
         self.normalise_bridge = normalise_bridge
-        self.query = nn.Linear(image_width, width)
-        self.key = nn.Linear(text_width, width)
+        # In this order, so that a seed draws the same weights for every kind of fusion.
+        if image_width is not None:
+            self.query = nn.Linear(image_width, width)
+            self.key = nn.Linear(text_width, width)
         self.value = nn.Linear(text_width, width)
-        self.context = nn.Linear(context_width, width)
-        self.query_gate = Gate(width, gate)
-        self.key_gate = Gate(width, gate)
+        if context_width is not None:
+            self.context = nn.Linear(context_width, width)
+            self.query_gate = Gate(width, gate)
+            self.key_gate = Gate(width, gate)
         self.norm = nn.LayerNorm(width)
 
     def forward(
@@ -186,20 +196,25 @@ class AdaptiveFusion(nn.Module):
             word_mask: (B, W) true on real words.
             context: (B, C, context_width).
             context_mask: (B, C) true on real sub-words of the context.
-            regions: (B, R, image_width), or none where no post of the batch has an image.
+            regions: (B, R, image_width), or `None` where no post of the batch has an image.
             image_mask: (B,) true where a post has an image.
 
         Returns:
             (B, W, D); rows of masked words carry no meaning.
         """
         values = self.value(words)  # (B, W, D)
-        if regions is None:
+        if regions is None or not self.reads_image:
             return self.norm(values)
-        bridge = bridging_term(self.context(context), context_mask, normalise=self.normalise_bridge)
-        image_values = self.query(regions)  # (B, R, D)
+        queries = image_values = self.query(regions)  # (B, R, D)
+        keys = self.key(words)  # (B, W, D)
+        if self.reads_context:
+            bridge = bridging_term(
+                self.context(context), context_mask, normalise=self.normalise_bridge
+            )
+            queries, keys = self.query_gate(queries, bridge), self.key_gate(keys, bridge)
         attended = cross_attention(
-            self.query_gate(image_values, bridge),
-            self.key_gate(self.key(words), bridge),
+            queries,
+            keys,
             values,
             image_values,
             word_mask,
@@ -207,87 +222,6 @@ class AdaptiveFusion(nn.Module):
             reading=self.reading,
         )
         return self.norm(values + attended)
-
-
-class CrossAttentionFusion(nn.Module):
-    r"""Fusion without bridging term and gates (row "w/o Context in Fusion").
-
-    :math:`M^t = \mathrm{LayerNorm}(V_t + \mathrm{CrossAttention}(Q_v, K_t, V_t))`; the context is
-    not read.
-
-    Args:
-        text_width: width of word features.
-        image_width: width of image regions.
-        width: D.
-        reading: which reading of Eq. 11 (`cross_attention`).
-
-    Raises:
-        ValueError: unknown reading.
-    """
-
-    def __init__(
-        self, text_width: int, image_width: int, width: int, *, reading: Reading = "text_query"
-    ) -> None:
-        super().__init__()
-        _check("reading", reading, get_args(Reading))
-        self.width = width
-        self.reading = reading
-        self.query = nn.Linear(image_width, width)
-        self.key = nn.Linear(text_width, width)
-        self.value = nn.Linear(text_width, width)
-        self.norm = nn.LayerNorm(width)
-
-    def forward(
-        self,
-        words: Tensor,
-        word_mask: Tensor,
-        context: Tensor,
-        context_mask: Tensor,
-        regions: Tensor | None,
-        image_mask: Tensor,
-    ) -> Tensor:
-        """Fuse a batch; arguments and result as `AdaptiveFusion.forward`."""
-        values = self.value(words)  # (B, W, D)
-        if regions is None:
-            return self.norm(values)
-        queries = self.query(regions)  # (B, R, D)
-        attended = cross_attention(
-            queries,
-            self.key(words),
-            values,
-            queries,
-            word_mask,
-            image_mask[:, None].expand(regions.shape[:2]),
-            reading=self.reading,
-        )
-        return self.norm(values + attended)
-
-
-class TextProjection(nn.Module):
-    r"""The image-free variant: :math:`M^t = \mathrm{LayerNorm}(V_t)`.
-
-    Args:
-        text_width: width of word features.
-        width: D.
-    """
-
-    def __init__(self, text_width: int, width: int) -> None:
-        super().__init__()
-        self.width = width
-        self.value = nn.Linear(text_width, width)
-        self.norm = nn.LayerNorm(width)
-
-    def forward(
-        self,
-        words: Tensor,
-        word_mask: Tensor,
-        context: Tensor,
-        context_mask: Tensor,
-        regions: Tensor | None,
-        image_mask: Tensor,
-    ) -> Tensor:
-        """Project the words; arguments and result as `AdaptiveFusion.forward`."""
-        return self.norm(self.value(words))
 
 
 def _check(name: str, value: str, allowed: tuple[str, ...]) -> None:

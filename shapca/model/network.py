@@ -15,7 +15,7 @@ from shapca.alignment import AlignmentLosses, ContrastiveAlignment, Similarities
 from shapca.data.batches.batch import Batch
 from shapca.model.encoders.image import ImageEncoder, ImageFeatures
 from shapca.model.encoders.text import TextEncoder, TextFeatures
-from shapca.model.fusion import AdaptiveFusion, CrossAttentionFusion, TextProjection
+from shapca.model.fusion import Fusion
 from shapca.model.heads.channels import ChannelEmbeddings, Channels
 from shapca.model.heads.crf import CRFHead
 from shapca.model.heads.word_pair import WordPairHead
@@ -63,7 +63,7 @@ class ShapCA(nn.Module):
         head: CRFHead | WordPairHead,
         image: ImageEncoder | None = None,
         alignment: ContrastiveAlignment | None = None,
-        fusion: AdaptiveFusion | CrossAttentionFusion | TextProjection | None = None,
+        fusion: Fusion | None = None,
         channels: ChannelEmbeddings | None = None,
         alpha: float = 0.2,
         beta: float = 0.4,

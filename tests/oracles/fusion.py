@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from shapca.model.fusion import AdaptiveFusion, CrossAttentionFusion
+from shapca.model.fusion import Fusion
 
 
 def bridging_term(context: Tensor, *, normalise: bool = False) -> Tensor:
@@ -45,7 +45,7 @@ def read(reading: str, query: Tensor, key: Tensor, value: Tensor, image_value: T
 
 def fuse(module, words, word_mask, context, context_mask, regions, image_mask) -> list[Tensor]:
     """The fused words (W', D) of each post of a batch, on the post's real rows alone."""
-    assert isinstance(module, AdaptiveFusion | CrossAttentionFusion)
+    assert isinstance(module, Fusion)
     fused = []
     for post in range(len(words)):
         real_words = words[post][word_mask[post]]
@@ -55,7 +55,7 @@ def fuse(module, words, word_mask, context, context_mask, regions, image_mask) -
             continue
         query = image_value = module.query(regions[post])
         key = module.key(real_words)
-        if isinstance(module, AdaptiveFusion):
+        if module.reads_context:
             bridge = bridging_term(
                 module.context(context[post][context_mask[post]]), normalise=module.normalise_bridge
             )

@@ -4,13 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from shapca.model.fusion import (
-    AdaptiveFusion,
-    CrossAttentionFusion,
-    TextProjection,
-    bridging_term,
-    masked_softmax,
-)
+from shapca.model.fusion import Fusion, bridging_term, masked_softmax
 from tests.head_batches import prefix_mask
 from tests.oracles import fusion as oracle
 
@@ -21,21 +15,21 @@ IMAGES = (True, True, False, True, False)
 TEXT_WIDTH, IMAGE_WIDTH, CONTEXT_WIDTH, WIDTH, REGIONS = 6, 9, 7, 8, 4
 
 ADAPTIVE = [
-    (AdaptiveFusion, {"reading": reading, "gate": gate, "normalise_bridge": normalise})
+    ("adaptive", {"reading": reading, "gate": gate, "normalise_bridge": normalise})
     for reading, gate, normalise in itertools.product(READINGS, ("tanh", "sigmoid"), (False, True))
 ]
-CROSS_ATTENTION = [(CrossAttentionFusion, {"reading": reading}) for reading in READINGS]
-TEXT = [(TextProjection, {})]
+CROSS_ATTENTION = [("cross_attention", {"reading": reading}) for reading in READINGS]
+TEXT = [("text", {})]
 
 
 def build(kind, options):
     torch.manual_seed(0)
     widths = {
-        AdaptiveFusion: (TEXT_WIDTH, IMAGE_WIDTH, CONTEXT_WIDTH, WIDTH),
-        CrossAttentionFusion: (TEXT_WIDTH, IMAGE_WIDTH, WIDTH),
-        TextProjection: (TEXT_WIDTH, WIDTH),
+        "adaptive": (IMAGE_WIDTH, CONTEXT_WIDTH),
+        "cross_attention": (IMAGE_WIDTH,),
+        "text": (),
     }[kind]
-    return kind(*widths, **options).double()
+    return Fusion(TEXT_WIDTH, WIDTH, *widths, **options).double()
 
 
 def posts():
@@ -120,7 +114,7 @@ def test_other_fusions_do_not_read_the_context(kind, options):
 
 
 def test_the_readings_differ():
-    outputs = [build(AdaptiveFusion, {"reading": reading})(**posts()) for reading in READINGS]
+    outputs = [build("adaptive", {"reading": reading})(**posts()) for reading in READINGS]
     for first, second in itertools.combinations(outputs, 2):
         assert (first - second).abs().max() > 1e-3
 
@@ -148,7 +142,7 @@ def test_softmax_over_nothing_is_zero_with_zero_gradient():
 
 @pytest.mark.parametrize("reading", READINGS)
 def test_gradients_agree_with_finite_differences(reading):
-    module, batch = build(AdaptiveFusion, {"reading": reading}), posts()
+    module, batch = build("adaptive", {"reading": reading}), posts()
     inputs = [batch.pop(name).requires_grad_() for name in ("words", "context", "regions")]
     mask = batch["word_mask"]
 
@@ -158,7 +152,7 @@ def test_gradients_agree_with_finite_differences(reading):
     assert torch.autograd.gradcheck(fuse, inputs, fast_mode=True)
 
 
-@pytest.mark.parametrize("kind", [AdaptiveFusion, CrossAttentionFusion])
+@pytest.mark.parametrize("kind", ["adaptive", "cross_attention"])
 def test_bf16_autocast_stays_close(kind):
     module, batch = build(kind, {}).float(), posts()
     batch = {
@@ -175,7 +169,7 @@ def test_bf16_autocast_stays_close(kind):
 
 def test_number_of_parameters_with_bert_base_and_resnet152():
     with torch.device("meta"):
-        module = AdaptiveFusion(768, 2048, 768, 256)
+        module = Fusion(768, 256, 2048, 768)
     projections = 2048 * 256 + 3 * 768 * 256 + 2 * 512 * 256 + 6 * 256
     assert sum(p.numel() for p in module.parameters()) == projections + 2 * 256
 
@@ -184,4 +178,29 @@ def test_number_of_parameters_with_bert_base_and_resnet152():
 def test_an_unknown_option_is_refused(options):
     (name,) = options
     with pytest.raises(ValueError, match=f"{name} .* is unknown"):
-        AdaptiveFusion(4, 4, 4, 4, **options)
+        Fusion(4, 4, 4, 4, **options)
+
+
+def test_a_context_without_an_image_is_refused():
+    with pytest.raises(ValueError, match="expected image_width"):
+        Fusion(4, 4, context_width=4)
+
+
+@pytest.mark.parametrize(
+    ("kind", "layers"),
+    [
+        ("adaptive", "query key value context query_gate.linear key_gate.linear norm"),
+        ("cross_attention", "query key value norm"),
+        ("text", "value norm"),
+    ],
+)
+def test_parameters_keep_their_names_and_the_order_in_which_a_seed_draws_them(kind, layers):
+    module = build(kind, {})
+    names = [f"{layer}.{part}" for layer in layers.split() for part in ("weight", "bias")]
+    assert list(module.state_dict()) == names
+    torch.manual_seed(0)
+    for layer in layers.split():
+        drawn = module.get_submodule(layer)
+        if isinstance(drawn, torch.nn.Linear):
+            again = torch.nn.Linear(drawn.in_features, drawn.out_features).double()
+            assert torch.equal(drawn.weight, again.weight)
