@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Self
 
 from shapca.contexts.generators.generator import Identity
 from shapca.data.preparation.context_record import ContextRecord
 from shapca.errors import InputError
+from shapca.storage.locks import open_locked
 
 
 class RecordFile:
@@ -24,8 +23,8 @@ class RecordFile:
     one.
 
     Args:
-        file: the JSONL file; made where it does not exist.
-        identity: what all its records must agree on.
+        file: The JSONL file; made where it does not exist.
+        identity: What all its records must agree on.
 
     Raises:
         InputError: the file is no such file, was made with other settings, or is in use.
@@ -48,12 +47,7 @@ class RecordFile:
             raise
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         assert self._handle is not None
         self._handle.close()
 
@@ -83,29 +77,18 @@ class RecordFile:
         os.replace(temporary, self.file)
 
     def _open(self) -> IO[bytes]:
-        while True:
-            try:
-                self.file.parent.mkdir(parents=True, exist_ok=True)
-                handle = self.file.open("a+b")
-            except OSError as error:
-                reason = error.strerror or error
-                raise InputError(f"{self.file}: cannot be written ({reason})") from error
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if os.path.samestat(os.fstat(handle.fileno()), self.file.stat()):
-                    return handle
-            except BlockingIOError:
-                handle.close()
-                raise InputError(
-                    f"{self.file}: another process is writing to it; wait for it, or choose "
-                    "another --out"
-                ) from None
-            except FileNotFoundError:
-                pass
-            except OSError as error:
-                handle.close()
-                raise InputError(f"{self.file}: cannot be locked ({error.strerror})") from error
-            handle.close()  # it was replaced between opening and locking
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT
+        try:
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            return os.fdopen(open_locked(self.file, flags, shown=self.file, required=True), "a+b")
+        except BlockingIOError:
+            raise InputError(
+                f"{self.file}: another process is writing to it; wait for it, or choose "
+                "another --out"
+            ) from None
+        except OSError as error:
+            reason = error.strerror or error
+            raise InputError(f"{self.file}: cannot be written ({reason})") from error
 
     def _read(self) -> None:
         assert self._handle is not None

@@ -10,8 +10,8 @@ from pathlib import Path
 from shapca.errors import InputError
 from shapca.runs.run_record import RUN
 from shapca.storage import make_private_folder
+from shapca.storage.locks import lock_folder
 from shapca.storage.objects import TEMPORARY
-from shapca.storage.work_folder import lock_folder
 
 BUSY = "another process trains this run right now; wait until it has ended, or choose another --out"
 

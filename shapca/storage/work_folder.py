@@ -7,15 +7,14 @@ where it was made from the same input, and removed where it was not.
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from shapca.errors import InputError
+from shapca.storage.locks import held, lock_folder
 
 KEY = ".made-from"
 """Names what the work is made from; the work files of a half-made data set begin with a dot."""
@@ -58,48 +57,16 @@ class WorkFolder:
 
 
 @contextmanager
-def held(folder: Path) -> Iterator[None]:
-    """Change or replace a finished folder while no other process does; waits for its turn.
-
-    Args:
-        folder: it must exist.
-    """
-    while True:
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            _flock(descriptor, folder, fcntl.LOCK_EX)
-            # While this process waited, another may have replaced the folder.
-            if os.path.samestat(os.fstat(descriptor), folder.stat()):
-                yield
-                return
-        finally:
-            os.close(descriptor)
-
-
-def _flock(descriptor: int, folder: Path, operation: int) -> None:
-    """Lock a folder, where its file system can.
-
-    Raises:
-        BlockingIOError: another process has the lock, and `operation` does not wait.
-    """
-    try:
-        fcntl.flock(descriptor, operation)
-    except BlockingIOError:
-        raise
-    except OSError:
-        logger.warning("%s: its file system knows no locks; let one process write to it", folder)
-
-
-@contextmanager
 def work_folder(
     out: Path, *, key: str | None = None, resumable: Sequence[str] = ()
 ) -> Iterator[WorkFolder]:
     """Work on a folder that shall appear when it is complete.
 
     Args:
-        out: the folder to be made, by `WorkFolder.move_into_place`.
-        key: names the input; what a dead process made from the same is taken up. None: nothing is.
-        resumable: names of the files that are taken up; all others are removed.
+        out: The folder to be made, by `WorkFolder.move_into_place`.
+        key: Names the input; what a dead process made from the same is taken up. `None`: nothing
+            is.
+        resumable: Names of the files that are taken up; all others are removed.
 
     Raises:
         InputError: the folder cannot be made, or a living process works on it.
@@ -134,43 +101,6 @@ def work_folder(
 
 def _make(path: Path) -> None:
     path.mkdir(parents=True, exist_ok=True)
-
-
-def lock_folder(
-    path: Path, make: Callable[[Path], object], shown: Path, taken: str, *, flags: int = 0
-) -> int:
-    """Make a folder and lock it; the lock ends with the process, however it ends.
-
-    Args:
-        path: The folder.
-        make: Makes it where it is missing.
-        shown: What to call it in messages.
-        taken: What to say where another process has the lock.
-        flags: For opening it, e.g. `os.O_NOFOLLOW`.
-
-    Returns:
-        The descriptor that holds the lock until it is closed.
-
-    Raises:
-        InputError: the folder cannot be made, or another process has it.
-    """
-    while True:
-        try:
-            make(path)
-            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | flags)
-        except FileNotFoundError:  # another process has just finished with it
-            continue
-        except OSError as error:
-            raise InputError(f"{shown}: cannot be made ({error.strerror or error})") from error
-        try:
-            _flock(descriptor, shown, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            raise InputError(f"{shown}: {taken}") from None
-        # Between opening and locking the other may have moved or removed the folder.
-        if path.exists() and os.path.samestat(os.fstat(descriptor), path.stat()):
-            return descriptor
-        os.close(descriptor)
 
 
 def _old_folder(out: Path) -> Path:

@@ -28,7 +28,8 @@ from shapca.data.preparation.writer import (
 from shapca.data.prepared import PreparedData
 from shapca.data.schema import SPLITS, STORED_SIZE, Example
 from shapca.errors import InputError
-from shapca.storage.work_folder import held, work_folder
+from shapca.storage.locks import held
+from shapca.storage.work_folder import work_folder
 
 PARTS_OF_SPEECH = ".pos.json"
 """Parts of speech of all posts; a file of the work folder alone."""

@@ -25,7 +25,7 @@ from shapca.data.preparation.writer import write_prepared
 from shapca.data.prepared import PreparedData
 from shapca.data.schema import POS_TAGS, SPLITS, Entity, Example, Labels, Relation, Span
 from shapca.errors import InputError
-from shapca.storage.work_folder import held
+from shapca.storage.locks import held
 from tests.paths import FIXTURES
 
 CAPTIONS = FIXTURES / "captions"
