@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from shapca.storage import ObjectStore, read_json, to_json
+from shapca.storage.differences import leaves
 
 RunStatus = Literal["running", "finished", "killed", "failed"]
 
@@ -106,12 +107,6 @@ def _document(record: dict[str, Any]) -> RunDocument:
 PARENT = "sweep"
 
 
-def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+def flatten(tree: Mapping[str, Any]) -> dict[str, str]:
     """A tree's leaves by dotted key, as text."""
-    flat: dict[str, str] = {}
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            flat |= flatten(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = str(value)
-    return flat
+    return {key: str(value) for key, value in leaves(tree).items()}

@@ -7,7 +7,6 @@ which code, libraries and machine worked on it, from which epoch on.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -24,6 +23,7 @@ from shapca.runs.code import code_fingerprint
 from shapca.runs.provenance import git_commit, library_versions
 from shapca.runs.reading import Reading
 from shapca.storage import ObjectStore, place_name, read_json, to_json
+from shapca.storage.differences import differences
 
 logger = logging.getLogger(__name__)
 
@@ -182,11 +182,14 @@ def find_run(store: ObjectStore, asked: RunRecord) -> RunRecord | None:
     if store.get(RUN) is None:
         return None
     there = load_run(store)
-    differences = _differences(there.identity, asked.identity)
-    if differences:
+    differing = [
+        f"{key.removeprefix('config.')} is {stored} there, {wanted} asked for"
+        for key, stored, wanted in differences(there.identity, asked.identity, absent="the default")
+    ]
+    if differing:
         raise InputError(
             f"{place_name(store)}: holds another run; choose another folder, or remove it. "
-            "Differences: " + "; ".join(differences)
+            "Differences: " + "; ".join(differing)
         )
     return there
 
@@ -223,30 +226,3 @@ def record_environment(
     changed = replace(record, environments=(*record.environments, environment))
     store.put(RUN, to_json(changed.to_json()))
     return changed
-
-
-def _differences(there: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
-    flat_there, flat_asked = _flatten(there), _flatten(asked)
-    return [
-        f"{key.removeprefix('config.')} is {_shown(flat_there.get(key))} there, "
-        f"{_shown(flat_asked.get(key))} asked for"
-        for key in sorted(flat_there.keys() | flat_asked.keys())
-        if flat_there.get(key) != flat_asked.get(key)
-    ]
-
-
-def _flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            flat |= _flatten(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = value
-    return flat
-
-
-def _shown(value: Any) -> str:
-    if value is None:
-        return "the default"
-    text = str(value)
-    return text if len(text) <= 40 else text[:12] + "…"

@@ -9,7 +9,6 @@ Layout: sweeps/<sweep>/declaration.json, sweeps/<sweep>/sweep.json (the whole fi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from orchestrator.config.sweep import SweepConfig
@@ -17,6 +16,7 @@ from orchestrator.store.cell_factory import CellFactory
 from orchestrator.sweeps.record.event_log import EventLog, Proposed
 from shapca.errors import InputError
 from shapca.storage import ObjectStore, read_json, to_json
+from shapca.storage.differences import differences
 
 PROTOCOL_PARTS = ("kind", "sampler", "sampler_seed", "startup_trials", "seeds")
 
@@ -63,19 +63,17 @@ def declare(store: ObjectStore, name: str, declared: dict[str, Any]) -> None:
     place = _place(name)
     if store.put_new(place, to_json(declared)):
         return
-    there = _flatten(read_json(store, place) or {})
-    asked = _flatten(declared)
-    differences = [
-        f"{key} was {_shown(there, key)}, now {_shown(asked, key)}"
-        for key in sorted(there.keys() | asked.keys())
-        if there.get(key, _ABSENT) != asked.get(key, _ABSENT)
+    there = read_json(store, place) or {}
+    differing = [
+        f"{key} was {before}, now {now}"
+        for key, before, now in differences(there, declared, separator=": ")
     ]
-    if differences and not _has_begun(store, name):
+    if differing and not _has_begun(store, name):
         store.put(place, to_json(declared))
-    elif differences:
+    elif differing:
         raise InputError(
             f"sweep {name}: it was begun with something else in this storage: "
-            + "; ".join(differences)
+            + "; ".join(differing)
             + ". Give the changed sweep another name (--set name=…); cells that both need are "
             "trained once"
         )
@@ -123,23 +121,3 @@ def recall(store: ObjectStore, name: str) -> SweepConfig:
             "storage that has it (--storage)"
         )
     return SweepConfig.model_validate(record)
-
-
-_ABSENT = object()
-
-
-def _flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        if isinstance(value, Mapping) and value:
-            flat |= _flatten(value, f"{prefix}{key}: ")
-        else:
-            flat[prefix + key] = list(value) if isinstance(value, tuple) else value
-    return flat
-
-
-def _shown(flat: Mapping[str, Any], key: str) -> str:
-    if key not in flat:
-        return "absent"
-    text = str(flat[key])
-    return text if len(text) <= 40 else text[:12] + "…"
