@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-import os
 
 from orchestrator.config.sweep import ResourceConfig
 from shapca.errors import InputError
+from shapca.storage.processes import num_cpus
 
 
 def slots_of(nodes: list[dict[str, float]], resources: ResourceConfig) -> int:
@@ -46,14 +46,6 @@ def check_resources(
     if resources.max_concurrent is not None:
         return resources.max_concurrent if wait else min(slots, resources.max_concurrent)
     return max(1, slots)
-
-
-def num_cpus() -> int:
-    """CPU cores that this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on every system
-        return os.cpu_count() or 1
 
 
 def this_machine() -> dict[str, float]:

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
-from orchestrator.cluster.resources import num_cpus
 from orchestrator.cluster.watch import RayLostError
 from orchestrator.tracking.client.addresses import redact
 from shapca.errors import InputError
+from shapca.storage.processes import num_cpus
 
 ENVIRONMENT = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # no CSV and JSON files: records are in the store

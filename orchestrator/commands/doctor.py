@@ -66,13 +66,13 @@ def _examine(
     address: str | None,
     ask_hub: bool,
 ) -> Iterator[Finding]:
-    from orchestrator.cluster.resources import num_cpus
     from orchestrator.store.address import absolute_uri
     from orchestrator.sweeps.checks import doctor as examine
     from orchestrator.sweeps.checks.doctor_cluster import examine_cluster, examine_machine
     from orchestrator.sweeps.driver import NO_TRACKING
     from orchestrator.tracking.client.addresses import check_uri, default_tracking_uri
     from shapca.errors import InputError
+    from shapca.storage.processes import num_cpus
 
     place = absolute_uri(storage)
     yield from examine.examine_versions()

@@ -34,6 +34,14 @@ def born(pid: int) -> str:
         return ""
 
 
+def num_cpus() -> int:
+    """CPU cores that this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on every system
+        return os.cpu_count() or 1
+
+
 def this_process() -> str:
     """This process as one word without `-`, for `is_gone`."""
     return _word(os.getpid())

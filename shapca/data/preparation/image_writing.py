@@ -19,6 +19,7 @@ from PIL import Image
 
 from shapca.data.batches.parallel import in_order
 from shapca.data.images import ImageSource, Pixels, Progress, load_square
+from shapca.storage.processes import num_cpus
 
 BROKEN_PICTURE = (
     OSError, SyntaxError, ValueError, IndexError, EOFError, struct.error, zlib.error,
@@ -90,7 +91,7 @@ def write_images(
         handle.seek(_place(len(ids), size))
         handle.truncate()
         journal.seek(0, os.SEEK_END)
-        cores = _num_cores()  # threads suffice: Pillow decodes without the interpreter's lock
+        cores = num_cpus()  # threads suffice: Pillow decodes without the interpreter's lock
         squares = in_order(
             lambda name: _load_or_reason(images[name], size),
             names[done:],
@@ -187,7 +188,3 @@ def _load_or_reason(source: Path | Pixels, size: int) -> Pixels | str:
         return load_square(source, size)
     except BROKEN_PICTURE as error:
         return f"{type(error).__name__}: {error}"
-
-
-def _num_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 4
