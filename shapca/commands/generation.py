@@ -6,6 +6,7 @@ The options are here once; a command that answers the pictures elsewhere takes t
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -174,13 +175,13 @@ def run_generation(options: Mapping[str, Any], execute: Execute) -> None:
 
 
 def _check_import(data: Path | None, name: str | None) -> None:
-    from shapca.data.preparation.captions import NAME
+    from shapca.config import NAME
 
     if name is None:
         return
     if data is None:
         raise InputError("--import: expected --data too, the prepared folder to import into")
-    if not NAME.fullmatch(name):
+    if not re.fullmatch(NAME, name):
         raise InputError(f"--import {name!r}: expected letters, digits, '.', '_' and '-'")
 
 

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from shapca.config import NAME
 from shapca.data.images import image_id
 from shapca.data.preparation.context_record import accepted_text, is_generated
 from shapca.data.preparation.readers.source import checked_text, numbered_lines, read_text
@@ -33,7 +34,6 @@ from shapca.errors import InputError
 ID_KEYS = ("img_id", "image", "image_id", "id")
 TEXT_KEYS = ("text", "caption", "context")
 FORMS = "'ID.jpg :caption' lines, a JSON object, JSON lines or lines of Python-literal dicts"
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _NUM_SHOWN = 5
 
 Caption = tuple[str, str, int]
@@ -84,7 +84,7 @@ def parse_context_argument(argument: str) -> tuple[str, tuple[Path, ...]]:
     if not equals or Path(argument).is_file():
         name, files = Path(argument).stem, argument
     paths = (files,) if Path(files).is_file() else tuple(files.split(","))
-    if not NAME.fullmatch(name) or not all(paths):
+    if not re.fullmatch(NAME, name) or not all(paths):
         raise InputError(
             f"contexts {argument!r}: expected FILE, NAME=FILE or NAME=FILE,FILE with a name of "
             "letters, digits, '.', '_' and '-'"

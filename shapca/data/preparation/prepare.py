@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,10 +14,11 @@ from typing import Any
 
 import PIL
 
+from shapca.config import NAME
 from shapca.data import pos
 from shapca.data.images import Progress, find_images
-from shapca.data.manifest import IMAGES, MANIFEST, Manifest, context_part, hash_file, hash_of
-from shapca.data.preparation.captions import NAME, ContextReport, import_contexts
+from shapca.data.manifest import IMAGES, MANIFEST, Manifest, context_part, hash_file
+from shapca.data.preparation.captions import ContextReport, import_contexts
 from shapca.data.preparation.readers import READERS
 from shapca.data.preparation.writer import (
     IMAGE_JOURNAL,
@@ -28,6 +30,7 @@ from shapca.data.preparation.writer import (
 from shapca.data.prepared import PreparedData
 from shapca.data.schema import SPLITS, STORED_SIZE, Example
 from shapca.errors import InputError
+from shapca.storage import hash_of
 from shapca.storage.locks import held
 from shapca.storage.work_folder import work_folder
 
@@ -81,7 +84,7 @@ def prepare(
     contexts = contexts or {}
     if name not in READERS:
         raise InputError(f"{name!r}: unknown data set; expected one of {', '.join(READERS)}")
-    if bad := [key for key in contexts if not NAME.fullmatch(key)]:
+    if bad := [key for key in contexts if not re.fullmatch(NAME, key)]:
         raise InputError(f"contexts {bad[0]!r}: expected letters, digits, '.', '_' and '-'")
     data = READERS[name](source)
     wanted = image_ids(data.splits)
@@ -177,7 +180,7 @@ def add_context_sets(
     Raises:
         InputError: no prepared folder, a bad name or file, or another set has a name.
     """
-    if bad := [name for name in sets if not NAME.fullmatch(name)]:
+    if bad := [name for name in sets if not re.fullmatch(NAME, name)]:
         raise InputError(f"contexts {bad[0]!r}: expected letters, digits, '.', '_' and '-'")
     Manifest.load(folder)  # else there may be nothing to hold
     with held(folder):
