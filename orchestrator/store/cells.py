@@ -15,7 +15,6 @@ Layout of the store:
 
 from __future__ import annotations
 
-import hashlib
 import uuid
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,7 +25,7 @@ from typing import Any, Literal, get_args
 from shapca.config import ExperimentConfig
 from shapca.errors import InputError
 from shapca.runs.code import changed_definitions, code_fingerprint, definitions
-from shapca.storage import FolderStore, ObjectStore, SubStore, read_json, to_json
+from shapca.storage import FolderStore, ObjectStore, SubStore, digest, read_json, to_json
 
 Status = Literal["finished", "diverged", "failed"]
 
@@ -52,12 +51,12 @@ class Cell:
     @cached_property
     def configuration(self) -> str:
         """Key of the configuration: the cell without its seed."""
-        return _digest(self._configuration_record())
+        return digest(self._configuration_record())
 
     @cached_property
     def key(self) -> str:
         """Key of the cell: 16 hexadecimal digits."""
-        return _digest({**self._configuration_record(), "seed": self.seed})
+        return digest({**self._configuration_record(), "seed": self.seed})
 
     def _configuration_record(self) -> dict[str, Any]:
         return {
@@ -86,10 +85,6 @@ class Cell:
             record["parts"],
             record["weights"],
         )
-
-
-def _digest(record: dict[str, Any]) -> str:
-    return hashlib.sha256(to_json(record)).hexdigest()[:16]
 
 
 class CellStore:

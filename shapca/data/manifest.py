@@ -13,7 +13,7 @@ from typing import Any, get_args
 from shapca.config import Task
 from shapca.data.schema import SPLITS, Labels
 from shapca.errors import InputError
-from shapca.storage import to_json
+from shapca.storage import hash_of
 
 MANIFEST = "manifest.json"
 IMAGES = "images.npy"
@@ -133,11 +133,6 @@ def split_part(split: str) -> str:
 def context_part(name: str) -> str:
     """File name of a context set inside a prepared folder."""
     return f"contexts/{name}.jsonl"
-
-
-def hash_of(value: Any) -> str:
-    """SHA-256 of a JSON value, independent of the order of its keys."""
-    return hashlib.sha256(to_json(value)).hexdigest()
 
 
 def hash_file(file: Path) -> str:

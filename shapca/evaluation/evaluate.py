@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +25,7 @@ from shapca.model.network import ShapCA
 from shapca.runs.reading import Reading
 from shapca.runs.run_record import RunRecord, load_run
 from shapca.runs.trained import TrainedModel, open_store
-from shapca.storage import ObjectStore, place_name, read_json, to_json
+from shapca.storage import ObjectStore, digest, place_name, read_json, to_json
 
 VALID, TEST = "evaluations/valid.json", "evaluations/test.json"
 
@@ -297,5 +296,5 @@ def _record_name(
     own = hashes == record.data and data.labels == record.labels and not label_map
     if own and split in ("valid", "test"):
         return VALID if split == "valid" else TEST
-    identity = to_json({"data": dict(hashes), "split": split, "label_map": dict(label_map)})
-    return f"evaluations/{hashlib.sha256(identity).hexdigest()[:16]}.json"
+    identity = {"data": dict(hashes), "split": split, "label_map": dict(label_map)}
+    return f"evaluations/{digest(identity)}.json"

@@ -213,6 +213,11 @@ def read_json(store: ObjectStore, name: str) -> Any | None:
         raise InputError(f"{place_name(store)}: {name} is damaged ({error})") from error
 
 
+def hash_of(value: Any) -> str:
+    """SHA-256 of a JSON value, independent of the order of its keys."""
+    return hashlib.sha256(to_json(value)).hexdigest()
+
+
 def digest(value: Any) -> str:
-    """16 hexadecimal digits of a JSON value."""
-    return hashlib.sha256(to_json(value)).hexdigest()[:16]
+    """The first 16 hexadecimal digits of a JSON value's hash."""
+    return hash_of(value)[:16]

@@ -35,6 +35,7 @@ from shapca.data.manifest import (
 from shapca.data.schema import SPLITS
 from shapca.errors import InputError
 from shapca.storage import ObjectStore, read_json, to_json
+from shapca.storage import digest as digest_of
 
 Files = Mapping[str, str]
 """Relative file name to SHA-256."""
@@ -104,7 +105,7 @@ class Delivery:
     def receive_data(self, store: ObjectStore, name: str) -> Path:
         """The data root of this node that holds a delivered data set."""
         files = self.data[name]
-        root = node_cache() / "data" / _digest(files)
+        root = node_cache() / "data" / digest_of(dict(files))
         _lay_out(store, files, root / name)
         return root
 
@@ -257,7 +258,7 @@ def _has_weights(cell: Cell) -> bool:
 
 
 def _place(store: ObjectStore, place: str, files: Files) -> str:
-    folder = node_cache() / "weights" / _digest(files)
+    folder = node_cache() / "weights" / digest_of(dict(files))
     _lay_out(store, files, folder)
     is_file = list(files) == [Path(place).name]
     return str(folder / Path(place).name if is_file else folder)
@@ -277,10 +278,6 @@ def _lay_out(store: ObjectStore, files: Files, folder: Path) -> None:
         os.rename(partial, folder)
     except OSError:  # another trial of this node was faster
         shutil.rmtree(partial, ignore_errors=True)
-
-
-def _digest(files: Files) -> str:
-    return hashlib.sha256(to_json(dict(files))).hexdigest()[:16]
 
 
 def _name(sweep: str) -> str:

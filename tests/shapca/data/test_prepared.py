@@ -12,12 +12,13 @@ import pytest
 
 from shapca.config import ExperimentConfig
 from shapca.data import prepared
-from shapca.data.manifest import Manifest, hash_of
+from shapca.data.manifest import Manifest
 from shapca.data.preparation.prepare import add_contexts
 from shapca.data.preparation.writer import write_prepared
 from shapca.data.prepared import PreparedData
 from shapca.data.schema import Entity, Example, Labels
 from shapca.errors import InputError
+from shapca.storage import hash_of
 
 LABELS = Labels("mner", ("LOC", "PER"))
 TEXT_PARTS = ["train.jsonl", "valid.jsonl", "test.jsonl"]
