@@ -33,19 +33,6 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 """Name of a row to its dotted overrides of the full model."""
 
-TITLES: dict[str, str] = {
-    FULL_MODEL: "Shap-CA",
-    "without-context-in-alignment": "w/o Context in Alignment",
-    "without-context-in-fusion": "w/o Context in Fusion",
-    "without-shapley-value": "w/o Shapley Value",
-    "without-word-pair-contrastive": "w/o Word-pair Contrastive",
-    "without-image": "w/o Image",
-    "concat-baseline": "Baseline (text + context)",
-    "text-only": "Text only (BERT-CRF and its kin)",
-    "clip-vit-b-32": "Visual encoder CLIP ViT-B/32",
-}
-"""Name of a row to its heading in a table."""
-
 
 def overrides_for(name: str, task: Task) -> dict[str, Any]:
     """A row's overrides as far as they concern a task: MNER has no word pairs to contrast.

@@ -155,13 +155,6 @@ def with_parts_of_speech(
     }
 
 
-def add_contexts(
-    folder: Path, name: str, files: Sequence[Path], *, overwrite: bool = False
-) -> ContextReport:
-    """Add one context set to a prepared folder (see `add_context_sets`)."""
-    return add_context_sets(folder, {name: files}, overwrite=overwrite)[name]
-
-
 def add_context_sets(
     folder: Path, sets: Mapping[str, Sequence[Path]], *, overwrite: bool = False
 ) -> dict[str, ContextReport]:

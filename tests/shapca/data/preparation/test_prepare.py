@@ -7,6 +7,7 @@ import os
 import shutil
 import threading
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,8 @@ from shapca.data import pos
 from shapca.data.manifest import Manifest
 from shapca.data.preparation import prepare as prepare_module
 from shapca.data.preparation import writer
-from shapca.data.preparation.prepare import add_contexts, prepare
+from shapca.data.preparation.captions import ContextReport
+from shapca.data.preparation.prepare import add_context_sets, prepare
 from shapca.data.preparation.readers import READERS
 from shapca.data.preparation.writer import write_prepared
 from shapca.data.prepared import PreparedData
@@ -29,6 +31,12 @@ from shapca.storage.locks import held
 from tests.paths import FIXTURES
 
 CAPTIONS = FIXTURES / "captions"
+
+
+def add_contexts(
+    folder: Path, name: str, files: Sequence[Path], *, overwrite: bool = False
+) -> ContextReport:
+    return add_context_sets(folder, {name: files}, overwrite=overwrite)[name]
 
 
 @pytest.fixture

@@ -20,8 +20,9 @@ from shapca.data.synthetic import vocabulary
 from shapca.errors import InputError
 from shapca.model.encoders import load_bert, load_tokenizer, weights_fingerprints
 from shapca.model.encoders.text import text_model_config
-from shapca.model.encoders.tokenizers import compose_tiny_vocabulary, tiny_vocabulary
+from shapca.model.encoders.tokenizers import tiny_vocabulary
 from shapca.model.encoders.weights import ASSETS, bundled_config
+from tests.tiny_vocabulary import compose_tiny_vocabulary
 
 COMMIT = "86b5e0934494bd15c9632b12f734a8a67f723594"
 
