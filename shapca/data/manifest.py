@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
-from shapca.config import Task
+from shapca.config import ExperimentConfig, Task
 from shapca.data.schema import SPLITS, Labels
 from shapca.errors import InputError
 from shapca.storage import hash_of
@@ -63,6 +63,15 @@ class Manifest:
             raise InputError(
                 f"{file}: damaged (no hash of {', '.join(lacking)}); prepare the data set again"
             )
+
+    def parts_read_by(self, config: ExperimentConfig) -> dict[str, str]:
+        """The parts that a run with this config reads, with their hashes."""
+        names = [*map(split_part, SPLITS)]
+        if config.data.contexts is not None:
+            names.append(context_part(config.data.contexts))
+        if config.image.encoder != "none":
+            names += [IMAGES, IMAGE_INDEX]
+        return {name: self.parts[name] for name in names}
 
     def text_hash(self) -> str:
         """Hash of the three splits and the labels, whatever contexts and images stand beside."""

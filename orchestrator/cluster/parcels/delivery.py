@@ -23,16 +23,7 @@ from orchestrator.cluster.parcels.blobs import node_cache, pack, unpack
 from orchestrator.config.sweep import SweepConfig
 from orchestrator.store.cells import Cell
 from shapca.config import ExperimentConfig, RuntimeConfig, is_local_path
-from shapca.data.manifest import (
-    IMAGE_INDEX,
-    IMAGES,
-    MANIFEST,
-    Manifest,
-    context_part,
-    hash_file,
-    split_part,
-)
-from shapca.data.schema import SPLITS
+from shapca.data.manifest import MANIFEST, Manifest, hash_file
 from shapca.errors import InputError
 from shapca.storage import ObjectStore, read_json, to_json
 from shapca.storage import digest as digest_of
@@ -209,13 +200,7 @@ def parts_of(folder: Path, config: ExperimentConfig) -> Iterator[tuple[str, str]
     """The files that a run with this config reads, with their hashes."""
     manifest = Manifest.load(folder)
     yield MANIFEST, hash_file(folder / MANIFEST)
-    names = [split_part(split) for split in SPLITS]
-    if config.data.contexts is not None:
-        names.append(context_part(config.data.contexts))
-    if config.image.encoder != "none":
-        names += [IMAGES, IMAGE_INDEX]
-    for name in names:
-        yield name, manifest.parts[name]
+    yield from manifest.parts_read_by(config).items()
 
 
 def _local_weights(config: ExperimentConfig) -> list[str]:
