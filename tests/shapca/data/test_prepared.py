@@ -13,7 +13,7 @@ import pytest
 from shapca.config import ExperimentConfig
 from shapca.data import prepared
 from shapca.data.manifest import Manifest
-from shapca.data.preparation.prepare import add_contexts
+from shapca.data.preparation.prepare import add_context_sets
 from shapca.data.preparation.writer import write_prepared
 from shapca.data.prepared import PreparedData
 from shapca.data.schema import Entity, Example, Labels
@@ -169,7 +169,7 @@ class TestPartHashes:
     def test_new_contexts_do_not_touch_other_runs(self, folder: Path, tmp_path: Path) -> None:
         before = PreparedData.load(folder).part_hashes(config())
         (tmp_path / "d.txt").write_text("train.jpg :a cat\n")
-        add_contexts(folder, "d", [tmp_path / "d.txt"])
+        add_context_sets(folder, {"d": [tmp_path / "d.txt"]})
         data = PreparedData.load(folder)
         assert data.part_hashes(config()) == before
         assert data.part_hashes(config(contexts="d"))["contexts"] != before["contexts"]
