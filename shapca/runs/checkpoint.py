@@ -36,7 +36,7 @@ _REMOVABLE = re.compile(
 
 
 @dataclass(frozen=True)
-class Progress:
+class TrainingState:
     """How far a run has come.
 
     Attributes:
@@ -68,7 +68,7 @@ class Tensors:
 
 def save_checkpoint(
     store: ObjectStore,
-    progress: Progress,
+    state: TrainingState,
     tensors: Tensors,
     *,
     best_evaluation: dict[str, Any] | None,
@@ -77,32 +77,32 @@ def save_checkpoint(
 
     Args:
         store: The run's store.
-        progress: State after the epoch.
+        state: State after the epoch.
         tensors: Weights and moments after the epoch.
         best_evaluation: Validation scores to keep with the weights where the epoch is the best so
-            far, else none.
+            far, else `None`.
     """
-    folder = _folder(progress.epoch)
+    folder = _folder(state.epoch)
     weights = pack(tensors.model)
     store.put(f"{folder}/model.safetensors", weights)
     store.put(f"{folder}/optimizer.safetensors", pack(tensors.optimizer))
     if best_evaluation is not None:
-        store.put(best_weights_name(progress.epoch), weights)
-        store.put(f"best/{progress.epoch:04d}.json", to_json(best_evaluation))
-    record = progress.history[-1].to_json()
-    state = {
-        "step": progress.step,
-        "best_epoch": progress.best_epoch,
-        "random": progress.random,
+        store.put(best_weights_name(state.epoch), weights)
+        store.put(f"best/{state.epoch:04d}.json", to_json(best_evaluation))
+    record = state.history[-1].to_json()
+    committed = {
+        "step": state.step,
+        "best_epoch": state.best_epoch,
+        "random": state.random,
         "record": record,
     }
-    store.put(f"{folder}/state.json", to_json(state))
-    store.put_new(_record_name(progress.epoch), to_json(record))
-    _remove_others(store, progress.epoch, progress.best_epoch)
+    store.put(f"{folder}/state.json", to_json(committed))
+    store.put_new(_record_name(state.epoch), to_json(record))
+    _remove_others(store, state.epoch, state.best_epoch)
 
 
-def load_progress(store: ObjectStore) -> Progress | None:
-    """How far a run has come, or none before its first epoch.
+def load_state(store: ObjectStore) -> TrainingState | None:
+    """How far a run has come, or `None` before its first epoch.
 
     What a killed process left half-written is removed.
 
@@ -116,14 +116,14 @@ def load_progress(store: ObjectStore) -> Progress | None:
             store.delete(name)
         return None
     epoch = max(committed)
-    state = read_json(store, f"{_folder(epoch)}/state.json")
-    assert state is not None
-    store.put_new(_record_name(epoch), to_json(state["record"]))
-    _remove_others(store, epoch, state["best_epoch"])
-    return Progress(
-        step=state["step"],
-        best_epoch=state["best_epoch"],
-        random=state["random"],
+    stored = read_json(store, f"{_folder(epoch)}/state.json")
+    assert stored is not None
+    store.put_new(_record_name(epoch), to_json(stored["record"]))
+    _remove_others(store, epoch, stored["best_epoch"])
+    return TrainingState(
+        step=stored["step"],
+        best_epoch=stored["best_epoch"],
+        random=stored["random"],
         history=load_history(store, epoch),
     )
 
@@ -160,7 +160,7 @@ def load_history(store: ObjectStore, num_epochs: int) -> tuple[EpochRecord, ...]
 
 
 def remove_checkpoints(store: ObjectStore) -> None:
-    """Delete what only going on with the run would need; the best weights stay."""
+    """Delete what only resuming the run would need; the best weights stay."""
     for name in _commit_marker_first(_removable(store, "checkpoint/")):
         store.delete(name)
 

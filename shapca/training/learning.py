@@ -17,7 +17,7 @@ from shapca.data.batches.dataset import EncodedSplit
 from shapca.data.batches.loader import load_batches
 from shapca.data.batches.sampler import epoch_batches
 from shapca.model.network import ModelOutput, ShapCA
-from shapca.runs.checkpoint import Progress, Tensors, load_optimizer_tensors, optimizer_tensors
+from shapca.runs.checkpoint import Tensors, TrainingState, load_optimizer_tensors, optimizer_tensors
 from shapca.training.optimisation import Optimiser
 from shapca.training.random_state import RandomState
 
@@ -117,12 +117,12 @@ class Learner:
             optimizer=optimizer_tensors(self._optimiser.adamw, self._parameters),
         )
 
-    def load(self, progress: Progress, tensors: Tensors) -> None:
+    def load(self, state: TrainingState, tensors: Tensors) -> None:
         """Go on from a checkpoint."""
         self.model.load_state_dict(tensors.model)
         load_optimizer_tensors(self._optimiser.adamw, self._parameters, tensors.optimizer)
-        self._optimiser.step_number = progress.step
-        self.random.load_json(progress.random)
+        self._optimiser.step_number = state.step
+        self.random.load_json(state.random)
 
     def train_epoch(
         self, epoch: int, on_step: Callable[[StepProgress], None] | None

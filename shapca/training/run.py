@@ -18,10 +18,10 @@ from shapca.model.device import peak_memory_mb, set_up
 from shapca.model.inputs import encode_split
 from shapca.model.network import ShapCA
 from shapca.runs.checkpoint import (
-    Progress,
+    TrainingState,
     best_evaluation,
     load_history,
-    load_progress,
+    load_state,
     load_tensors,
     remove_checkpoints,
     save_checkpoint,
@@ -88,8 +88,8 @@ class Training:
         if self._result is not None:
             self.history += load_history(store, self._result["epochs_run"])
             remove_checkpoints(store)  # of a process killed after it wrote the result
-        elif (progress := load_progress(store)) is not None:
-            self.history += progress.history
+        elif (state := load_state(store)) is not None:
+            self.history += state.history
 
     @property
     def best(self) -> EpochRecord | None:
@@ -159,10 +159,10 @@ class Training:
         nothing behind, so that the corrected one may have the place.
         """
         random = RandomState(self.seed, self.device)
-        progress = load_progress(self._store)
+        state = load_state(self._store)
         with random.active():
             model = build_model(
-                self.config, self.data.labels, device=self.device, pretrained=progress is None
+                self.config, self.data.labels, device=self.device, pretrained=state is None
             )
         learner = Learner(
             self.config,
@@ -174,10 +174,10 @@ class Training:
             num_workers=self.runtime.num_workers,
         )
         self._record = claim_run(self._store, self._record)
-        if progress is None:
+        if state is None:
             save_encoder_files(self._store, self.config, model.text, model.image)
         else:
-            learner.load(progress, load_tensors(self._store, progress.epoch))
+            learner.load(state, load_tensors(self._store, state.epoch))
         next_epoch = len(self.history) + 1
         self._record = record_environment(
             self._store, self._record, Environment.current(next_epoch, self.device)
@@ -207,7 +207,7 @@ class Training:
             finished_at=time.time(),
         )
         history = (*self.history, record)
-        progress = Progress(
+        state = TrainingState(
             step=learner.step,
             best_epoch=best_of(history).epoch,
             random=learner.random.to_json(),
@@ -215,7 +215,7 @@ class Training:
         )
         save_checkpoint(
             self._store,
-            progress,
+            state,
             learner.tensors(),
             best_evaluation=validation.to_json() if record.is_best else None,
         )

@@ -11,12 +11,12 @@ from torch import Tensor, nn
 
 from shapca.errors import InputError
 from shapca.runs.checkpoint import (
-    Progress,
     Tensors,
+    TrainingState,
     best_evaluation,
     load_history,
     load_optimizer_tensors,
-    load_progress,
+    load_state,
     load_tensors,
     optimizer_tensors,
     pack,
@@ -44,14 +44,14 @@ SCORES = {1: 50.0, 2: 60.0, 3: 55.0, 4: 60.0, 5: 61.0}
 BEST = {1: 1, 2: 2, 3: 2, 4: 2, 5: 5}
 
 
-def progress(epoch: int) -> Progress:
+def state(epoch: int) -> TrainingState:
     history = tuple(record(e, SCORES[e], BEST[e] == e) for e in range(1, epoch + 1))
-    return Progress(10 * epoch, BEST[epoch], {"state": epoch}, history)
+    return TrainingState(10 * epoch, BEST[epoch], {"state": epoch}, history)
 
 
 def save(store: MemoryStore | DyingStore, epoch: int) -> None:
     evaluation = {"epoch": epoch} if BEST[epoch] == epoch else None
-    save_checkpoint(store, progress(epoch), tensors(epoch), best_evaluation=evaluation)
+    save_checkpoint(store, state(epoch), tensors(epoch), best_evaluation=evaluation)
 
 
 def same(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
@@ -59,7 +59,7 @@ def same(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
 
 
 def test_an_empty_store_has_no_progress() -> None:
-    assert load_progress(MemoryStore()) is None
+    assert load_state(MemoryStore()) is None
 
 
 @pytest.mark.parametrize("num_epochs", [1, 2, 3, 4, 5])
@@ -67,7 +67,7 @@ def test_what_is_saved_comes_back_and_nothing_else_is_kept(num_epochs: int) -> N
     store = MemoryStore()
     for epoch in range(1, num_epochs + 1):
         save(store, epoch)
-    assert load_progress(store) == progress(num_epochs)
+    assert load_state(store) == state(num_epochs)
     loaded = load_tensors(store, num_epochs)
     assert same(loaded.model, tensors(num_epochs).model)
     assert same(loaded.optimizer, tensors(num_epochs).optimizer)
@@ -98,13 +98,13 @@ def test_killed_at_any_change_a_run_stands_at_a_whole_epoch(dies_at: int) -> Non
         for epoch in range(1, 6):
             begun = epoch
             save(dying, epoch)
-    found = load_progress(store)
+    found = load_state(store)
     if found is None:
         assert begun == 1
         assert store.list() == []
     else:
         assert found.epoch in (begun - 1, begun)
-        assert found == progress(found.epoch)
+        assert found == state(found.epoch)
         assert same(load_tensors(store, found.epoch).model, tensors(found.epoch).model)
         assert same(
             unpack(store, f"best/{found.best_epoch:04d}.safetensors"),
@@ -128,7 +128,7 @@ def test_an_epochs_record_is_never_rewritten() -> None:
     save(store, 1)
     before = store.get("epochs/0001.json")
     later = EpochRecord(1, {"val/f1": 99.0}, True, seconds=9.0, finished_at=99.0)
-    again = Progress(10, 1, {}, (later,))
+    again = TrainingState(10, 1, {}, (later,))
     save_checkpoint(store, again, tensors(1), best_evaluation={"epoch": 1})
     assert store.get("epochs/0001.json") == before
 
@@ -158,7 +158,7 @@ def test_missing_and_damaged_parts_are_named() -> None:
         save(store, epoch)
     store.delete("epochs/0002.json")
     with pytest.raises(InputError, match=r"epochs/0002\.json"):
-        load_progress(store)
+        load_state(store)
     with pytest.raises(InputError, match=r"epochs/0002\.json"):
         load_history(store, 3)
     store.put("checkpoint/0003/model.safetensors", b"damaged")
@@ -187,7 +187,7 @@ def test_objects_that_are_not_its_own_are_left_alone(num_epochs: int) -> None:
         store.put(name, b"mine")
     for epoch in range(1, num_epochs + 1):
         save(store, epoch)
-    found = load_progress(store)
+    found = load_state(store)
     assert (found.epoch if found else 0) == num_epochs
     remove_checkpoints(store)
     assert set(others) <= set(store.list())
