@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TypeVar
 
 from PIL import Image, UnidentifiedImageError
@@ -83,7 +81,7 @@ def answer_pictures(
         decoded = _decoded(picture)
         if isinstance(decoded, str):
             broken = ContextRecord(task.image, task.sha256, "broken_image", reason=decoded)
-            records[index] = _stamped(broken, identity)
+            records[index] = identity.signed(broken)
         else:
             assert picture.content is not None
             first = task.before.attempts if task.before is not None else 0
@@ -103,7 +101,7 @@ def answer_pictures(
             break
     for index, draft in drafts.items():
         if draft.num_answers or error is None:
-            records[index] = _stamped(draft.record(), identity)
+            records[index] = identity.signed(draft.record())
     return Answered([record for record in records if record is not None], error)
 
 
@@ -212,11 +210,6 @@ def _decoded(picture: Picture) -> Image.Image | str:
         return "UnidentifiedImageError: not a picture of a known kind"
     except BROKEN_PICTURE as error:
         return f"{type(error).__name__}: {error}"
-
-
-def _stamped(record: ContextRecord, identity: Identity) -> ContextRecord:
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    return dataclasses.replace(record, **identity.fields(), time=now)
 
 
 def _sum(first: Number | None, second: Number | None) -> Number | None:

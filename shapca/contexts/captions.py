@@ -6,7 +6,6 @@ They go by image id, so the pictures themselves need not be there.
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 
 from shapca.contexts.generators.generator import Identity
@@ -28,14 +27,12 @@ def keep_captions(
     began = time.perf_counter()
     images = sorted({*source, *source.absent})
     texts, _ = import_contexts([captions], images)
-    now = datetime.now(UTC).isoformat(timespec="seconds")
     new = []
     for image in images:
         if image not in file.records:
             text = texts.get(image)
             status: Status = "missing" if text is None else "ok" if text else "empty"
-            fields = identity.fields()
-            new.append(ContextRecord(image, None, status, text=text or "", time=now, **fields))
+            new.append(identity.signed(ContextRecord(image, None, status, text=text or "")))
     file.append(new)
     file.tidy()
     statuses, reasons = summary(file.records[image] for image in images)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 from pathlib import Path
 
 from shapca.contexts.answering import AGAIN, Picture, Task, answer_pictures
@@ -126,7 +124,8 @@ class _Run:
             content_hash, reason = self._hash(image)
             record = known.get(image)
             if content_hash is None:
-                copies.append(self._unreadable(image, reason))
+                broken = ContextRecord(image, None, "broken_image", reason=reason)
+                copies.append(self._identity.signed(broken))
             elif record and record.image_sha256 == content_hash and self._is_final(record):
                 self._num_kept += 1
             elif content_hash in by_hash:
@@ -151,20 +150,16 @@ class _Run:
         except OSError as error:
             return None, f"{type(error).__name__}: {error.strerror or error}"
 
-    def _unreadable(self, image: str, reason: str | None) -> ContextRecord:
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        fields = self._identity.fields()
-        return ContextRecord(image, None, "broken_image", reason=reason, time=now, **fields)
-
     def execute(self, execute: Execute, max_cost: float | None) -> str | None:
         """Do the work; why it ended early, or none."""
         size = self._settings.batch_size
-        batches = ([self._picture(task) for task in tasks] for tasks in _batched(self._tasks, size))
+        starts = range(0, len(self._tasks), size)
+        batches = ([self._picture(task) for task in self._tasks[i : i + size]] for i in starts)
         num_done = num_failed = 0
         if not self._tasks:
             return None
         before = {task.sha256: task.before for task in self._tasks}
-        answered = execute(batches, -(-len(self._tasks) // size), self._settings, self._identity)
+        answered = execute(batches, len(starts), self._settings, self._identity)
         try:
             for records in answered:
                 self._keep(records, before)
@@ -249,13 +244,6 @@ def _is_uncounted(record: ContextRecord) -> bool:
     """Whether a model said something and nobody counted what it costs."""
     said = record.status in ("ok", "empty", "over_long") or record.answer is not None
     return said and record.cost is None
-
-
-def _batched(tasks: Sequence[Task], size: int) -> Iterator[Sequence[Task]]:
-    for start in itertools.count(0, size):
-        if start >= len(tasks):
-            return
-        yield tasks[start : start + size]
 
 
 def _read_ahead(batches: Iterator[Sequence[Picture]]) -> Iterator[Sequence[Picture]]:

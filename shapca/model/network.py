@@ -90,7 +90,9 @@ class ShapCA(nn.Module):
         if self.alignment is None:
             zero = main.new_zeros(())
             return ModelOutput(main, main, zero, zero, zero, zero)
-        aligned = self._align(batch, text, image, generator)
+        aligned: AlignmentLosses = self.alignment(
+            *_aligned_features(batch, text, image), batch.image_ids, generator
+        )
         return ModelOutput(
             loss=main + self.alpha * aligned.semantic + self.beta * aligned.modality,
             main=main,
@@ -166,19 +168,6 @@ class ShapCA(nn.Module):
             return Channels(text=words, mask=batch.word_mask)
         channels: Channels = self.channels(words, batch.pos, batch.word_mask)
         return channels
-
-    def _align(
-        self,
-        batch: Batch,
-        text: TextFeatures,
-        image: ImageFeatures | None,
-        generator: Generator | None,
-    ) -> AlignmentLosses:
-        assert self.alignment is not None
-        losses: AlignmentLosses = self.alignment(
-            *_aligned_features(batch, text, image), batch.image_ids, generator
-        )
-        return losses
 
 
 def _aligned_features(

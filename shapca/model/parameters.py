@@ -64,13 +64,13 @@ def model_size(model: ShapCA) -> ModelSize:
     The encoders are one line each, the text encoder's pooler, which is not trained, another;
     every other module that holds parameters of its own is a line.
     """
-    encoders = {} if model.image is None else {"image": model.image.backbone}
     pooler = model.text.bert.pooler
     skipped = () if pooler is None else tuple(pooler.parameters())
     lines = [_size("text", model.text.bert, without=skipped)]
     if pooler is not None:
         lines.append(_size("text.bert.pooler", pooler))
-    lines += [_size(name, module) for name, module in encoders.items()]
+    if model.image is not None:
+        lines.append(_size("image", model.image.backbone))
     for name, module in model.named_modules():
         has_own = any(True for _ in module.parameters(recurse=False))
         if has_own and not name.startswith(("text.", "image.")):

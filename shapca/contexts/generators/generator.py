@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from PIL import Image
+
+from shapca.data.preparation.context_record import ContextRecord
 
 
 @dataclass(frozen=True)
@@ -85,3 +89,8 @@ class Identity:
             "prompt_sha256": self.prompt_sha256,
             "sampling": dict(self.sampling),
         }
+
+    def signed(self, record: ContextRecord) -> ContextRecord:
+        """A record with what it was made by, and when."""
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        return dataclasses.replace(record, **self.fields(), time=now)

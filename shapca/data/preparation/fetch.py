@@ -150,7 +150,7 @@ def choose_files(
         if folder is not None and len(paths) > 1:
             paths = [path for path in paths if path.startswith(f"{folder}/")] or paths
         if len(paths) > 1:
-            paths = [path for path in paths if _is_known_folder(source, path)] or paths
+            paths = [path for path in paths if path.rpartition("/")[0] in source.folders] or paths
         if len(paths) > 1:
             raise InputError(
                 f"{tree.origin}: {' and '.join(sorted(paths)[:2])} both may be {target}; name the "
@@ -179,9 +179,8 @@ def _choose_splits(
         complete = {"": complete[""]}
     else:
         complete = {key: value for key, value in complete.items() if _is_marked(source, key)}
-    known = {repository.folder for repository in source.repositories}
-    if len(complete) > 1 and known & complete.keys():
-        complete = {key: value for key, value in complete.items() if key in known}
+    if len(complete) > 1 and source.folders & complete.keys():
+        complete = {key: value for key, value in complete.items() if key in source.folders}
     if len(complete) > 1:
         raise InputError(
             f"{tree.origin}: {len(complete)} folders hold the splits of {source.name}: "
@@ -212,10 +211,6 @@ def _folders_with_splits(
 def _is_marked(source: BenchmarkSource, folder: str) -> bool:
     lowered = folder.lower()
     return not source.marks or any(mark in lowered for mark in source.marks)
-
-
-def _is_known_folder(source: BenchmarkSource, path: str) -> bool:
-    return any(path.rpartition("/")[0] == repository.folder for repository in source.repositories)
 
 
 def _what_was_expected(

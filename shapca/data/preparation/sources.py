@@ -80,6 +80,11 @@ class BenchmarkSource:
         return {key.removeprefix(start): known[key] for key in known if key.startswith(start)}
 
     @property
+    def folders(self) -> set[str]:
+        """Where the files lie in the repositories named here."""
+        return {repository.folder for repository in self.repositories}
+
+    @property
     def tree(self) -> tuple[str, ...]:
         """The files that `prepare` expects, then those that it can use."""
         return (*(names[0] for names in self.splits.values()), *self.optional)
@@ -223,7 +228,7 @@ SOURCES: Mapping[str, BenchmarkSource] = {
                     _NO_LICENCE,
                 ),
             ),
-            splits={split: mnre.FILES[split] for split in SPLITS},
+            splits=mnre.FILES,
             marks=(),
             counts={"train": 12247, "valid": 1624, "test": 1614},
             images=_MNRE_IMAGES,
@@ -252,7 +257,7 @@ SOURCES: Mapping[str, BenchmarkSource] = {
                     _NO_LICENCE,
                 ),
             ),
-            splits={split: jmere.FILES[split] for split in SPLITS},
+            splits=jmere.FILES,
             marks=("jmere", "mjere"),
             counts={"train": 3618, "valid": 496, "test": 475},
             images=_MNRE_IMAGES,

@@ -149,7 +149,7 @@ class GitTree:
         if commit is None:
             self._git(*shallow, "HEAD")
             return self._resolve("FETCH_HEAD") or ""
-        if len(commit) >= 40 and self._try(*shallow, commit):
+        if len(commit) >= 40 and not self._run(*shallow, commit).returncode:
             return self._resolve(commit) or ""
         # Not every server gives a commit by its hash, and none by a part of it.
         everything = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
@@ -167,9 +167,6 @@ class GitTree:
             "rev-parse", "--verify", "--quiet", "--end-of-options", revision + "^{commit}"
         )
         return None if result.returncode else result.stdout.decode().strip()
-
-    def _try(self, *arguments: str) -> bool:
-        return self._run(*arguments).returncode == 0
 
     def _git(self, *arguments: str) -> bytes:
         result = self._run(*arguments)

@@ -8,7 +8,6 @@ merge posts: one sentence may be spread over several rows.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from shapca.data.preparation.readers.source import (
     checked_span,
     checked_words,
     distinct,
-    read_text,
+    read_json,
     split_files,
     with_unique_ids,
 )
@@ -55,10 +54,7 @@ def read(source: Path) -> SourceData:
 
 
 def _read_posts(file: Path) -> Iterator[Example]:
-    try:
-        records = json.loads(read_text(file))
-    except json.JSONDecodeError as error:
-        raise InputError(f"{file}:{error.lineno}: not JSON ({error.msg})") from error
+    records = read_json(file)
     if not isinstance(records, list) or not records:
         raise InputError(f"{file}: expected a JSON list of posts")
     for number, record in enumerate(records, start=1):

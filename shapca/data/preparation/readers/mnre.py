@@ -7,7 +7,6 @@ may follow the tail or overlap it. Entities have no type of their own.
 from __future__ import annotations
 
 import ast
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from shapca.data.preparation.readers.source import (
     checked_words,
     distinct,
     numbered_lines,
-    read_text,
+    read_json,
     split_files,
     with_unique_ids,
 )
@@ -57,10 +56,7 @@ def read(source: Path) -> SourceData:
 def _listed_relations(file: Path) -> set[str] | None:
     if not file.exists():
         return None
-    try:
-        listed = json.loads(read_text(file))
-    except json.JSONDecodeError as error:
-        raise InputError(f"{file}:{error.lineno}: not JSON ({error.msg})") from error
+    listed = read_json(file)
     if not isinstance(listed, dict) or NONE not in listed:
         raise InputError(f"{file}: expected an object of relation names, {NONE!r} among them")
     return {checked_text(name, f"{file}") for name in listed}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -79,6 +80,18 @@ def read_text(file: Path) -> str:
         raise InputError(f"{file}: cannot be read ({error.strerror or error})") from error
     except UnicodeDecodeError as error:
         raise InputError(f"{file}: not UTF-8 text (byte {error.start})") from error
+
+
+def read_json(file: Path) -> Any:
+    """A file's JSON.
+
+    Raises:
+        InputError: it cannot be read, or is no JSON.
+    """
+    try:
+        return json.loads(read_text(file))
+    except json.JSONDecodeError as error:
+        raise InputError(f"{file}:{error.lineno}: not JSON ({error.msg})") from error
 
 
 def numbered_lines(file: Path) -> Iterator[tuple[int, str]]:
