@@ -72,36 +72,21 @@ def write_prepared(
     """
     contexts = contexts or {}
     check_examples(splits, labels)
+    known = {example.image for split in SPLITS for example in splits[split]}
+    if unknown := sorted(set(images or ()) - known):
+        raise ValueError(f"images that no example has: {unknown[:5]}")
     check_destination(out, overwrite=overwrite)
     with ExitStack() as stack:
         resumable = work is not None
         work = work or stack.enter_context(work_folder(out))
-        partial = work.path
         for split in SPLITS:
             lines = (example.to_json() for example in splits[split])
-            _write_lines(partial / split_part(split), lines)
+            _write_lines(work.path / split_part(split), lines)
         for set_name, texts in contexts.items():
-            write_context_set(partial, set_name, texts)
+            write_context_set(work.path, set_name, texts)
         readable: set[str] = set()
         if images is not None:
-            known = {example.image for split in SPLITS for example in splits[split]}
-            if unknown := sorted(set(images) - known):
-                raise ValueError(f"images that no example has: {unknown[:5]}")
-            written = write_images(
-                partial / IMAGES,
-                partial / IMAGE_INDEX,
-                images,
-                image_size,
-                progress,
-                journal_file=partial / IMAGE_JOURNAL if resumable else None,
-                on_written=work.keep_from_now_on if resumable else None,
-            )
-            readable = set(written.ids)
-            if not readable:
-                raise InputError(
-                    f"not one of the {len(images)} pictures could be read; "
-                    f"the first: {next(iter(written.broken.items()), 'none was given')}"
-                )
+            readable = _write_pictures(work, images, image_size, progress, resumable=resumable)
         manifest = Manifest(
             name=name,
             labels=labels,
@@ -110,11 +95,41 @@ def write_prepared(
             contexts={key: dict((context_reports or {}).get(key, {})) for key in contexts},
             source_notes=dict(source_notes or {}),
             inputs=dict(inputs or {}),
-            parts=_part_hashes(partial, progress),
+            parts=_part_hashes(work.path, progress),
         )
-        write_manifest(partial, manifest)
+        write_manifest(work.path, manifest)
         work.move_into_place()
         return manifest
+
+
+def _write_pictures(
+    work: WorkFolder,
+    images: ImageSource,
+    image_size: int,
+    progress: Progress | None,
+    *,
+    resumable: bool,
+) -> set[str]:
+    """Write the pictures' part; the ids of those that could be read.
+
+    Raises:
+        InputError: not one could be read.
+    """
+    written = write_images(
+        work.path / IMAGES,
+        work.path / IMAGE_INDEX,
+        images,
+        image_size,
+        progress,
+        journal_file=work.path / IMAGE_JOURNAL if resumable else None,
+        on_written=work.keep_from_now_on if resumable else None,
+    )
+    if not written.ids:
+        raise InputError(
+            f"not one of the {len(images)} pictures could be read; "
+            f"the first: {next(iter(written.broken.items()), 'none was given')}"
+        )
+    return set(written.ids)
 
 
 def _part_hashes(folder: Path, progress: Progress | None) -> dict[str, str]:
