@@ -5,63 +5,31 @@ Exit codes: 0 done, 1 the work failed, 2 bad input (one message, no traceback), 
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
-from typing import Any
 
 import typer
-from typer.core import TyperGroup
 
-from shapca.cli import run_application
+from shapca.cli import mount, run_application
 
-# Each module holds an `app`; it is imported when its command is asked for, so start-up stays fast.
-COMMANDS = {
-    "doctor": "orchestrator.commands.doctor",
-    "forecast": "orchestrator.commands.forecast",
-    "sweep": "orchestrator.commands.sweep",
-    "study": "orchestrator.commands.study",
-    "generalize": "orchestrator.commands.generalize",
-    "contexts": "orchestrator.commands.contexts",
-    "submit": "orchestrator.commands.submit",
-    "status": "orchestrator.commands.status",
-    "stop": "orchestrator.commands.stop",
-    "report": "orchestrator.commands.report",
-    "sync": "orchestrator.commands.sync",
-    "ui": "orchestrator.commands.ui",
-    "predict": "orchestrator.commands.predict",
-}
-
-
-class CommandGroup(TyperGroup):
-    """Sub-commands by name, imported on demand."""
-
-    def list_commands(self, ctx: Any) -> list[str]:
-        """Names in the order of a user's work."""
-        return list(COMMANDS)
-
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """The sub-command of that name, or none."""
-        module = COMMANDS.get(cmd_name)
-        if module is None:
-            return None
-        command = typer.main.get_command(importlib.import_module(module).app)
-        command.name = cmd_name
-        return command
-
-
-app = typer.Typer(
-    cls=CommandGroup,
-    help="Sweeps and studies of Shap-CA on Ray, Optuna and MLflow.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
+COMMANDS = (
+    "doctor",
+    "forecast",
+    "sweep",
+    "study",
+    "generalize",
+    "contexts",
+    "submit",
+    "status",
+    "stop",
+    "report",
+    "sync",
+    "ui",
+    "predict",
 )
-
-
-@app.callback()
-def _orchestrator() -> None:
-    """Sweeps and studies of Shap-CA on Ray, Optuna and MLflow."""
+app = mount(
+    "orchestrator.commands", COMMANDS, "Sweeps and studies of Shap-CA on Ray, Optuna and MLflow."
+)
 
 
 def main() -> None:
@@ -74,7 +42,7 @@ def run_driver(application: typer.Typer, arguments: list[str] | None = None) -> 
 
     Args:
         application: The command line.
-        arguments: Its arguments; none: those of the process.
+        arguments: Its arguments; None: those of the process.
 
     Raises:
         SystemExit: always, with the exit code, except where Ray was lost.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import typer
@@ -14,47 +15,55 @@ from typer.core import TyperGroup
 
 from shapca.errors import InputError
 
-# Each module holds an `app`; it is imported when its command is asked for, so start-up stays fast.
-COMMANDS = {
-    "data": "shapca.commands.data",
-    "contexts": "shapca.commands.contexts",
-    "train": "shapca.commands.train",
-    "evaluate": "shapca.commands.evaluate",
-    "predict": "shapca.commands.predict",
-    "parameters": "shapca.commands.parameters",
-    "shapley-report": "shapca.commands.shapley_report",
-}
+COMMANDS = ("data", "contexts", "train", "evaluate", "predict", "parameters", "shapley-report")
 
 
-class CommandGroup(TyperGroup):
-    """Sub-commands by name, imported on demand."""
+def mount(package: str, commands: Sequence[str], summary: str) -> typer.Typer:
+    """A command line whose commands are imported when they are asked for: start-up stays fast.
 
-    def list_commands(self, ctx: Any) -> list[str]:
-        """Names in the order of a user's work."""
-        return list(COMMANDS)
+    Args:
+        package: Holds a module for each command, with a function of the command's name, or an
+            `app` of sub-commands.
+        commands: Their names in the order of a user's work.
+        summary: What the command line is for, in a sentence.
+    """
 
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """The sub-command of that name, or none."""
-        module = COMMANDS.get(cmd_name)
-        if module is None:
-            return None
-        command = typer.main.get_command(importlib.import_module(module).app)
-        command.name = cmd_name
-        return command
+    class Commands(TyperGroup):
+        def list_commands(self, ctx: Any) -> list[str]:
+            return list(commands)
+
+        def get_command(self, ctx: Any, cmd_name: str) -> Any:
+            if cmd_name not in commands:
+                return None
+            name = cmd_name.replace("-", "_")
+            module = importlib.import_module(f"{package}.{name}")
+            app = getattr(module, "app", None) or _alone(getattr(module, name))
+            command = typer.main.get_command(app)
+            command.name = cmd_name
+            return command
+
+    app = typer.Typer(
+        cls=Commands,
+        help=summary,
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(lambda: None)  # without one, Typer takes it for an empty command line
+    return app
 
 
-app = typer.Typer(
-    cls=CommandGroup,
-    help="Shap-CA: multimodal information extraction from social media posts.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
+def _alone(function: Callable[..., Any]) -> typer.Typer:
+    app = typer.Typer(add_completion=False)
+    app.command()(function)
+    return app
+
+
+app = mount(
+    "shapca.commands",
+    COMMANDS,
+    "Shap-CA: multimodal information extraction from social media posts.",
 )
-
-
-@app.callback()
-def _shapca() -> None:
-    """Shap-CA: multimodal information extraction from social media posts."""
 
 
 def run_application(application: typer.Typer, arguments: list[str] | None = None) -> None:
@@ -62,7 +71,7 @@ def run_application(application: typer.Typer, arguments: list[str] | None = None
 
     Args:
         application: The command line.
-        arguments: Its arguments; none: those of the process.
+        arguments: Its arguments; None: those of the process.
 
     Raises:
         SystemExit: always, with the exit code.

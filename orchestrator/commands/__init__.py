@@ -1,1 +1,1 @@
-"""The command line of `orchestrator`, one file a command."""
+"""The command line of `orchestrator`: one file a command, a function of the command's name."""

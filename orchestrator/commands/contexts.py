@@ -12,8 +12,6 @@ from orchestrator.commands.arguments import RayAddress, WaitForResources
 from shapca.commands.generation import generate, run_generation
 from shapca.errors import InputError
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-
 
 def with_options_of(
     other: Callable[..., Any],
@@ -34,7 +32,6 @@ def with_options_of(
     return extend
 
 
-@app.command()
 @with_options_of(generate)
 def contexts(
     *,

@@ -17,10 +17,7 @@ if TYPE_CHECKING:
     from orchestrator.config.sweep import SweepConfig
     from orchestrator.sweeps.checks.doctor import Finding
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
-
-@app.command()
 def doctor(
     space: Annotated[
         Path | None, typer.Argument(metavar="[SPACE]", help="Search-space file (YAML).")

@@ -15,10 +15,7 @@ from orchestrator.commands.arguments import AsJson, Storage
 if TYPE_CHECKING:
     from orchestrator.sweeps.checks.forecast import Forecast, PastForecast
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
-
-@app.command()
 def forecast(
     space: Annotated[Path, typer.Argument(help="Search-space file (YAML).")],
     set_: Annotated[

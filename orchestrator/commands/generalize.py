@@ -20,10 +20,7 @@ from orchestrator.commands.arguments import (
 if TYPE_CHECKING:
     from orchestrator.studies.generalization import Generalization
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
-
-@app.command()
 def generalize(
     source: Annotated[
         str,

@@ -22,10 +22,7 @@ from shapca.commands.display.extraction import (
     show_extraction,
 )
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
-
-@app.command()
 def predict(
     model: Annotated[
         str, typer.Argument(help="models:/NAME@champion (NAME: the sweep), or models:/NAME/VERSION")

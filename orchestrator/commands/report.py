@@ -20,12 +20,9 @@ from orchestrator.commands.arguments import (
 from shapca.errors import InputError
 from shapca.storage import ObjectStore
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-
 NO_TRACKING = "none"
 
 
-@app.command()
 def report(
     sweep: SpaceOrName,
     storage: Storage = "storage",

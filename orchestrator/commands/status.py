@@ -22,10 +22,7 @@ from shapca.errors import InputError
 if TYPE_CHECKING:
     from orchestrator.sweeps.record.status import SweepStatus
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
-
-@app.command()
 def status(
     sweep: Annotated[
         str | None,

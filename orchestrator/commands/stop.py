@@ -9,12 +9,9 @@ import typer
 
 from orchestrator.commands.arguments import Address, Storage, Submission, find_job
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-
 PATIENCE_SECONDS = 60.0
 
 
-@app.command()
 def stop(
     sweep: Annotated[
         str | None, typer.Argument(metavar="[SPACE-OR-NAME]", help="The sweep's file or name.")

@@ -29,10 +29,7 @@ if TYPE_CHECKING:
     from orchestrator.studies.config import StudyConfig
     from orchestrator.studies.run import StudyOutcome
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
-
-@app.command()
 def study(
     studies: Annotated[list[Path], typer.Argument(metavar="STUDY...", help="Study files (YAML).")],
     set_: Overrides = None,

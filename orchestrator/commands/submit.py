@@ -23,10 +23,7 @@ from shapca.errors import InputError
 if TYPE_CHECKING:
     from orchestrator.config.sweep import SweepConfig
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
-
-@app.command()
 def submit(
     space: Annotated[Path, typer.Argument(help="Search-space file (YAML).")],
     address: Address = None,

@@ -19,10 +19,7 @@ from orchestrator.commands.arguments import (
     stale_policy,
 )
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
-
-@app.command()
 def sweep(
     space: Annotated[Path, typer.Argument(help="Search-space file (YAML).")],
     set_: Overrides = None,

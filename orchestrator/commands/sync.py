@@ -16,10 +16,7 @@ from orchestrator.commands.arguments import (
     sweep_name,
 )
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
-
-@app.command()
 def sync(
     sweep: SpaceOrName,
     storage: Storage = "storage",

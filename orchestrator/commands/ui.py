@@ -19,8 +19,6 @@ import typer
 from orchestrator.commands.arguments import Storage, TrackingUri
 from shapca.errors import InputError
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-
 FIRST_PORT = 5000
 NUM_PORTS = 50
 MOST_LINKS = 20
@@ -28,7 +26,6 @@ START_SECONDS = 120.0
 STOP_SECONDS = 10.0
 
 
-@app.command()
 def ui(
     storage: Storage = "storage",
     tracking_uri: TrackingUri = None,

@@ -1,1 +1,1 @@
-"""The command line of `shapca`, one file a command."""
+"""The command line of `shapca`: one file a command, with a function of its name or an `app`."""

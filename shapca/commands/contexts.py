@@ -14,7 +14,7 @@ from shapca.commands.generation import generate
 app = typer.Typer(
     help="Generate bridging contexts, or import them into a prepared data set.",
     no_args_is_help=True,
-    pretty_exceptions_enable=False,
+    add_completion=False,
 )
 
 

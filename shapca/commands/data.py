@@ -18,7 +18,7 @@ from shapca.errors import InputError
 app = typer.Typer(
     help="Find, fetch, prepare, inspect and synthesise data sets.",
     no_args_is_help=True,
-    pretty_exceptions_enable=False,
+    add_completion=False,
 )
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]

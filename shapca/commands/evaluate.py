@@ -10,10 +10,7 @@ import typer
 
 from shapca.evaluation.label_map import parse_label_map
 
-app = typer.Typer()
 
-
-@app.command()
 def evaluate(
     run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
     data: Annotated[Path, typer.Option(help="Prepared data set.")],

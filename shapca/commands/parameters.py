@@ -16,10 +16,7 @@ from shapca.errors import InputError
 if TYPE_CHECKING:
     from shapca.model.parameters import ModelSize
 
-app = typer.Typer(add_completion=False)
 
-
-@app.command()
 def parameters(
     config: Annotated[
         Path, typer.Argument(help="A training file, or a search space: its experiment is read.")

@@ -20,10 +20,7 @@ from shapca.commands.display.extraction import (
     show_extraction,
 )
 
-app = typer.Typer()
 
-
-@app.command()
 def predict(
     run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
     text: TextOption,

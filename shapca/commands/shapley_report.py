@@ -11,10 +11,7 @@ import typer
 if TYPE_CHECKING:
     from shapca.evaluation.shapley_report import ShapleyReport
 
-app = typer.Typer()
 
-
-@app.command()
 def shapley_report(
     run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
     data: Annotated[Path, typer.Option(help="Prepared data set to compare posts of.")],

@@ -13,10 +13,7 @@ import typer
 if TYPE_CHECKING:
     from shapca.runs.epochs import FitResult
 
-app = typer.Typer()
 
-
-@app.command()
 def train(
     config: Annotated[Path, typer.Argument(help="Training YAML, e.g. configs/demo.yaml.")],
     overrides: Annotated[

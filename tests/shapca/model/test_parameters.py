@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from shapca.build import build_on_meta
-from shapca.commands.parameters import app
+from shapca.cli import app
 from shapca.config import ExperimentConfig, Task
 from shapca.config.variants import VARIANTS, applies_to, apply_variant
 from shapca.data.prepared import PreparedData
@@ -77,7 +77,7 @@ def test_default_labels_have_the_benchmarks_sizes() -> None:
 
 
 def test_the_command_prints_a_table(paper: Path) -> None:
-    result = CliRunner().invoke(app, [str(paper)], env={"COLUMNS": "120"})
+    result = CliRunner().invoke(app, ["parameters", str(paper)], env={"COLUMNS": "120"})
     assert result.exit_code == 0, result.output
     assert "total (170.70 M)" in result.output
     assert "170,701,192" in result.output
@@ -85,7 +85,7 @@ def test_the_command_prints_a_table(paper: Path) -> None:
 
 
 def test_the_command_prints_json_and_takes_overrides(paper: Path) -> None:
-    arguments = [str(paper), "--json", "--set", "image.encoder=resnet50"]
+    arguments = ["parameters", str(paper), "--json", "--set", "image.encoder=resnet50"]
     result = CliRunner().invoke(app, arguments)
     record = json.loads(result.output)
     assert record["parameters"] == 170_701_192 - 58_143_808 + 23_508_032
@@ -96,7 +96,8 @@ def test_the_command_prints_json_and_takes_overrides(paper: Path) -> None:
 def test_labels_come_from_a_data_set_where_one_is_given(
     paper: Path, tiny_mner: PreparedData
 ) -> None:
-    result = CliRunner().invoke(app, [str(paper), "--json", "--data", str(tiny_mner.folder)])
+    arguments = ["parameters", str(paper), "--json", "--data", str(tiny_mner.folder)]
+    result = CliRunner().invoke(app, arguments)
     num_tags = len(tiny_mner.labels.tags)
     (crf,) = (m for m in json.loads(result.output)["modules"] if m["name"] == "head.crf")
     assert crf["parameters"] == num_tags * (num_tags + 2)
@@ -105,18 +106,18 @@ def test_labels_come_from_a_data_set_where_one_is_given(
 def test_a_search_space_is_read_through_its_experiment(tmp_path: Path) -> None:
     file = tmp_path / "space.yaml"
     file.write_text("name: x\nexperiment: {data: {dataset: a}, text: {encoder: minilm}}\nspace: {}")
-    result = CliRunner().invoke(app, [str(file), "--json"])
+    result = CliRunner().invoke(app, ["parameters", str(file), "--json"])
     assert json.loads(result.output)["modules"][0]["parameters"] < 25e6
 
 
 def test_bad_input_names_the_key(paper: Path) -> None:
-    result = CliRunner().invoke(app, [str(paper), "--set", "text.encodr=x"])
+    result = CliRunner().invoke(app, ["parameters", str(paper), "--set", "text.encodr=x"])
     assert isinstance(result.exception, InputError)
     assert "text.encodr: unknown key" in str(result.exception)
 
 
 @pytest.mark.parametrize("file", SHIPPED, ids=lambda file: file.stem)
 def test_every_shipped_file_can_be_counted(file: Path) -> None:
-    result = CliRunner().invoke(app, [str(file), "--json"])
+    result = CliRunner().invoke(app, ["parameters", str(file), "--json"])
     assert result.exit_code == 0, result.exception
     assert json.loads(result.output)["parameters"] > 0
