@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,16 +19,18 @@ from shapca.storage import ObjectStore
 if TYPE_CHECKING:
     from orchestrator.cluster.jobs import Cluster, SubmittedJob
     from orchestrator.sweeps.control.reuse import StalePolicy
+    from orchestrator.sweeps.driver import SweepOptions
 
+Space = Annotated[Path, typer.Argument(help="Search-space file (YAML).")]
 SpaceOrName = Annotated[
     str, typer.Argument(metavar="SPACE-OR-NAME", help="The sweep's file (YAML), or its name.")
 ]
+OptionalSpaceOrName = Annotated[
+    str | None,
+    typer.Argument(metavar="SPACE-OR-NAME", help="The sweep's file (YAML), or its name."),
+]
 Storage = Annotated[
     str, typer.Option(help="Where cells and records are kept: a folder, or s3://bucket/prefix.")
-]
-Overrides = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the file; repeatable."),
 ]
 TrackingUri = Annotated[
     str | None,
@@ -37,11 +40,20 @@ TrackingUri = Annotated[
         help="MLflow's store; by default SQLite under the storage.",
     ),
 ]
+TrackingUriOrNone = Annotated[
+    str | None,
+    typer.Option(
+        envvar="MLFLOW_TRACKING_URI",
+        show_envvar=True,
+        help="MLflow's store; by default SQLite under the storage. `none`: no tracking.",
+    ),
+]
 DataRoot = Annotated[Path | None, typer.Option(help="Folder of the prepared data sets.")]
 Address = Annotated[
     str | None,
     typer.Option(
-        help="The cluster's job server, e.g. http://127.0.0.1:8265 [env: RAY_API_SERVER_ADDRESS]."
+        help="The cluster's job server, e.g. http://127.0.0.1:8265; by default "
+        "RAY_API_SERVER_ADDRESS."
     ),
 ]
 Submission = Annotated[str | None, typer.Option(help="Submission id of one attempt at a sweep.")]
@@ -61,7 +73,38 @@ AcceptStale = Annotated[
 ]
 RerunStale = Annotated[bool, typer.Option("--rerun-stale", help="Train cells of other code again.")]
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Try failed cells again.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Where and how a sweep or study runs, as the options of a command."""
+
+    storage: Storage = "storage"
+    tracking_uri: TrackingUriOrNone = None
+    data_root: DataRoot = None
+    address: RayAddress = None
+    wait_for_resources: WaitForResources = False
+    accept_stale: AcceptStale = False
+    rerun_stale: RerunStale = False
+    retry_failed: RetryFailed = False
+
+    def for_driver(self) -> SweepOptions:
+        """The same as a driver takes it.
+
+        Raises:
+            InputError: Stale cells are both to be accepted and to be trained again.
+        """
+        from orchestrator.cluster.session import RayOptions
+        from orchestrator.sweeps.driver import SweepOptions
+
+        return SweepOptions(
+            storage=self.storage,
+            tracking_uri=self.tracking_uri,
+            data_root=self.data_root,
+            ray=RayOptions(self.address, self.wait_for_resources),
+            stale=stale_policy(self.accept_stale, self.rerun_stale),
+            retry_failed=self.retry_failed,
+        )
 
 
 def sweep_name(space_or_name: str) -> str:

@@ -2,34 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
 
 from orchestrator.commands.arguments import RayAddress, WaitForResources
 from shapca.commands.generation import generate, run_generation
+from shapca.commands.options import with_options_of
 from shapca.errors import InputError
-
-
-def with_options_of(
-    other: Callable[..., Any],
-) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Let a command take another's options before its own; they reach it as keywords."""
-
-    def extend(command: Callable[..., Any]) -> Callable[..., Any]:
-        every = [
-            parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
-            for function in (other, command)
-            for parameter in inspect.signature(function, eval_str=True).parameters.values()
-            if parameter.kind is not inspect.Parameter.VAR_KEYWORD
-        ]
-        command.__signature__ = inspect.Signature(every)  # type: ignore[attr-defined]
-        command.__annotations__ = {p.name: p.annotation for p in every}
-        return command
-
-    return extend
 
 
 @with_options_of(generate)

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from orchestrator.commands.arguments import AsJson, DataRoot, Storage, TrackingUri
+from orchestrator.commands.arguments import DataRoot, RayAddress, Storage, TrackingUriOrNone
+from shapca.commands.options import AsJson, Overrides
 
 if TYPE_CHECKING:
     from orchestrator.config.sweep import SweepConfig
@@ -20,18 +21,13 @@ if TYPE_CHECKING:
 
 def doctor(
     space: Annotated[
-        Path | None, typer.Argument(metavar="[SPACE]", help="Search-space file (YAML).")
+        Path | None, typer.Argument(metavar="SPACE", help="Search-space file (YAML).")
     ] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the file; repeatable."),
-    ] = None,
+    set_: Overrides = None,
     storage: Storage = "storage",
-    tracking_uri: TrackingUri = None,
+    tracking_uri: TrackingUriOrNone = None,
     data_root: DataRoot = None,
-    address: Annotated[
-        str | None, typer.Option(help="Address of a Ray cluster; by default RAY_ADDRESS.")
-    ] = None,
+    address: RayAddress = None,
     ask_hub: Annotated[
         bool, typer.Option("--ask-hub", help="Ask the hub for weights that are not here.")
     ] = False,

@@ -10,24 +10,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from orchestrator.commands.arguments import AsJson, Storage
+from orchestrator.commands.arguments import DataRoot, Space, Storage
+from shapca.commands.options import AsJson, Overrides
 
 if TYPE_CHECKING:
     from orchestrator.sweeps.checks.forecast import Forecast, PastForecast
 
 
 def forecast(
-    space: Annotated[Path, typer.Argument(help="Search-space file (YAML).")],
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the file; repeatable."),
-    ] = None,
+    space: Space,
+    set_: Overrides = None,
     storage: Storage = "storage",
-    data_root: Annotated[
-        Path | None, typer.Option(help="Folder of the prepared data sets.")
-    ] = None,
+    data_root: DataRoot = None,
     slots: Annotated[
-        int | None, typer.Option(min=1, help="Trials at once [default: as this machine allows].")
+        int | None,
+        typer.Option(min=1, help="Trials at once.", show_default="as this machine allows"),
     ] = None,
     probe: Annotated[
         bool, typer.Option("--probe", help="Train an epoch even where the sweep has trained some.")

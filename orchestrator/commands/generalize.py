@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from orchestrator.commands.arguments import (
-    AsJson,
+    AcceptStale,
     DataRoot,
     Storage,
-    TrackingUri,
+    TrackingUriOrNone,
     existing_storage,
     sweep_name,
 )
+from shapca.commands.options import AsJson, Device
 
 if TYPE_CHECKING:
     from orchestrator.studies.generalization import Generalization
@@ -41,15 +42,14 @@ def generalize(
         ),
     ] = None,
     contexts: Annotated[
-        str | None, typer.Option(help="Context set to read there [default: of the same name].")
+        str | None,
+        typer.Option(help="Context set to read there.", show_default="the one of the same name"),
     ] = None,
     storage: Storage = "storage",
-    tracking_uri: TrackingUri = None,
+    tracking_uri: TrackingUriOrNone = None,
     data_root: DataRoot = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda:N.")] = "auto",
-    accept_stale: Annotated[
-        bool, typer.Option("--accept-stale", help="Use cells of other code as they are.")
-    ] = False,
+    device: Device = "auto",
+    accept_stale: AcceptStale = False,
     as_json: AsJson = False,
 ) -> None:
     """Score every confirmed seed on another data set's test split; known scores are read."""

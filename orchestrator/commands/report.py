@@ -9,14 +9,14 @@ from typing import Annotated
 import typer
 
 from orchestrator.commands.arguments import (
-    AsJson,
     DataRoot,
     SpaceOrName,
     Storage,
-    TrackingUri,
+    TrackingUriOrNone,
     existing_storage,
     sweep_name,
 )
+from shapca.commands.options import AsJson
 from shapca.errors import InputError
 from shapca.storage import ObjectStore
 
@@ -27,7 +27,7 @@ def report(
     sweep: SpaceOrName,
     storage: Storage = "storage",
     out: Annotated[Path | None, typer.Option(help="Also write the files into this folder.")] = None,
-    tracking_uri: TrackingUri = None,
+    tracking_uri: TrackingUriOrNone = None,
     data_root: DataRoot = None,
     figures: Annotated[
         bool, typer.Option("--figures/--no-figures", help="Also draw PNG and SVG files.")

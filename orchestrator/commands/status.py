@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 from orchestrator.commands.arguments import (
     Address,
-    AsJson,
+    OptionalSpaceOrName,
     Storage,
     Submission,
     existing_storage,
     find_job,
     sweep_name,
 )
+from shapca.commands.options import AsJson
 from shapca.errors import InputError
 
 if TYPE_CHECKING:
@@ -24,10 +25,7 @@ if TYPE_CHECKING:
 
 
 def status(
-    sweep: Annotated[
-        str | None,
-        typer.Argument(metavar="[SPACE-OR-NAME]", help="The sweep's file (YAML), or its name."),
-    ] = None,
+    sweep: OptionalSpaceOrName = None,
     storage: Storage = "storage",
     address: Address = None,
     submission: Submission = None,

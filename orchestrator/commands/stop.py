@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated
 
 import typer
 
-from orchestrator.commands.arguments import Address, Storage, Submission, find_job
+from orchestrator.commands.arguments import (
+    Address,
+    OptionalSpaceOrName,
+    Storage,
+    Submission,
+    find_job,
+)
 
 PATIENCE_SECONDS = 60.0
 
 
 def stop(
-    sweep: Annotated[
-        str | None, typer.Argument(metavar="[SPACE-OR-NAME]", help="The sweep's file or name.")
-    ] = None,
+    sweep: OptionalSpaceOrName = None,
     address: Address = None,
     storage: Storage = "storage",
     submission: Submission = None,

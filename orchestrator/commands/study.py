@@ -5,24 +5,12 @@ from __future__ import annotations
 import json
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from orchestrator.commands.arguments import (
-    AcceptStale,
-    AsJson,
-    DataRoot,
-    Overrides,
-    RayAddress,
-    RerunStale,
-    RetryFailed,
-    Storage,
-    TrackingUri,
-    WaitForResources,
-    existing_storage,
-    stale_policy,
-)
+from orchestrator.commands.arguments import RunOptions, existing_storage
+from shapca.commands.options import AsJson, Overrides, with_options_of
 from shapca.errors import InputError
 
 if TYPE_CHECKING:
@@ -30,6 +18,7 @@ if TYPE_CHECKING:
     from orchestrator.studies.run import StudyOutcome
 
 
+@with_options_of(RunOptions)
 def study(
     studies: Annotated[list[Path], typer.Argument(metavar="STUDY...", help="Study files (YAML).")],
     set_: Overrides = None,
@@ -40,45 +29,29 @@ def study(
         list[str] | None,
         typer.Option(help="Run this data set of the study only; repeatable. All are shown."),
     ] = None,
-    storage: Storage = "storage",
-    tracking_uri: TrackingUri = None,
-    data_root: DataRoot = None,
     out: Annotated[
         Path | None, typer.Option(help="Copy tables and figures to this folder as well.")
     ] = None,
     no_train: Annotated[
         bool, typer.Option("--no-train", help="Only show what the storage holds.")
     ] = False,
-    address: RayAddress = None,
-    wait_for_resources: WaitForResources = False,
-    accept_stale: AcceptStale = False,
-    rerun_stale: RerunStale = False,
-    retry_failed: RetryFailed = False,
     as_json: AsJson = False,
+    **options: Any,
 ) -> None:
     """Run studies. The same command again goes on where it stopped and repeats nothing."""
-    from orchestrator.cluster.session import RayOptions
     from orchestrator.studies.config import StudyConfig
     from orchestrator.studies.run import run_study
-    from orchestrator.sweeps.driver import SweepOptions
 
-    options = SweepOptions(
-        storage=storage,
-        tracking_uri=tracking_uri,
-        data_root=data_root,
-        ray=RayOptions(address, wait_for_resources),
-        stale=stale_policy(accept_stale, rerun_stale),
-        retry_failed=retry_failed,
-    )
+    how = RunOptions(**options).for_driver()
     configs = [StudyConfig.load(path, set_ or ()) for path in studies]  # all, before any is run
     if no_train:
-        _check_all_is_there(configs, storage, data_root)
+        _check_all_is_there(configs, how.storage, how.data_root)
     answers = []
     is_whole = True
     for config in configs:
         outcome = run_study(
             config,
-            options,
+            how,
             rows=row or (),
             data=data or (),
             train=not no_train,
@@ -86,9 +59,9 @@ def study(
         )
         answers.append(_record(outcome))
         if not as_json:
-            _show(outcome, storage)
+            _show(outcome, how.storage)
         if out is not None:
-            _copy(outcome, storage, out)
+            _copy(outcome, how.storage, out)
         if outcome.is_interrupted:
             raise typer.Exit(130)
         is_whole = is_whole and (no_train or not outcome.failures)

@@ -11,13 +11,14 @@ import typer
 from orchestrator.commands.arguments import (
     AcceptStale,
     Address,
-    Overrides,
     RerunStale,
     RetryFailed,
+    Space,
     Storage,
     WaitForResources,
     stale_policy,
 )
+from shapca.commands.options import Overrides
 from shapca.errors import InputError
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def submit(
-    space: Annotated[Path, typer.Argument(help="Search-space file (YAML).")],
+    space: Space,
     address: Address = None,
     set_: Overrides = None,
     storage: Storage = "storage",
@@ -37,7 +38,8 @@ def submit(
         bool | None,
         typer.Option(
             "--send-data/--no-send-data",
-            help="Package the data that the sweep reads into the storage [default: if it is s3://]",
+            help="Package the data that the sweep reads into the storage.",
+            show_default="if the storage is s3://…",
         ),
     ] = None,
     tracking_uri: Annotated[

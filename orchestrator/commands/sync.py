@@ -8,13 +8,13 @@ from dataclasses import asdict
 import typer
 
 from orchestrator.commands.arguments import (
-    AsJson,
     SpaceOrName,
     Storage,
     TrackingUri,
     existing_storage,
     sweep_name,
 )
+from shapca.commands.options import AsJson
 
 
 def sync(

@@ -30,7 +30,8 @@ def ui(
     storage: Storage = "storage",
     tracking_uri: TrackingUri = None,
     port: Annotated[
-        int | None, typer.Option(min=1, max=65535, help="Port [default: the first free from 5000].")
+        int | None,
+        typer.Option(min=1, max=65535, help="Port.", show_default="the first free from 5000"),
     ] = None,
 ) -> None:
     """Open the MLflow UI on 127.0.0.1 until Ctrl-C."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
 from shapca.commands.generation import generate
+from shapca.commands.options import AsJson, Prepared
 
 app = typer.Typer(
     help="Generate bridging contexts, or import them into a prepared data set.",
@@ -18,17 +18,12 @@ app = typer.Typer(
 )
 
 
-@app.callback()
-def _contexts() -> None:
-    """Bridging contexts of pictures."""
-
-
 app.command("generate")(generate)
 
 
 @app.command("import")
 def import_(
-    folder: Annotated[Path, typer.Argument(help="A prepared folder.")],
+    folder: Prepared,
     contexts: Annotated[
         list[str],
         typer.Argument(
@@ -40,9 +35,7 @@ def import_(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace a context set of that name.")
     ] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print JSON instead of a sentence.")
-    ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Add context sets; the other parts of the folder, and their hashes, stay."""
     from shapca.commands.data import context_files

@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from shapca.commands.display.progress import progress_report
+from shapca.commands.options import AsJson, Prepared
 from shapca.config import Task
 from shapca.data.schema import STORED_SIZE
 from shapca.errors import InputError
@@ -21,7 +22,6 @@ app = typer.Typer(
     add_completion=False,
 )
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 Out = Annotated[Path, typer.Option(help="Folder to make; it appears when it is complete.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a prepared folder.")]
 
@@ -31,7 +31,7 @@ def sources(
     name: Annotated[
         str | None, typer.Argument(help="twitter2015, twitter2017, mnre or jmere; all if left out.")
     ] = None,
-    as_json: Json = False,
+    as_json: AsJson = False,
 ) -> None:
     """Say where each benchmark's text, captions and pictures are obtained, and under what terms."""
     from shapca.commands.display.source_texts import source_text
@@ -61,7 +61,7 @@ def fetch(
     folder: Annotated[
         str | None, typer.Option(help="Folder in the repository, where several hold the files.")
     ] = None,
-    as_json: Json = False,
+    as_json: AsJson = False,
 ) -> None:
     """Take a benchmark's text from a public repository; pictures are yours to bring."""
     from shapca.commands.display.source_texts import fetched_text
@@ -93,7 +93,7 @@ def prepare(
         int, typer.Option(min=16, max=1024, help="Side of the stored squares in pixels.")
     ] = STORED_SIZE,
     overwrite: Overwrite = False,
-    as_json: Json = False,
+    as_json: AsJson = False,
 ) -> None:
     """Read a benchmark's public files into one prepared folder."""
     from shapca.commands.display.tables import print_manifest
@@ -119,7 +119,7 @@ def prepare(
 
 @app.command()
 def inspect(
-    folder: Annotated[Path, typer.Argument(help="A prepared folder.")],
+    folder: Prepared,
     encoder: Annotated[
         str | None,
         typer.Option(help="Count sub-words and cut texts too, for this text encoder's tokenizer."),
@@ -127,7 +127,7 @@ def inspect(
     max_length: Annotated[
         int, typer.Option(min=8, max=512, help="Sub-words of text and context together.")
     ] = 256,
-    as_json: Json = False,
+    as_json: AsJson = False,
 ) -> None:
     """Count what a prepared folder holds, per split and type."""
     from shapca.commands.display.tables import print_report
@@ -159,7 +159,7 @@ def synthesise(
         int, typer.Option(min=16, max=512, help="Side of the pictures in pixels.")
     ] = 64,
     overwrite: Overwrite = False,
-    as_json: Json = False,
+    as_json: AsJson = False,
 ) -> None:
     """Draw a data set of short posts in which text alone does not suffice."""
     from shapca.commands.display.tables import print_manifest

@@ -8,11 +8,12 @@ from typing import Annotated
 
 import typer
 
+from shapca.commands.options import AsJson, Device, FinishedRun
 from shapca.evaluation.label_map import parse_label_map
 
 
 def evaluate(
-    run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
+    run: FinishedRun,
     data: Annotated[Path, typer.Option(help="Prepared data set.")],
     split: Annotated[str, typer.Option(help="train, valid or test.")] = "test",
     contexts: Annotated[
@@ -22,8 +23,8 @@ def evaluate(
         list[str] | None,
         typer.Option(metavar="A=B", help="The model's type A is the data's type B; repeatable."),
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda:N.")] = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="Print the scores as JSON.")] = False,
+    device: Device = "auto",
+    as_json: AsJson = False,
 ) -> None:
     """Score a run's best weights; what was scored before is read, not computed again."""
     names = parse_label_map(label_map or [])

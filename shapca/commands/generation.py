@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from shapca.commands.options import AsJson
 from shapca.errors import InputError
 
 if TYPE_CHECKING:
@@ -117,9 +118,7 @@ def generate(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="With --import: replace a set of that name.")
     ] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print JSON instead of sentences.")
-    ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Describe pictures. Interrupted at any time, the same command goes on."""
     from shapca.contexts.run import alone

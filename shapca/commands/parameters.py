@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from shapca.commands.options import AsJson, Overrides
 from shapca.config import ExperimentConfig, apply_overrides, read_yaml, validate
 from shapca.errors import InputError
 
@@ -21,17 +23,17 @@ def parameters(
     config: Annotated[
         Path, typer.Argument(help="A training file, or a search space: its experiment is read.")
     ],
-    overrides: Annotated[
-        list[str] | None, typer.Option("--set", help="key=value; may be given repeatedly.")
-    ] = None,
+    set_: Overrides = None,
     data: Annotated[
         Path | None,
-        typer.Option(help="Prepared data set to take the labels from [default: the benchmarks']."),
+        typer.Option(
+            help="Prepared data set to take the labels from.", show_default="the benchmarks'"
+        ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Count the parameters of a configuration's model, module by module."""
-    experiment = _read(config, overrides or [])
+    experiment = _read(config, set_ or ())
 
     from shapca.build import build_on_meta
     from shapca.data.prepared import PreparedData
@@ -49,7 +51,7 @@ def parameters(
         _print(size)
 
 
-def _read(path: Path, overrides: list[str]) -> ExperimentConfig:
+def _read(path: Path, overrides: Sequence[str]) -> ExperimentConfig:
     tree = read_yaml(path)
     tree = tree.get("experiment", tree)  # of a sweep's file
     if not isinstance(tree, dict):

@@ -8,19 +8,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from shapca.commands.options import AsJson, Device, FinishedRun
+
 if TYPE_CHECKING:
     from shapca.evaluation.shapley_report import ShapleyReport
 
 
 def shapley_report(
-    run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
+    run: FinishedRun,
     data: Annotated[Path, typer.Option(help="Prepared data set to compare posts of.")],
     split: Annotated[str, typer.Option(help="train, valid or test.")] = "valid",
     batches: Annotated[int, typer.Option(min=1, help="Batches to look at, at most.")] = 8,
     draws: Annotated[int, typer.Option(min=1, help="Permutations drawn for each batch.")] = 20,
     seed: Annotated[int, typer.Option(min=0, help="Of batches and permutations.")] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda:N.")] = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+    device: Device = "auto",
+    as_json: AsJson = False,
 ) -> None:
     """Measure the error of `cyclic` against exact Shapley values, in value and gradient."""
     from shapca.commands.display.messages import shown_messages

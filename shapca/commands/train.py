@@ -10,22 +10,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from shapca.commands.options import AsJson, Overrides
+
 if TYPE_CHECKING:
     from shapca.runs.epochs import FitResult
 
 
 def train(
     config: Annotated[Path, typer.Argument(help="Training YAML, e.g. configs/demo.yaml.")],
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change a value; repeatable."),
-    ] = None,
+    set_: Overrides = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder of the run [default: runs/CONFIG-seedN]; goes on where it was."),
+        typer.Option(
+            show_default="runs/CONFIG-seedN",
+            help="Folder of the run; one that is there is resumed.",
+        ),
     ] = None,
     data_root: Annotated[
-        Path | None, typer.Option(help="Folder of the prepared data sets [default: data].")
+        Path | None, typer.Option(help="Folder of the prepared data sets.", show_default="data")
     ] = None,
     seed: Annotated[
         int, typer.Option(min=0, max=2**31 - 1, help="Seed of all that is random.")
@@ -33,12 +35,12 @@ def train(
     test: Annotated[
         bool, typer.Option("--test/--no-test", help="Score the best weights on the test split.")
     ] = True,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Train one model, keep its best weights, and score them on the test split once."""
     from shapca.config import load_training_file
 
-    experiment, runtime = load_training_file(config, overrides or [])
+    experiment, runtime = load_training_file(config, set_ or ())
     root = data_root or runtime.data_root
     folder = out or Path("runs") / f"{config.stem}-seed{seed}"
 

@@ -76,7 +76,6 @@ def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixtu
     shown = capsys.readouterr().out
     assert "Usage:" in shown
     assert f" {command} " in shown
-    assert "completion" not in shown
 
 
 def test_python_m_is_the_same_program() -> None:

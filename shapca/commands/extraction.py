@@ -1,41 +1,65 @@
-"""What commands that extract from one post share: its options, and how the result is shown."""
+"""Extraction from one post, whichever command brings the model: options, work and result."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from shapca.commands.display.messages import shown_messages
+from shapca.commands.options import AsJson, Device
+from shapca.config import RuntimeConfig
 from shapca.errors import InputError
 
 if TYPE_CHECKING:
-    from shapca.prediction import Extraction
+    from shapca.prediction import Extraction, Extractor
 
-TextOption = Annotated[str, typer.Option(help="The post.")]
-ImageOption = Annotated[Path | None, typer.Option(help="File of its picture.")]
-ContextOption = Annotated[
-    str | None, typer.Option(help="Bridging context, e.g. a caption of the picture.")
-]
-EntityOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--entity",
-        metavar="WORDS|START-END",
-        help="Given entity, as in the text or by its characters (relations, MRE); repeatable.",
-    ),
-]
-HeadOption = Annotated[
-    str | None, typer.Option(help="First given entity, before every --entity (MRE).")
-]
-TailOption = Annotated[
-    str | None, typer.Option(help="Second given entity, before every --entity (MRE).")
-]
-DeviceOption = Annotated[str, typer.Option(help="auto, cpu or cuda:N.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+@dataclass(frozen=True)
+class PostOptions:
+    """A post to extract from, as the options of a command."""
+
+    text: Annotated[str, typer.Option(help="The post.")]
+    image: Annotated[Path | None, typer.Option(help="File of its picture.")] = None
+    context: Annotated[
+        str | None, typer.Option(help="Bridging context, e.g. a caption of the picture.")
+    ] = None
+    entity: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="WORDS|START-END",
+            help="Given entity, as in the text or by its characters (relations, MRE); repeatable.",
+        ),
+    ] = None
+    head: Annotated[
+        str | None, typer.Option(help="First given entity, before every --entity (MRE).")
+    ] = None
+    tail: Annotated[
+        str | None, typer.Option(help="Second given entity, before every --entity (MRE).")
+    ] = None
+    device: Device = "auto"
+    as_json: AsJson = False
+
+    def extract(self, load: Callable[[RuntimeConfig], Extractor]) -> None:
+        """Print what a model finds in the post.
+
+        Args:
+            load: Opens the model; called once the options are known to be sound.
+
+        Raises:
+            InputError: An option is of no use, or the model cannot be opened.
+        """
+        given = given_entities(self.text, self.head, self.tail, self.entity)
+        with shown_messages():
+            extraction = load(RuntimeConfig(device=self.device)).extract(
+                self.text, image=self.image, context=self.context, entities=given
+            )
+        show_extraction(extraction, as_json=self.as_json)
 
 
 def given_entities(
