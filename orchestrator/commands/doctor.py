@@ -59,11 +59,10 @@ def _examine(
     address: str | None,
     ask_hub: bool,
 ) -> Iterator[Finding]:
-    from orchestrator.store.address import absolute_uri
+    from orchestrator.store.address import absolute_uri, resolve_data_root
     from orchestrator.sweeps.checks import doctor as examine
     from orchestrator.sweeps.checks.doctor_cluster import examine_cluster, examine_machine
-    from orchestrator.sweeps.driver import NO_TRACKING
-    from orchestrator.tracking.client.addresses import check_uri, default_tracking_uri
+    from orchestrator.tracking.client.addresses import NO_TRACKING, resolve_tracking
     from shapca.errors import InputError
     from shapca.storage.processes import num_cpus
 
@@ -80,14 +79,14 @@ def _examine(
         yield examine.Finding("ok", "tracking", "none is asked for")
     else:
         try:
-            uri = check_uri(tracking_uri or default_tracking_uri(place))
+            uri = resolve_tracking(tracking_uri, place)
         except InputError as error:
             yield examine.Finding("fail", "tracking", str(error), "give --tracking-uri")
         else:
             yield from examine.examine_tracking(uri)
     if sweep is None:
         return
-    root = (data_root or sweep.runtime.data_root).expanduser().absolute()
+    root = resolve_data_root(data_root, sweep.runtime)
     yield from examine.examine_data(sweep, root)
     yield from examine.examine_weights(sweep, ask_hub=ask_hub)
     if stored[0].level == "ok":

@@ -34,7 +34,7 @@ def forecast(
     """Forecast a sweep's time, GPU hours and disk, from one real epoch or those it has trained."""
     from orchestrator.cluster.resources import check_resources, this_machine
     from orchestrator.config.sweep import SweepConfig
-    from orchestrator.store.address import absolute_uri, is_remote, open_store
+    from orchestrator.store.address import absolute_uri, is_remote, open_store, resolve_data_root
     from orchestrator.sweeps.checks import forecast as forecasts
     from orchestrator.sweeps.checks.probe import probe as train_one_epoch
     from shapca.storage import FolderStore, ObjectStore
@@ -49,8 +49,8 @@ def forecast(
         slots = check_resources([this_machine()], sweep.resources)
     cost = None if probe else forecasts.recorded_cost(store, history)
     if cost is None:
-        root = (data_root or sweep.runtime.data_root).expanduser().absolute()
         threads = sweep.runtime.num_threads or max(1, int(sweep.resources.cpu))
+        root = resolve_data_root(data_root, sweep.runtime)
         changes = {"data_root": root, "num_threads": threads}
         cost = train_one_epoch(sweep, sweep.runtime.model_copy(update=changes))
     found = forecasts.forecast(sweep, history, cost, slots)

@@ -53,6 +53,7 @@ def generalize(
     as_json: AsJson = False,
 ) -> None:
     """Score every confirmed seed on another data set's test split; known scores are read."""
+    from orchestrator.store.address import resolve_data_root
     from orchestrator.store.cells import CellStore
     from orchestrator.store.lease import Lease
     from orchestrator.studies.generalization import (
@@ -60,7 +61,7 @@ def generalize(
         evaluate_elsewhere,
         write_documents,
     )
-    from orchestrator.sweeps.driver import LAST_PUBLISHING_SECONDS, publisher_of
+    from orchestrator.sweeps.driver import publisher_of
     from orchestrator.sweeps.views.summary import storage_option
     from shapca.config import RuntimeConfig
     from shapca.data.prepared import PreparedData
@@ -69,7 +70,7 @@ def generalize(
     name = sweep_name(source)
     names = read_label_map(label_map or [])
     runtime = RuntimeConfig(device=device)
-    root = (data_root or runtime.data_root).expanduser()
+    root = resolve_data_root(data_root, runtime)
     address, store = existing_storage(storage)
     folder = Path(target).expanduser()
     data = PreparedData.load(folder if folder.is_dir() else root / target)
@@ -87,11 +88,7 @@ def generalize(
         )
         write_documents(store, name, found, {})
     publisher = publisher_of(store, name, address, tracking_uri)
-    behind = None
-    if publisher is not None and publisher.pending():
-        publisher.start()
-        state = publisher.stop(LAST_PUBLISHING_SECONDS)
-        behind = state.error if state.status == "behind" else None
+    behind = None if publisher is None else publisher.publish_now().error
     if as_json:
         typer.echo(json.dumps(found.to_json(), ensure_ascii=False, sort_keys=True))
     else:

@@ -31,16 +31,14 @@ def predict(
     def load(runtime: RuntimeConfig) -> Extractor:
         from orchestrator.store.address import absolute_uri
         from orchestrator.tracking.client.addresses import (
-            check_uri,
-            default_tracking_uri,
             existing_database,
             parse_model_uri,
             redact,
+            resolve_tracking,
         )
 
         parse_model_uri(model)
-        uri = check_uri(tracking_uri or default_tracking_uri(absolute_uri(storage)))
-        existing_database(uri)
+        uri = existing_database(resolve_tracking(tracking_uri, absolute_uri(storage)))
 
         from orchestrator.tracking.client.client import TrackingUnavailableError
         from orchestrator.tracking.models.registry import download_run

@@ -20,8 +20,6 @@ from shapca.commands.options import AsJson
 from shapca.errors import InputError
 from shapca.storage import ObjectStore
 
-NO_TRACKING = "none"
-
 
 def report(
     sweep: SpaceOrName,
@@ -79,7 +77,7 @@ def _log(
     from orchestrator.store.address import is_remote
     from orchestrator.store.lease import Lease
     from orchestrator.sweeps.views.summary import storage_option
-    from orchestrator.tracking.client.addresses import default_tracking_uri, redact
+    from orchestrator.tracking.client.addresses import NO_TRACKING, redact, resolve_tracking
     from orchestrator.tracking.client.client import TrackingUnavailableError
     from orchestrator.tracking.publisher import Publisher
 
@@ -89,7 +87,7 @@ def _log(
         return f"MLflow: {holder} works on the sweep and logs its report when it ends"
     if tracking_uri is None and is_remote(address):
         return "MLflow: not told; give --tracking-uri"
-    uri = tracking_uri or default_tracking_uri(address)
+    uri = resolve_tracking(tracking_uri, address)
     if uri.startswith("sqlite:") and not Path(uri.removeprefix("sqlite:///")).is_file():
         return f"MLflow: not told; there is no database at {redact(uri)}"
     with Lease(store, name):

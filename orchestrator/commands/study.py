@@ -77,12 +77,13 @@ def _check_all_is_there(configs: list[StudyConfig], storage: str, data_root: Pat
     Raises:
         InputError: there is no such storage, or a synthetic data set that is not drawn yet.
     """
+    from orchestrator.store.address import resolve_data_root
     from orchestrator.store.cell_factory import is_prepared, is_synthetic
     from orchestrator.studies.plan import plan_study, read_winners
 
     _, store = existing_storage(storage)
     for config in configs:
-        root = (data_root or config.runtime.data_root).expanduser().absolute()
+        root = resolve_data_root(data_root, config.runtime)
         plan = plan_study(config, read_winners(config, store))
         names = {experiment.data.dataset for experiment in plan.configs.values()}
         names |= {column.test_on for column in config.columns.values() if column.test_on}

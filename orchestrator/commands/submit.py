@@ -56,7 +56,7 @@ def submit(
     from orchestrator.cluster.jobs import Cluster, submission_base
     from orchestrator.cluster.staging import SWEEP_FILE, stage
     from orchestrator.config.sweep import SweepConfig
-    from orchestrator.store.address import absolute_uri, is_remote
+    from orchestrator.store.address import absolute_uri, is_remote, resolve_data_root
     from orchestrator.tracking.client.addresses import redact
 
     stale_policy(accept_stale, rerun_stale)  # both at once are refused here already
@@ -68,7 +68,7 @@ def submit(
         )
     sweep = SweepConfig.load(space, set_ or ())
     place = absolute_uri(storage)
-    root = (data_root or sweep.runtime.data_root).expanduser().absolute()
+    root = resolve_data_root(data_root, sweep.runtime)
     cluster = Cluster(address)
     base = submission_base(sweep.name, place)
     attempts = cluster.jobs(base)

@@ -26,14 +26,14 @@ def sync(
     """Bring MLflow into line with the storage. Doing it again changes nothing."""
     from orchestrator.store.lease import Lease
     from orchestrator.sweeps.record.declaration import recall
-    from orchestrator.tracking.client.addresses import default_tracking_uri, redact
+    from orchestrator.tracking.client.addresses import redact, resolve_tracking
     from orchestrator.tracking.client.client import TrackingUnavailableError
     from orchestrator.tracking.publisher import Publisher
 
     name = sweep_name(sweep)
     address, store = existing_storage(storage)
     recall(store, name)
-    uri = tracking_uri or default_tracking_uri(address)
+    uri = resolve_tracking(tracking_uri, address)
     publisher = Publisher(store, name, name, uri)
     with Lease(store, name):  # a driver at work publishes by itself
         try:

@@ -37,14 +37,13 @@ def ui(
     """Open the MLflow UI on 127.0.0.1 until Ctrl-C."""
     from orchestrator.store.address import absolute_uri
     from orchestrator.tracking.client.addresses import (
-        check_uri,
-        default_tracking_uri,
         existing_database,
         redact,
+        resolve_tracking,
         server_command,
     )
 
-    uri = check_uri(tracking_uri or default_tracking_uri(absolute_uri(storage)))
+    uri = resolve_tracking(tracking_uri, absolute_uri(storage))
     if uri.startswith(("http://", "https://")):
         typer.echo(f"{redact(uri)} is an MLflow server: open it in a browser")
         return

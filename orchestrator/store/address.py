@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from shapca.config import RuntimeConfig
 from shapca.errors import InputError
 from shapca.storage import FolderStore, ObjectStore, make_private_folder
 
@@ -22,6 +23,11 @@ def absolute_uri(uri: str) -> str:
     if not uri.strip():
         raise InputError("storage: expected a folder or s3://bucket/prefix, got an empty name")
     return uri if is_remote(uri) else str(Path(uri).expanduser().absolute())
+
+
+def resolve_data_root(given: Path | None, runtime: RuntimeConfig) -> Path:
+    """The absolute folder of the prepared data sets: the one given, or else the file's."""
+    return (given or runtime.data_root).expanduser().absolute()
 
 
 def open_store(uri: str) -> ObjectStore:

@@ -11,7 +11,7 @@ from functools import partial
 from orchestrator.cluster.evaluations import Task, evaluate_on_nodes
 from orchestrator.config.sweep import SweepConfig
 from orchestrator.reports.make import attachments, content_from
-from orchestrator.store.address import absolute_uri, open_store
+from orchestrator.store.address import absolute_uri, open_store, resolve_data_root
 from orchestrator.store.cell_factory import CellFactory
 from orchestrator.store.cells import CellStore
 from orchestrator.store.lease import Lease
@@ -21,12 +21,7 @@ from orchestrator.studies.files import write_files
 from orchestrator.studies.plan import StudyPlan, plan_study, planned_cells, read_winners
 from orchestrator.studies.tables import StudyTables
 from orchestrator.sweeps.control.reuse import StaleCellsError, stale_message
-from orchestrator.sweeps.driver import (
-    LAST_PUBLISHING_SECONDS,
-    SweepOptions,
-    publisher_of,
-    run_sweep,
-)
+from orchestrator.sweeps.driver import SweepOptions, publisher_of, run_sweep
 from orchestrator.sweeps.record.declaration import check_kind
 from orchestrator.sweeps.record.outcome import SweepOutcome
 from orchestrator.sweeps.trials.cell_run import TRAINING
@@ -103,7 +98,7 @@ def run_study(
     store = open_store(storage)
     check_kind(store, study.name, is_study=True)
     cells = CellStore(store)
-    data_root = (options.data_root or study.runtime.data_root).expanduser().absolute()
+    data_root = resolve_data_root(options.data_root, study.runtime)
     factory = CellFactory(data_root)
     plan = plan_study(study, read_winners(study, store))
     sweep = plan.selected(rows, data)
@@ -210,9 +205,8 @@ def _conclude(
             with Lease(cells.store, name):
                 write_run(cells.store, name, changed)
         publisher = publisher_of(cells.store, name, storage, options.tracking_uri)
-        if publisher is not None and publisher.pending():
-            publisher.start()
-            publisher.stop(LAST_PUBLISHING_SECONDS)
+        if publisher is not None:
+            publisher.publish_now()
     return StudyOutcome(plan.study, table, files, outcome, reset)
 
 

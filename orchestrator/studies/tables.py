@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from orchestrator.store.address import resolve_data_root
 from orchestrator.store.cell_factory import CellFactory, prepared_folder
 from orchestrator.store.cells import Cell, CellStore
 from orchestrator.store.lease import holder_of
@@ -310,6 +311,6 @@ def study_tables(store: ObjectStore, name: str, data_root: Path | None, code: st
     from orchestrator.studies.plan import plan_study, read_winners
 
     study = StudyConfig.model_validate(record)
-    root = (data_root or study.runtime.data_root).expanduser().absolute()
+    root = resolve_data_root(data_root, study.runtime)
     plan = plan_study(study, read_winners(study, store))
     return [StudyTables(plan, CellStore(store), CellFactory(root), code).table()]

@@ -13,7 +13,7 @@ from orchestrator.cluster.resources import check_resources, node_resources
 from orchestrator.cluster.session import RayOptions, interruptible, ray_session
 from orchestrator.cluster.watch import RayLostError, watched
 from orchestrator.config.sweep import SweepConfig
-from orchestrator.store.address import absolute_uri, open_store
+from orchestrator.store.address import absolute_uri, open_store, resolve_data_root
 from orchestrator.store.cell_factory import CellFactory
 from orchestrator.store.cells import CellStore
 from orchestrator.store.lease import Lease, LeaseLost
@@ -28,8 +28,8 @@ from orchestrator.sweeps.trials.runner import run_trials
 from orchestrator.sweeps.views.markdown import note
 from orchestrator.sweeps.views.progress import Progress
 from orchestrator.sweeps.views.snapshot import Snapshots
-from orchestrator.tracking.client.addresses import check_uri, default_tracking_uri
-from orchestrator.tracking.publisher import Publisher
+from orchestrator.tracking.client.addresses import NO_TRACKING, resolve_tracking
+from orchestrator.tracking.publisher import LAST_PUBLISHING_SECONDS, Publisher
 from orchestrator.tracking.run_document import PARENT, RunStatus, read_run
 from orchestrator.tracking.state import TrackingState
 from shapca.config import RuntimeConfig
@@ -39,10 +39,7 @@ from shapca.storage import FolderStore, ObjectStore
 Attachments = tuple[dict[str, str], dict[str, str]]
 MakeReport = Callable[[History, CellStore, SweepOutcome, str], Attachments]
 """From a sweep and the code's fingerprint to artifacts and tags of its run in MLflow."""
-NO_TRACKING = "none"
 SECONDS_BETWEEN_VIEWS = 0.25
-# The last thing sent is a model, as large as its weights; an outage ends the waiting at once.
-LAST_PUBLISHING_SECONDS = 300.0
 INTERRUPTED_PUBLISHING_SECONDS = 5.0
 
 
@@ -89,7 +86,7 @@ def run_sweep(
     began = time.monotonic()
     storage = absolute_uri(options.storage)
     store = open_store(storage)
-    data_root = (options.data_root or sweep.runtime.data_root).expanduser().absolute()
+    data_root = resolve_data_root(options.data_root, sweep.runtime)
     data_root = find_data_root(store, sweep, data_root)
     runtime = sweep.runtime.model_copy(update={"data_root": data_root})
     publisher = publisher_of(store, sweep.name, storage, options.tracking_uri)
@@ -133,7 +130,7 @@ def publisher_of(store: ObjectStore, name: str, storage: str, uri: str | None) -
     """What keeps MLflow in line with a sweep or study; none where nothing is to be tracked."""
     if uri == NO_TRACKING:
         return None
-    return Publisher(store, name, name, check_uri(uri or default_tracking_uri(storage)))
+    return Publisher(store, name, name, resolve_tracking(uri, storage))
 
 
 class _Driver:
@@ -176,9 +173,7 @@ class _Driver:
             self._close_documents("finished", self._outcome("finished", None))
         self._name_champion(self._outcome("finished", None))
         if self.publisher is not None:
-            if self.publisher.pending():
-                self.publisher.start()
-            self.publisher.stop(LAST_PUBLISHING_SECONDS)
+            self.publisher.publish_now()
         return self._outcome("finished", None)
 
     def drive(self, training: str) -> SweepOutcome:

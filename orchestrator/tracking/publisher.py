@@ -23,6 +23,9 @@ from orchestrator.tracking.state import TrackingState, TrackingStatus
 from shapca.errors import InputError
 from shapca.storage import ObjectStore
 
+# The last thing sent is a model, as large as its weights; an outage ends the waiting at once.
+LAST_PUBLISHING_SECONDS = 300.0
+
 
 @dataclass(frozen=True)
 class SyncReport:
@@ -192,6 +195,12 @@ class Publisher:
             error = f"not done within {timeout:g} s"
         self._set_state("behind" if pending else "current", pending, error if pending else None)
         return self.state
+
+    def publish_now(self) -> TrackingState:
+        """Send what MLflow lacks, and wait for it; nothing is contacted where it lacks nothing."""
+        if self.pending():
+            self.start()
+        return self.stop(LAST_PUBLISHING_SECONDS)
 
     def _run(self) -> None:
         retry = self._first_retry

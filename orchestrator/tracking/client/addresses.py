@@ -15,6 +15,8 @@ from urllib.parse import urlsplit
 from shapca.errors import InputError
 
 REGISTRY_URI = "models:/"
+NO_TRACKING = "none"
+"""In place of a tracking URI: nothing is tracked."""
 # `?password=…`, `&access_token=…`, `&sslkey=…`; and what libraries print of requests' headers.
 _SECRET = re.compile(
     r"(?i)([?&;][\w.-]*(?:pass|pwd|user|token|secret|key|sig|cred|auth)[\w.-]*=)[^&;\s'\"]+"
@@ -41,6 +43,15 @@ def default_tracking_uri(storage: str) -> str:
             "e.g. http://127.0.0.1:5000"
         )
     return f"sqlite:///{Path(storage).expanduser().resolve() / 'mlflow.db'}"
+
+
+def resolve_tracking(given: str | None, storage: str) -> str:
+    """The tracking URI that was given, or else the default one under a storage; checked.
+
+    Raises:
+        InputError: It is of no use, or no database can live under the storage.
+    """
+    return check_uri(given or default_tracking_uri(storage))
 
 
 def check_uri(uri: str) -> str:
