@@ -6,7 +6,6 @@ import copy
 import os
 import shutil
 import subprocess
-import sys
 from importlib.resources import files
 from pathlib import Path
 
@@ -128,14 +127,3 @@ def test_the_slurm_script_is_sound(tmp_path: Path) -> None:
     directives = [line for line in lines if line.startswith("#SBATCH")]
     first_command = next(i for i, line in enumerate(lines) if line and line[0] != "#")
     assert len(directives) == sum(line.startswith("#SBATCH") for line in lines[:first_command])
-
-
-def test_the_submission_script_asks_for_a_space() -> None:
-    done = subprocess.run(
-        [sys.executable, str(FOLDER / "run_sweep.py"), "--storage", "x"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 1
-    assert "expected the sweep's file first" in done.stderr
