@@ -16,7 +16,7 @@ from orchestrator.commands.arguments import (
     existing_storage,
     sweep_name,
 )
-from shapca.commands.options import AsJson, Device
+from shapca.commands.options import AsJson, Device, LabelMap
 
 if TYPE_CHECKING:
     from orchestrator.studies.generalization import Generalization
@@ -33,14 +33,7 @@ def generalize(
             "--to", metavar="DATA", help="A prepared folder, or its name under the data root."
         ),
     ],
-    label_map: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="FILE|A=B",
-            help="The model's type A is the data's type B, or a YAML file of such pairs; "
-            "repeatable. Types of the same name need none.",
-        ),
-    ] = None,
+    label_map: LabelMap = None,
     contexts: Annotated[
         str | None,
         typer.Option(help="Context set to read there.", show_default="the one of the same name"),
@@ -68,7 +61,7 @@ def generalize(
     from shapca.evaluation.label_map import read_label_map
 
     name = sweep_name(source)
-    names = read_label_map(label_map or [])
+    names = read_label_map(label_map or ())
     runtime = RuntimeConfig(device=device)
     root = resolve_data_root(data_root, runtime)
     address, store = existing_storage(storage)

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from shapca.commands.options import AsJson, Device, FinishedRun
-from shapca.evaluation.label_map import parse_label_map
+from shapca.commands.options import AsJson, Device, FinishedRun, LabelMap
+from shapca.evaluation.label_map import read_label_map
 
 
 def evaluate(
@@ -19,15 +19,12 @@ def evaluate(
     contexts: Annotated[
         str | None, typer.Option(help="Another context set than the run's.")
     ] = None,
-    label_map: Annotated[
-        list[str] | None,
-        typer.Option(metavar="A=B", help="The model's type A is the data's type B; repeatable."),
-    ] = None,
+    label_map: LabelMap = None,
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Score a run's best weights; what was scored before is read, not computed again."""
-    names = parse_label_map(label_map or [])
+    names = read_label_map(label_map or ())
 
     from shapca.commands.display.messages import shown_messages
     from shapca.config import RuntimeConfig

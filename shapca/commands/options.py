@@ -16,6 +16,14 @@ Overrides = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the file; repeatable."),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda:N.")]
+LabelMap = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="A=B|FILE",
+        help="The model's type A is the data's type B, or a YAML file of `A: B` lines; repeatable. "
+        "Types of the same name need no line.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 

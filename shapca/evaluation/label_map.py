@@ -87,36 +87,31 @@ def read_label_map(items: Sequence[str]) -> dict[str, str]:
     """The model's types to those of another data set.
 
     Args:
-        items: `A=B` pairs and files that hold `A: B` lines; later ones win.
+        items: `A=B` pairs and YAML files that hold `A: B` lines; later ones win.
 
     Raises:
-        InputError: a file that is missing or holds something else, or a pair without `=`.
+        InputError: A file that is missing or holds something else, or a pair without `=`.
     """
     names: dict[str, str] = {}
     for item in items:
-        if Path(item).suffix not in (".yaml", ".yml"):
-            names |= parse_label_map([item])
+        if Path(item).suffix in (".yaml", ".yml"):
+            names |= _read_file(item)
             continue
-        for of_model, of_data in read_yaml(item).items():
-            if not isinstance(of_model, str) or not isinstance(of_data, str):
-                raise InputError(
-                    f"{item}: {of_model}: expected MODEL_TYPE: DATA_TYPE, both text, "
-                    f"got {of_data!r}"
-                )
-            names[of_model] = of_data
+        of_model, equals, of_data = item.partition("=")
+        if not (equals and of_model and of_data):
+            raise InputError(
+                f"--label-map {item}: expected MODEL_TYPE=DATA_TYPE, e.g. OTHER=MISC, or the name "
+                "of a YAML file"
+            )
+        names[of_model] = of_data
     return names
 
 
-def parse_label_map(pairs: list[str]) -> dict[str, str]:
-    """`A=B` pairs as a dictionary.
-
-    Raises:
-        InputError: a pair without `=`.
-    """
-    names = {}
-    for pair in pairs:
-        of_model, equals, of_data = pair.partition("=")
-        if not (equals and of_model and of_data):
-            raise InputError(f"--label-map {pair}: expected MODEL_TYPE=DATA_TYPE, e.g. OTHER=MISC")
-        names[of_model] = of_data
+def _read_file(file: str) -> dict[str, str]:
+    names = read_yaml(file)
+    for of_model, of_data in names.items():
+        if not isinstance(of_model, str) or not isinstance(of_data, str):
+            raise InputError(
+                f"{file}: {of_model}: expected MODEL_TYPE: DATA_TYPE, both text, got {of_data!r}"
+            )
     return names

@@ -15,8 +15,6 @@ from orchestrator.sweeps.driver import SweepOptions, run_sweep
 from orchestrator.tracking.run_document import read_runs
 from shapca.cli import run_application
 from shapca.data.prepared import PreparedData
-from shapca.errors import InputError
-from shapca.evaluation.label_map import read_label_map
 from shapca.storage import FolderStore
 from tests.factories import tiny_config, tiny_data
 from tests.orchestrator.fakes import record_failed_confirmation
@@ -173,11 +171,3 @@ def test_a_sweep_whose_confirm_seeds_all_failed_is_refused(
     error = capsys.readouterr().err
     assert "seed 11: out of memory; seed 12: out of memory" in error
     assert "--retry-failed" in error
-
-
-def test_label_maps_hold_text_alone(tmp_path: Path) -> None:
-    file = tmp_path / "map.yaml"
-    file.write_text("MISC: [OTHER]\n", encoding="utf-8")
-    with pytest.raises(InputError, match=r"map\.yaml: MISC: expected"):
-        read_label_map([str(file)])
-    assert read_label_map(["A=B", "C=D"]) == {"A": "B", "C": "D"}

@@ -20,6 +20,7 @@ from shapca.runs.run_folder import held_run_folder
 from shapca.storage.objects import TEMPORARY
 from shapca.training.learning import Learner
 from tests.factories import tiny_config
+from tests.shapca.evaluation.test_evaluate import with_renamed_type
 
 SCRIPT = [sys.executable, "-m", "shapca"]
 
@@ -381,12 +382,27 @@ def test_evaluate_prints_a_table_or_json(
     assert record == {"run": str(run_folder), **stored}
 
 
+def test_evaluate_takes_label_maps_as_pairs_and_as_files(
+    run_folder: Path, tiny_mner: PreparedData, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    renamed = with_renamed_type(tiny_mner, tmp_path / "renamed", "MISC", "ODD")
+    command = ("evaluate", run_folder, "--data", renamed.folder, "--json", "--label-map")
+    assert call(*command, "MISC=ODD") == 0
+    by_pair = json.loads(capsys.readouterr().out)
+    file = tmp_path / "map.yaml"
+    file.write_text("MISC: ODD\n", encoding="utf-8")
+    assert call(*command, file) == 0
+    assert json.loads(capsys.readouterr().out) == by_pair
+    assert by_pair["label_map"] == {"MISC": "ODD"}
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--split", "dev"], "split 'dev': expected one of train, valid, test"),
         (["--label-map", "OTHER"], "--label-map OTHER: expected MODEL_TYPE=DATA_TYPE"),
         (["--label-map", "OTHER=MISC"], "the model has no label 'OTHER'"),
+        (["--label-map", "absent.yaml"], "absent.yaml"),
     ],
 )
 def test_evaluate_refuses_bad_input(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from shapca.data.schema import Entity, Labels, Prediction, Relation, Span
 from shapca.errors import InputError
-from shapca.evaluation.label_map import complete_label_map, rename_types
+from shapca.evaluation.label_map import complete_label_map, read_label_map, rename_types
 
 MODEL = Labels("mjere", ("OTHER", "PER"), ("/per/per/peer",))
 DATA = Labels("mjere", ("MISC", "PER"), ("/per/per/peer",))
@@ -51,3 +53,17 @@ def test_types_are_renamed_everywhere() -> None:
     assert [entity.type for entity in renamed.entities] == ["MISC", "PER", None]
     assert [relation.type for relation in renamed.relations] == ["s", "None"]
     assert rename_types(prediction, {}) is prediction
+
+
+def test_pairs_and_files_give_one_map(tmp_path: Path) -> None:
+    file = tmp_path / "map.yaml"
+    file.write_text("C: D\nA: E\n", encoding="utf-8")
+    assert read_label_map(["A=B", "C=D"]) == {"A": "B", "C": "D"}
+    assert read_label_map(["A=B", str(file)]) == {"A": "E", "C": "D"}
+
+
+def test_files_hold_text_alone(tmp_path: Path) -> None:
+    file = tmp_path / "map.yaml"
+    file.write_text("MISC: [OTHER]\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"map\.yaml: MISC: expected"):
+        read_label_map([str(file)])
