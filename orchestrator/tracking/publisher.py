@@ -234,20 +234,26 @@ class Publisher:
     def _round(self, keys: Iterable[str], *, is_last: bool) -> list[str]:
         """Publish what is due; the keys whose epochs wait for company."""
         projection = self._projection
-        documents = [d for key in keys if (d := projection.document(key)) is not None]
         if self._is_first or is_last:
             documents = projection.documents()
-        documents = [d for d in documents if not projection.plan(d).is_nothing]
-        if self._is_first and documents:
-            projection.audit()  # before any trial of this driver: what a dead one left is ended
+        else:
+            documents = [d for key in keys if (d := projection.document(key)) is not None]
+        is_audited = not self._is_first
         waiting = []
-        for document in documents:
+        for document in documents:  # planned one by one: a run's plan needs the one above published
             plan = projection.plan(document)
+            if plan.is_nothing:
+                continue
+            if not is_audited:
+                # Before any trial of this driver: what a dead one left is ended.
+                projection.audit()
+                is_audited = True
+                plan = projection.plan(document)
             self._count_epochs(plan)
             send = is_last or plan.is_terminal or (bool(plan.records) and self._may_send())
             if plan.is_changed or send:
                 calls = projection.metric_calls
-                self._publish(document.key, send)
+                self._publish(plan, send)
                 if projection.metric_calls > calls:
                     self._last_send = time.monotonic()
             if plan.has_metrics and not send:
@@ -255,22 +261,19 @@ class Publisher:
         self._is_first = False
         return waiting
 
-    def _publish(self, key: str, metrics: bool) -> None:
+    def _publish(self, plan: Plan, metrics: bool) -> None:
         """Publish one run; where MLflow refuses, once more as if nothing of it was known."""
-        projection = self._projection
-        for attempt in (1, 2):
-            document = projection.document(key)
-            if document is None:
-                return
+        projection, key = self._projection, plan.document.key
+        try:
             try:
-                projection.publish(projection.plan(document), metrics=metrics)
-            except TrackingRefusedError as error:
-                self._refused[key] = str(error)
-                if attempt == 1:
-                    projection.forget(key)
-            else:
-                self._refused.pop(key, None)
-                return
+                projection.publish(plan, metrics=metrics)
+            except TrackingRefusedError:
+                projection.forget(key)
+                projection.publish(projection.plan(plan.document), metrics=metrics)
+        except TrackingRefusedError as error:
+            self._refused[key] = str(error)
+        else:
+            self._refused.pop(key, None)
 
     def _may_send(self) -> bool:
         """Whether a call before a run's end is within the allowance."""

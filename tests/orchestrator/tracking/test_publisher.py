@@ -93,6 +93,32 @@ def test_a_slow_sweep_can_be_watched(store: FolderStore, mlflow_uri: str) -> Non
     publisher.stop()
 
 
+class CountingStore(FolderStore):
+    """Counts what is read."""
+
+    num_reads = 0
+
+    def get(self, name: str) -> bytes | None:
+        self.num_reads += 1
+        return super().get(name)
+
+
+def test_one_new_epoch_costs_six_reads(tmp_path: Path, mlflow_uri: str) -> None:
+    store = CountingStore(tmp_path / "storage")
+    publisher = quick(store, mlflow_uri, idle_seconds=0.0)
+    write(store, parent(), trial("aa"))
+    write_epochs(store, "aa", 1, 1)
+    publisher.start()
+    wait_for(lambda: publisher.metric_calls == 1 and publisher.state.status == "current")
+    before = store.num_reads
+    write_epochs(store, "aa", 2, 2)
+    publisher.notify("search-aa")
+    wait_for(lambda: publisher.metric_calls == 2)
+    # The document, two journal entries, the last epoch that is known, the new one, none after it.
+    assert store.num_reads - before <= 6
+    publisher.stop()
+
+
 def test_nothing_new_needs_no_mlflow(
     store: FolderStore, mlflow_uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
