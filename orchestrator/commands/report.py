@@ -35,8 +35,8 @@ def report(
     """Make the report of a sweep or study, finished or not; log it to its run in MLflow."""
     from orchestrator.reports.make import PAGE, content_from, copy_files, keep_files, report_files
     from orchestrator.store.address import is_remote
-    from orchestrator.studies.plan import planned_cells
-    from orchestrator.studies.tables import study_tables
+    from orchestrator.studies.plan import stored_plan
+    from orchestrator.studies.tables import study_table
     from shapca.runs.code import code_fingerprint
 
     name = sweep_name(sweep)
@@ -44,8 +44,9 @@ def report(
     if out is not None and out.exists() and not out.is_dir():
         raise InputError(f"--out {out}: expected a folder, this is a file")
     code = code_fingerprint()
-    content = content_from(store, name, address, code, planned_cells(store, name))
-    tables = study_tables(store, name, data_root, code)
+    plan = stored_plan(store, name)
+    content = content_from(store, name, address, code, {} if plan is None else plan.planned())
+    tables = [] if plan is None else [study_table(plan, store, data_root, code)]
     made = report_files(content, figures=figures, tables=tables)
     artifacts = keep_files(store, name, made)
     if out is not None:

@@ -11,10 +11,8 @@ import typer
 
 from orchestrator.commands.arguments import RunOptions, existing_storage
 from shapca.commands.options import AsJson, Overrides, with_options_of
-from shapca.errors import InputError
 
 if TYPE_CHECKING:
-    from orchestrator.studies.config import StudyConfig
     from orchestrator.studies.run import StudyOutcome
 
 
@@ -45,7 +43,7 @@ def study(
     how = RunOptions(**options).for_driver()
     configs = [StudyConfig.load(path, set_ or ()) for path in studies]  # all, before any is run
     if no_train:
-        _check_all_is_there(configs, how.storage, how.data_root)
+        existing_storage(how.storage)  # looking at studies makes none
     answers = []
     is_whole = True
     for config in configs:
@@ -71,30 +69,6 @@ def study(
         raise typer.Exit(1)
 
 
-def _check_all_is_there(configs: list[StudyConfig], storage: str, data_root: Path | None) -> None:
-    """Make sure that looking at studies makes nothing: neither a storage nor synthetic data.
-
-    Raises:
-        InputError: there is no such storage, or a synthetic data set that is not drawn yet.
-    """
-    from orchestrator.store.address import resolve_data_root
-    from orchestrator.store.cell_factory import is_prepared, is_synthetic
-    from orchestrator.studies.plan import plan_study, read_winners
-
-    _, store = existing_storage(storage)
-    for config in configs:
-        root = resolve_data_root(data_root, config.runtime)
-        plan = plan_study(config, read_winners(config, store))
-        names = {experiment.data.dataset for experiment in plan.configs.values()}
-        names |= {column.test_on for column in config.columns.values() if column.test_on}
-        for name in sorted(names):
-            if is_synthetic(name) and not is_prepared(root / name):
-                raise InputError(
-                    f"study {config.name}: data set {name!r} is not under {root}, and is not drawn "
-                    "with --no-train; name another place with --data-root"
-                )
-
-
 def _record(outcome: StudyOutcome) -> dict[str, object]:
     from orchestrator.tables.formats import to_json
 
@@ -111,17 +85,20 @@ def _record(outcome: StudyOutcome) -> dict[str, object]:
 def _show(outcome: StudyOutcome, storage: str) -> None:
     from rich.console import Console
 
-    from orchestrator.studies.view import closing_lines, table_view
+    from orchestrator.studies.view import study_lines, table_view
 
     console = Console()
     console.print(table_view(outcome.table))
-    for line in closing_lines(outcome, storage):
+    for line in study_lines(outcome, storage):
         console.print(line, soft_wrap=True, highlight=False)
 
 
 def _copy(outcome: StudyOutcome, storage: str, out: Path) -> None:
+    from orchestrator.reports.make import copy_files
     from orchestrator.store.address import absolute_uri, open_store
-    from orchestrator.studies.files import copy_files
 
-    copied = copy_files(open_store(absolute_uri(storage)), outcome.files, out)
-    typer.echo(f"{len(copied)} files in {out}", err=True)
+    store = open_store(absolute_uri(storage))
+    found = {file: store.get(name) for file, name in outcome.files.items()}
+    contents = {file: content for file, content in found.items() if content is not None}
+    copy_files(contents, out)
+    typer.echo(f"{len(contents)} files in {out}", err=True)

@@ -11,7 +11,7 @@ from orchestrator.store.cells import Cell, CellStore
 from orchestrator.store.lease import Lease
 from orchestrator.store.predictions import predictions_of, stored_predictions
 from orchestrator.studies.config import CaseFigure, StudyColumn
-from orchestrator.studies.generalization import Generalization, write_documents
+from orchestrator.studies.generalization import evaluate_seeds, write_documents
 from orchestrator.studies.plan import StudyPlan
 from orchestrator.studies.tables import StudyTables, contexts_on_target
 from shapca.config import ExperimentConfig, RuntimeConfig
@@ -80,33 +80,21 @@ class StudyEvaluations:
 
     def run(self, runtime: RuntimeConfig) -> None:
         """Evaluate what has finished; what was evaluated before is read."""
-        from shapca.evaluation import evaluate_run
-
         for title, column, config in self._moved():
             keys = {s: self._factory.cell(config, s).key for s in self._sweep.protocol.seeds}
             finished = {s: key for s, key in keys.items() if self._cells.status(key) == "finished"}
             if not finished:
                 continue
-            target = self._tables.target(column, config)
-            records = {
-                seed: evaluate_run(
-                    self._cells.run_store(key),
-                    target,
-                    split="test",
-                    contexts=contexts_on_target(column, config),
-                    label_map=column.label_map,
-                    runtime=runtime,
-                )
-                for seed, key in finished.items()
-            }
-            found = Generalization(
+            found = evaluate_seeds(
+                self._cells,
+                finished,
+                self._tables.target(column, config),
                 name=title,
                 configuration=self._factory.cell(config, 0).configuration,
-                source=config.data.dataset,
-                target=target.name,
-                cells=finished,
-                records=records,
                 missing={seed: "not finished" for seed in keys if seed not in finished},
+                contexts=contexts_on_target(column, config),
+                label_map=column.label_map,
+                runtime=runtime,
             )
             tags = {"study": self._sweep.name, "row": title}
             with Lease(self._cells.store, self._sweep.name):

@@ -2,85 +2,76 @@
 
 from __future__ import annotations
 
-import io
+import itertools
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.reports.charts.charts import Plot, Role, Series
+from orchestrator.reports.charts.drawing import saved
+from orchestrator.reports.charts.scales import axis_over
 from orchestrator.studies.cases import Case, Finding
 from orchestrator.studies.config import CurveFigure, StudyConfig, point_title
 from orchestrator.tables.table import Table, TableCell
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
-COLOURS = ("#c0392b", "#2471a3", "#1e8449", "#7d3c98", "#b9770e", "#4d5656")
+ROLES: tuple[Role, ...] = ("blue", "orange", "green", "purple", "muted")
 TYPE_COLOURS = {"PER": "#f5b7b1", "ORG": "#aed6f1", "LOC": "#a9dfbf", "MISC": "#f9e79f"}
 _OTHER_COLOUR = "#d7dbdd"
 _RIGHT, _WRONG, _INK = "#1e8449", "#c0392b", "#1c2833"
 
 
-def curves(study: StudyConfig, table: Table, figure: CurveFigure) -> dict[str, bytes]:
+def curves(study: StudyConfig, table: Table, figure: CurveFigure) -> Plot | None:
     """F1 against the value that each series varies, with a band around the means.
 
     Returns:
-        Suffix (`png`, `svg`) to content; empty where no point has been measured yet.
+        None where no point has been measured yet.
     """
     column = next(column for column in table.columns if column.key == figure.column)
-    points = {
-        title: [
-            (float(value), cell)
-            for value in series.values
-            if isinstance(value, int | float)
-            and (row := table.row(point_title(title, value))) is not None
+    series: list[Series] = []
+    shown: list[TableCell] = []
+    for (title, varied), role in zip(study.series.items(), itertools.cycle(ROLES)):
+        points = [
+            (float(value), cell.mean, cell)
+            for value in sorted(v for v in varied.values if isinstance(v, int | float))
+            if (row := table.row(point_title(title, value))) is not None
             and (cell := row.cells.get(figure.column)) is not None
             and cell.mean is not None
         ]
-        for title, series in study.series.items()
-    }
-    if not any(points.values()):
-        return {}
-    canvas, axes = _canvas(6.4, 4.2)
-    for place, (title, measured) in enumerate(points.items()):
-        _curve(axes, title, measured, figure.band, COLOURS[place % len(COLOURS)])
-    axes.set_xlabel(figure.x_title)
+        measured = [(x, mean) for x, mean, _ in points]
+        band = [_band(cell, mean, figure.band) for _, mean, cell in points]
+        series.append(Series(title, measured, role, "circle", "solid", band=band))
+        # An open marker: a seed is missing, or the code has changed.
+        unsure = [(x, mean) for x, mean, cell in points if cell.state != "done"]
+        series.append(Series(None, unsure, role, "ring"))
+        shown += [cell for *_, cell in points]
+    if not shown:
+        return None
     group = f"{column.group} " if column.group else ""
-    axes.set_ylabel(f"{group}{column.title}, test F1 (%)")
-    axes.set_title("\n".join(textwrap.wrap(table.title, 62)), fontsize=10, loc="left")
-    axes.grid(alpha=0.3)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False)
-    return _saved(canvas, _band_note(points, figure.band))
+    heights = [y for one in series for y in itertools.chain(*one.band)]
+    return Plot(
+        study.name,
+        "\n".join(textwrap.wrap(table.title, 62)),
+        _band_note(shown, figure.band),
+        axis_over(figure.x_title, [x for one in series for x, _ in one.points]),
+        axis_over(f"{group}{column.title}, test F1 (%)", heights),
+        tuple(series),
+    )
 
 
-def _curve(
-    axes: Axes, title: str, points: Sequence[tuple[float, TableCell]], band: str, colour: str
-) -> None:
-    points = sorted(points, key=lambda point: point[0])
-    x = [value for value, _ in points]
-    means = [cell.mean or 0.0 for _, cell in points]
-    low, high = zip(*(_band(cell, band) for _, cell in points), strict=True) if points else ((), ())
-    axes.plot(x, means, color=colour, marker="o", markersize=4, label=title)
-    axes.fill_between(x, low, high, color=colour, alpha=0.18, linewidth=0)
-    for value, cell in points:
-        if cell.state != "done":  # an open marker: a seed is missing, or the code has changed
-            axes.plot([value], [cell.mean or 0.0], "o", color=colour, markerfacecolor="white")
-
-
-def _band(cell: TableCell, band: str) -> tuple[float, float]:
-    mean = cell.mean or 0.0
-    if band == "interval":
+def _band(cell: TableCell, mean: float, kind: str) -> tuple[float, float]:
+    if kind == "interval":
         return (mean if cell.low is None else cell.low, mean if cell.high is None else cell.high)
     std = cell.std or 0.0
     return mean - std, mean + std
 
 
-def _band_note(points: Mapping[str, Sequence[tuple[float, TableCell]]], band: str) -> str:
-    cells = [cell for measured in points.values() for _, cell in measured]
+def _band_note(cells: Sequence[TableCell], kind: str) -> str:
     seeds = sorted({seed for cell in cells for seed in cell.seeds})
-    kind = "95% interval (Student's t)" if band == "interval" else "± sample standard deviation"
-    note = f"Mean and {kind} over the seeds {' '.join(map(str, seeds))}."
+    words = "95% interval (Student's t)" if kind == "interval" else "± sample standard deviation"
+    note = f"Mean and {words} over the seeds {' '.join(map(str, seeds))}."
     if any(cell.state != "done" for cell in cells):
         note += " Open markers: a seed is missing, or made by other code."
     return note
@@ -116,7 +107,8 @@ def side_by_side(title: str, cases: Sequence[Case], note: str) -> dict[str, byte
         axes.axis("off")
         _draw_case(axes, case, height)
         top -= height
-    return _saved(canvas, note)
+    canvas.supxlabel(note, fontsize=7, color="#515a5a")
+    return saved(canvas)
 
 
 _LINE, _HEADER = 0.24, 0.34
@@ -218,24 +210,3 @@ def _box(x: float, y: float, width: float, height: float, colour: str) -> Any:
     from matplotlib.patches import Rectangle
 
     return Rectangle((x, y), width, height, facecolor=colour, edgecolor="none")
-
-
-def _canvas(width: float, height: float) -> tuple[Figure, Axes]:
-    from matplotlib.figure import Figure as NewFigure  # no window system is asked for
-
-    canvas = NewFigure(figsize=(width, height), dpi=150, facecolor="white", layout="constrained")
-    return canvas, canvas.add_subplot()
-
-
-def _saved(canvas: Figure, note: str) -> dict[str, bytes]:
-    canvas.supxlabel(note, fontsize=7, color="#515a5a")
-    import matplotlib
-
-    contents = {}
-    # Equal data gives equal files: no date, and names of parts that do not change.
-    with matplotlib.rc_context({"svg.hashsalt": "shap-ca", "svg.fonttype": "path"}):
-        for suffix, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
-            buffer = io.BytesIO()
-            canvas.savefig(buffer, format=suffix, metadata=metadata)
-            contents[suffix] = buffer.getvalue()
-    return contents

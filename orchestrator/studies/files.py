@@ -5,8 +5,7 @@ Layout: sweeps/<study>/tables/<study>.md|.csv|.tex|.json, and .png and .svg of i
 
 from __future__ import annotations
 
-from pathlib import Path
-
+from orchestrator.reports.charts.drawing import drawn
 from orchestrator.store.cell_factory import CellFactory
 from orchestrator.store.cells import CellStore
 from orchestrator.store.predictions import stored_predictions
@@ -17,7 +16,6 @@ from orchestrator.studies.plan import StudyPlan
 from orchestrator.tables.formats import to_csv, to_json, to_latex, to_markdown
 from orchestrator.tables.table import Table
 from shapca.errors import InputError
-from shapca.storage import ObjectStore
 from shapca.storage import to_json as json_bytes
 
 
@@ -39,7 +37,8 @@ def write_files(
     figure = plan.study.figure
     pictures: dict[str, bytes] = {}
     if isinstance(figure, CurveFigure):
-        pictures = curves(plan.study, table, figure)
+        chart = curves(plan.study, table, figure)
+        pictures = {} if chart is None else drawn(chart, note=chart.caption)
     elif isinstance(figure, CaseFigure):
         selection = shown_cases(cells, factory, plan, figure)
         if selection is not None:
@@ -71,15 +70,3 @@ def shown_cases(
     except InputError:
         return None  # its data set is not there: the table says so
     return cases(data, config, systems, posts=figure.posts, num_posts=figure.num_posts)
-
-
-def copy_files(store: ObjectStore, files: dict[str, str], folder: Path) -> list[Path]:
-    """Copy a study's files out of the storage into a folder."""
-    folder.mkdir(parents=True, exist_ok=True)
-    copies = []
-    for file, name in files.items():
-        content = store.get(name)
-        if content is not None:
-            copies.append(folder / file)
-            copies[-1].write_bytes(content)
-    return copies

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 from typing import Any
 
@@ -18,7 +18,7 @@ from shapca.data.prepared import PreparedData
 from shapca.errors import InputError
 from shapca.evaluation import EvaluationRecord, evaluate_run
 from shapca.runs.code import code_fingerprint
-from shapca.storage import ObjectStore, digest
+from shapca.storage import ObjectStore, digest, read_json
 
 PHASE = "generalization"
 
@@ -128,6 +128,44 @@ def evaluate_elsewhere(
     stale = [key for key in keys.values() if not cells.codes(key) <= {code_fingerprint()}]
     if stale and not accept_stale:
         raise StaleCellsError(stale_message(sweep, stale, cells))
+    return evaluate_seeds(
+        cells,
+        keys,
+        data,
+        name=winner.name,
+        configuration=winner.configuration,
+        missing=winner.missing,
+        contexts=contexts,
+        label_map=label_map,
+        runtime=runtime,
+    )
+
+
+def evaluate_seeds(
+    cells: CellStore,
+    keys: Mapping[int, str],
+    data: PreparedData,
+    *,
+    name: str,
+    configuration: str,
+    missing: Mapping[int, str],
+    contexts: str | None,
+    label_map: Mapping[str, str] | None,
+    runtime: RuntimeConfig,
+) -> Generalization:
+    """Score finished cells on a data set's test split; what is known is read.
+
+    Args:
+        cells: The storage.
+        keys: Key of the cell by seed, of one seed at least.
+        data: The other data set.
+        name: The configuration, for people.
+        configuration: Its key.
+        missing: Seeds that are not evaluated, with the reason.
+        contexts: Context set to read there; None: the one of the same name.
+        label_map: The model's types to the data set's, where their names differ.
+        runtime: Device, threads and workers.
+    """
     records = {
         seed: evaluate_run(
             cells.run_store(key),
@@ -139,20 +177,15 @@ def evaluate_elsewhere(
         )
         for seed, key in keys.items()
     }
+    source = cells.cell(next(iter(keys.values()))).config.data.dataset
     return Generalization(
-        name=winner.name,
-        configuration=winner.configuration,
-        source=cells.cell(next(iter(keys.values()))).config.data.dataset,
-        target=data.name,
-        cells=keys,
-        records=records,
-        missing=dict(winner.missing),
+        name, configuration, source, data.name, dict(keys), records, dict(missing)
     )
 
 
 def write_documents(
     store: ObjectStore, sweep: str, found: Generalization, tags: Mapping[str, str]
-) -> list[str]:
+) -> None:
     """One run a seed and one with their averages above them, under the sweep's own run.
 
     Writing the same again changes nothing: the key holds what was evaluated, on what.
@@ -161,10 +194,7 @@ def write_documents(
         store: the storage.
         sweep: name of the sweep or study.
         found: the scores.
-        tags: further tags of all these runs.
-
-    Returns:
-        Keys of the documents.
+        tags: Further tags of all these runs.
     """
     first = next(iter(found.records.values()))
     identity = digest({"data": dict(first.data), "map": dict(first.label_map)})[:8]
@@ -180,56 +210,49 @@ def write_documents(
     }
     if first.label_map:
         common["label_map"] = ", ".join(f"{a}={b}" for a, b in sorted(first.label_map.items()))
-    missing = ", ".join(f"{seed}: {why}" for seed, why in sorted(found.missing.items()))
+    averaged = {**common, "seeds": " ".join(map(str, found.records))}
+    if found.missing:
+        averaged["missing_seeds"] = ", ".join(
+            f"{s}: {why}" for s, why in sorted(found.missing.items())
+        )
     documents = [
         RunDocument(
             key=average,
             kind="configuration",
             name=f"{title} · mean of {len(found.records)} seeds",
-            status="failed" if missing else "finished",
+            status="failed" if found.missing else "finished",
             started_at=0.0,
             parent=PARENT,
-            tags={
-                **common,
-                "seeds": " ".join(map(str, found.records)),
-                **({"missing_seeds": missing} if missing else {}),
-            },
+            tags=averaged,
             metrics=found.averages(),
         )
     ]
-    names = _names(store, found)
-    documents += [
-        RunDocument(
-            key=f"{PHASE}-{found.cells[seed]}-{identity}",
-            kind="cell",
-            name=f"{title} · seed {seed}",
-            status="finished",
-            started_at=0.0,
-            parent=average,
-            tags={**common, "seed": str(seed), "cell": found.cells[seed]},
-            metrics=found.metrics(seed),
-            artifacts={f"evaluations/{found.target}.json": names[seed]},
+    for seed, record in found.records.items():
+        cell = found.cells[seed]
+        documents.append(
+            RunDocument(
+                key=f"{PHASE}-{cell}-{identity}",
+                kind="cell",
+                name=f"{title} · seed {seed}",
+                status="finished",
+                started_at=0.0,
+                parent=average,
+                tags={**common, "seed": str(seed), "cell": cell},
+                metrics=found.metrics(seed),
+                artifacts={f"evaluations/{found.target}.json": _place(store, cell, record)},
+            )
         )
-        for seed in found.records
-    ]
     for document in documents:
         before = read_run(store, sweep, document.key)
         at = time.time() if before is None else before.started_at
         ended = at if before is None else before.ended_at
-        dated = RunDocument(**{**vars(document), "started_at": at, "ended_at": ended})
+        dated = replace(document, started_at=at, ended_at=ended)
         if before != dated:
             write_run(store, sweep, dated)
-    return [document.key for document in documents]
 
 
-def _names(store: ObjectStore, found: Generalization) -> dict[int, str]:
-    """Where the store keeps the record of each seed."""
-    from shapca.storage import read_json
-
-    names = {}
-    for seed, key in found.cells.items():
-        wanted = found.records[seed].to_json()
-        for name in store.list(f"cells/{key}/evaluations/"):
-            if read_json(store, name) == wanted:
-                names[seed] = name
-    return names
+def _place(store: ObjectStore, cell: str, record: EvaluationRecord) -> str:
+    """Where the store keeps the record of a cell."""
+    wanted = record.to_json()
+    names = store.list(f"cells/{cell}/evaluations/")
+    return next(name for name in names if read_json(store, name) == wanted)

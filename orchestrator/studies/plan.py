@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from orchestrator.config.sweep import (
@@ -12,6 +13,7 @@ from orchestrator.config.sweep import (
     SchedulerConfig,
     SweepConfig,
 )
+from orchestrator.store.cell_factory import is_prepared, is_synthetic
 from orchestrator.studies.config import PARAMETERS, CaseFigure, StudyConfig, StudyRow
 from shapca.config import ExperimentConfig, Task, validate, with_value
 from shapca.config.variants import applies_to, apply_variant
@@ -69,6 +71,30 @@ class StudyPlan:
             name: listed for name, listed in self.sweep.configurations.items() if name in kept
         }
         return self.sweep.model_copy(update={"configurations": configurations})
+
+    def planned(self) -> dict[str, int]:
+        """Cells of the whole study by its phase."""
+        if self.sweep is None:
+            return {}
+        return {"study": len(self.sweep.configurations) * len(self.study.seeds)}
+
+    def check_is_drawn(self, data_root: Path) -> None:
+        """Make sure that looking at the study draws no synthetic data.
+
+        Args:
+            data_root: Folder of the prepared data sets.
+
+        Raises:
+            InputError: a synthetic data set that is not drawn yet.
+        """
+        names = {config.data.dataset for config in self.configs.values()}
+        names |= {column.test_on for column in self.study.columns.values() if column.test_on}
+        for name in sorted(names):
+            if is_synthetic(name) and not is_prepared(data_root / name):
+                raise InputError(
+                    f"study {self.study.name}: data set {name!r} is not under {data_root}, and is "
+                    "not drawn with --no-train; name another place with --data-root"
+                )
 
 
 def plan_study(study: StudyConfig, winners: Winners) -> StudyPlan:
@@ -205,19 +231,27 @@ def _needed(study: StudyConfig) -> set[tuple[str, str]]:
     return needed
 
 
-def planned_cells(store: ObjectStore, name: str) -> dict[str, int]:
-    """Cells of a whole study by its phase; empty of a sweep.
+def stored_plan(store: ObjectStore, name: str) -> StudyPlan | None:
+    """The plan of a study as it was last asked to run; None of a sweep.
 
-    A study's record holds those cells alone that it was last asked to run.
+    Raises:
+        ValueError: the record was kept by other code, or a sweep that it takes settings from is
+            not there.
     """
     record = read_json(store, f"sweeps/{name}/study.json")
     if record is None:
-        return {}
-    from orchestrator.studies.config import StudyConfig
+        return None
+    study = StudyConfig.model_validate(record)
+    return plan_study(study, read_winners(study, store))
 
+
+def planned_cells(store: ObjectStore, name: str) -> dict[str, int]:
+    """Cells of a whole study by its phase; empty of a sweep, and of a study that cannot be planned.
+
+    A study's record holds those cells alone that it was last asked to run.
+    """
     try:
-        study = StudyConfig.model_validate(record)
-        sweep = plan_study(study, read_winners(study, store)).sweep
-    except ValueError:  # kept by other code, or without the sweep that it takes settings from
+        plan = stored_plan(store, name)
+    except ValueError:
         return {}
-    return {} if sweep is None else {"study": len(sweep.configurations) * len(study.seeds)}
+    return {} if plan is None else plan.planned()

@@ -18,7 +18,7 @@ from orchestrator.store.lease import Lease
 from orchestrator.studies.config import StudyConfig
 from orchestrator.studies.evaluation import StudyEvaluations
 from orchestrator.studies.files import write_files
-from orchestrator.studies.plan import StudyPlan, plan_study, planned_cells, read_winners
+from orchestrator.studies.plan import StudyPlan, plan_study, read_winners
 from orchestrator.studies.tables import StudyTables
 from orchestrator.sweeps.control.reuse import StaleCellsError, stale_message
 from orchestrator.sweeps.driver import SweepOptions, publisher_of, run_sweep
@@ -101,6 +101,8 @@ def run_study(
     data_root = resolve_data_root(options.data_root, study.runtime)
     factory = CellFactory(data_root)
     plan = plan_study(study, read_winners(study, store))
+    if not train:
+        plan.check_is_drawn(data_root)
     sweep = plan.selected(rows, data)
     tables = StudyTables(plan, cells, factory, code_fingerprint())
     outcome: SweepOutcome | None = None
@@ -116,7 +118,8 @@ def run_study(
         if outcome.status != "interrupted":
             runtime = study.runtime.model_copy(update={"data_root": data_root})
             _evaluate(study, evaluations, storage, runtime, options, say)
-    concluded = _conclude(plan, cells, factory, options, storage, outcome, reset)
+    tables.forget()
+    concluded = _conclude(plan, tables.table(), cells, factory, options, storage, outcome, reset)
     return replace(concluded, seconds=time.monotonic() - began)
 
 
@@ -169,6 +172,7 @@ def _refuse_stale(sweep: SweepConfig, factory: CellFactory, cells: CellStore) ->
 
 def _conclude(
     plan: StudyPlan,
+    table: Table,
     cells: CellStore,
     factory: CellFactory,
     options: SweepOptions,
@@ -178,30 +182,29 @@ def _conclude(
 ) -> StudyOutcome:
     """Tables and figures of what there is now, in the storage and in MLflow."""
     name = plan.study.name
-    tables = StudyTables(plan, cells, factory, code_fingerprint())
-    table = tables.table()
     files = write_files(cells, factory, plan, table)
     parent = read_run(cells.store, name, PARENT)
     if parent is not None:
-        note = to_markdown(table) + _how_to(plan.study, storage)
-        tables_of_it = {f"tables/{file}": place for file, place in files.items()}
-        artifacts = {**parent.artifacts, **tables_of_it}
+        shown = {f"tables/{file}": place for file, place in files.items()}
         changed = replace(
             parent,
-            note=note,
-            artifacts=artifacts,
+            note=to_markdown(table) + _how_to(plan.study, storage),
+            artifacts={**parent.artifacts, **shown},
             tags={**parent.tags, "study": name},
         )
-        planned = planned_cells(cells.store, name)
-        if changed != parent or REPORT not in artifacts:
-            reported, made_at = attachments(
+        if changed != parent or REPORT not in changed.artifacts:
+            code = code_fingerprint()
+            artifacts, tags = attachments(
                 cells.store,
                 name,
-                partial(content_from, cells.store, name, storage, code_fingerprint(), planned),
+                partial(content_from, cells.store, name, storage, code, plan.planned()),
                 [table],
             )
-            artifacts, tags = {**artifacts, **reported}, {**changed.tags, **made_at}
-            changed = replace(changed, artifacts=artifacts, tags=tags)
+            changed = replace(
+                changed,
+                artifacts={**changed.artifacts, **artifacts},
+                tags={**changed.tags, **tags},
+            )
             with Lease(cells.store, name):
                 write_run(cells.store, name, changed)
         publisher = publisher_of(cells.store, name, storage, options.tracking_uri)

@@ -27,7 +27,7 @@ from orchestrator.tables.table import (
 from shapca.config import ExperimentConfig
 from shapca.data.prepared import PreparedData
 from shapca.errors import InputError
-from shapca.storage import ObjectStore, read_json
+from shapca.storage import ObjectStore
 
 
 @dataclass(frozen=True)
@@ -165,6 +165,7 @@ class StudyTables:
     def forget(self) -> None:
         """Read everything again: the store has changed."""
         self._results.clear()
+        self._alive.clear()
 
     def result(self, cell: Cell, column: StudyColumn) -> SeedResult:
         """What the store has of a cell for a column."""
@@ -294,23 +295,14 @@ def contexts_on_target(column: StudyColumn, config: ExperimentConfig) -> str | N
     return None if config.data.contexts is None else column.contexts
 
 
-def study_tables(store: ObjectStore, name: str, data_root: Path | None, code: str) -> list[Table]:
-    """The tables of a study as things stand; none of a sweep.
+def study_table(plan: StudyPlan, store: ObjectStore, data_root: Path | None, code: str) -> Table:
+    """The table of a study as things stand.
 
     Args:
-        store: the storage.
-        name: the study or sweep.
-        data_root: folder of the prepared data sets; none: as the study's file says.
-        code: fingerprint of the present training code.
+        plan: What the study wants.
+        store: The storage.
+        data_root: Folder of the prepared data sets; None: as the study's file says.
+        code: Fingerprint of the present training code.
     """
-    record = read_json(store, f"sweeps/{name}/study.json")
-    if record is None:
-        return []
-    from orchestrator.store.cell_factory import CellFactory
-    from orchestrator.studies.config import StudyConfig
-    from orchestrator.studies.plan import plan_study, read_winners
-
-    study = StudyConfig.model_validate(record)
-    root = resolve_data_root(data_root, study.runtime)
-    plan = plan_study(study, read_winners(study, store))
-    return [StudyTables(plan, CellStore(store), CellFactory(root), code).table()]
+    root = resolve_data_root(data_root, plan.study.runtime)
+    return StudyTables(plan, CellStore(store), CellFactory(root), code).table()

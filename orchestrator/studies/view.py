@@ -38,7 +38,7 @@ def table_view(table: Table) -> RichTable:
     return view
 
 
-def closing_lines(outcome: StudyOutcome, storage: str) -> list[Text]:
+def study_lines(outcome: StudyOutcome, storage: str) -> list[Text]:
     """What the marks mean, what is missing and why, and where the files are."""
     lines = [Text(remark, style="dim") for remark in outcome.table.remarks()]
     lines += [Text(line) for line in outcome.table.doubts() if "p = " in line]

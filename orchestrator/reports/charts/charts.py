@@ -27,7 +27,8 @@ class Series:
         role: its colour.
         mark: shape of the points; none: no points.
         line: how they are joined; none: not at all.
-        labels: what each point says when it is pointed at.
+        labels: What each point says when it is pointed at.
+        band: Low and high end of a shaded band at each point, in figures alone; empty: no band.
     """
 
     name: str | None
@@ -36,6 +37,7 @@ class Series:
     mark: Mark | None = None
     line: Line | None = None
     labels: Sequence[str] = ()
+    band: Sequence[tuple[float, float]] = ()
 
 
 @dataclass(frozen=True)

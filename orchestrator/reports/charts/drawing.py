@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import io
+import textwrap
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.reports.charts.charts import Bars, Chart, Parallel, Plot, Role, Series
 from orchestrator.reports.charts.scales import Axis
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 COLOURS: dict[Role, str] = {
     "blue": "#0072b2",
@@ -24,7 +28,6 @@ _STYLE = {
     "axes.spines.right": False,
     "axes.grid": True,
     "grid.color": "#e8ecf2",
-    "svg.hashsalt": "report",  # the same chart gives the same file
 }
 
 
@@ -35,24 +38,56 @@ def figure_files(charts: Sequence[Chart], dpi: int = 160) -> dict[str, bytes]:
         charts: what to draw.
         dpi: resolution of the PNG files.
     """
+    return {
+        f"figures/{chart.key}.{kind}": content
+        for chart in charts
+        for kind, content in drawn(chart, dpi=dpi).items()
+    }
+
+
+def drawn(chart: Chart, *, note: str | None = None, dpi: int = 160) -> dict[str, bytes]:
+    """A chart as PNG and SVG.
+
+    Args:
+        chart: What to draw.
+        note: What is written below it.
+        dpi: Resolution of the PNG file.
+
+    Returns:
+        Suffix (`png`, `svg`) to content.
+    """
+    import matplotlib
+    from matplotlib.figure import Figure  # no window system is asked for
+
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(8.4 if isinstance(chart, Parallel) else 5.2, _height(chart)))
+        axes = figure.add_subplot()
+        _draw(axes, chart)
+        axes.set_title(chart.title, loc="left", fontsize=10, fontweight="bold")
+        if note is not None:
+            axes.annotate(
+                textwrap.fill(note, 90), (0, 0), (0, -36), "axes fraction", "offset points",
+                fontsize=7, color="#515a5a", va="top",
+            )  # fmt: skip
+        return saved(figure, dpi=dpi, bbox_inches="tight")
+
+
+def saved(figure: Figure, **options: Any) -> dict[str, bytes]:
+    """A figure as PNG and SVG by suffix; equal data gives equal bytes.
+
+    Args:
+        figure: The figure.
+        **options: As `Figure.savefig` takes them.
+    """
     import matplotlib
 
-    matplotlib.use("Agg")
-    from matplotlib.figure import Figure
-
-    made = {}
-    for chart in charts:
-        with matplotlib.rc_context(_STYLE):
-            figure = Figure(figsize=(8.4 if isinstance(chart, Parallel) else 5.2, _height(chart)))
-            axes = figure.add_subplot()
-            _draw(axes, chart)
-            axes.set_title(chart.title, loc="left", fontsize=10, fontweight="bold")
-            for kind in ("png", "svg"):
-                buffer = io.BytesIO()
-                metadata = {"Date": None} if kind == "svg" else {"Software": None}
-                figure.savefig(buffer, format=kind, dpi=dpi, bbox_inches="tight", metadata=metadata)
-                made[f"figures/{chart.key}.{kind}"] = buffer.getvalue()
-    return made
+    contents = {}
+    with matplotlib.rc_context({"svg.hashsalt": "shap-ca"}):
+        for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):
+            buffer = io.BytesIO()
+            figure.savefig(buffer, format=kind, metadata=metadata, **options)
+            contents[kind] = buffer.getvalue()
+    return contents
 
 
 def _height(chart: Chart) -> float:
@@ -79,13 +114,17 @@ def _plot(axes: Any, chart: Plot) -> None:
     _scale(axes.yaxis, axes.set_ylim, axes.set_yscale, chart.y)
     axes.set_xlabel(chart.x.label)
     axes.set_ylabel(chart.y.label)
-    if sum(series.name is not None for series in chart.series) > 1:
+    num_named = sum(series.name is not None for series in chart.series)
+    if num_named > 1 or any(series.band for series in chart.series):
         # Beside the axes, where it covers no point.
         axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
 
 def _series(axes: Any, series: Series) -> None:
     colour = COLOURS[series.role]
+    if series.band:
+        low, high = zip(*series.band, strict=True)
+        axes.fill_between([x for x, _ in series.points], low, high, color=colour, alpha=0.18, lw=0)
     is_ring = series.mark in ("ring", "triangle")
     axes.plot(
         [x for x, _ in series.points],

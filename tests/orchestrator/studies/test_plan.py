@@ -9,9 +9,11 @@ import pytest
 import yaml
 
 from orchestrator.commands.arguments import sweep_name
+from orchestrator.reports.charts.drawing import drawn
 from orchestrator.search.protocol import Signal
 from orchestrator.store.cells import CellStore
-from orchestrator.studies.config import StudyConfig
+from orchestrator.studies.config import CurveFigure, StudyConfig
+from orchestrator.studies.figures import curves
 from orchestrator.studies.plan import StudyPlan, plan_study, planned_cells
 from orchestrator.studies.tables import StudyTables
 from orchestrator.sweeps.control.conductor import Conductor
@@ -194,14 +196,15 @@ def test_cells_of_a_sweep_are_found_by_a_study(tmp_path: Path) -> None:
 
 def test_other_code_is_shown_and_not_mixed_unasked(tmp_path: Path) -> None:
     run(tmp_path, study_tree())
-    assert table_of(tmp_path, study_tree(), "code-2").count("stale") == 5
+    stale = table_of(tmp_path, study_tree(), "code-2")
+    assert list(states(stale).values()).count("stale") == 5
     assert "‡ stale" in to_markdown(table_of(tmp_path, study_tree(), "code-2"))
     tree = study_tree(seeds=[1, 2, 3], name="later")
     with pytest.raises(StaleCellsError, match="--accept-stale"):
         run(tmp_path, tree, code="code-2")
     run(tmp_path, tree, code="code-2", stale="accept")
     table = table_of(tmp_path, tree, "code-2")
-    assert table.count("stale") == 5
+    assert list(states(table).values()).count("stale") == 5
     ours = table.row("Shap-CA")
     assert ours is not None
     assert ours.cells["A"].seeds == (1, 2, 3)
@@ -281,7 +284,27 @@ def test_points_of_two_curves_share_their_cells(tmp_path: Path) -> None:
     assert len(CellStore(FolderStore(tmp_path)).statuses()) == 3 * 2
     table = table_of(tmp_path, tree)
     assert [row.group for row in table.rows] == ["α", "α", "β", "β"]
-    assert table.count("done") == 4
+    figure = CurveFigure(kind="curves", column="A", x_title="α, β")
+    assert curves(plan.study, table_of(tmp_path / "empty", tree), figure) is None
+    chart = curves(plan.study, table, figure)
+    assert chart is not None
+    lines = [series for series in chart.series if series.name is not None]
+    assert [(line.name, [x for x, _ in line.points]) for line in lines] == [
+        ("α", [0.0, 0.2]),
+        ("β", [0.4, 0.8]),
+    ]
+    for line in lines:
+        for (_, mean), (low, high) in zip(line.points, line.band, strict=True):
+            assert chart.y.low < low < mean < high < chart.y.high
+    made = drawn(chart, note=chart.caption)
+    assert made["png"].startswith(b"\x89PNG")
+    assert made == drawn(chart, note=chart.caption)
+    assert not [series for series in chart.series if series.mark == "ring" and series.points]
+    stale = curves(plan.study, table_of(tmp_path, tree, code="another"), figure)
+    assert stale is not None
+    assert sum(len(s.points) for s in stale.series if s.mark == "ring") == 4
+    assert "Open markers" in stale.caption
+    assert list(states(table).values()) == ["done"] * 4
 
 
 def test_a_selection_runs_alone(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from orchestrator.studies.config import StudyConfig
 from orchestrator.studies.generalization import PHASE
 from orchestrator.studies.plan import planned_cells
 from orchestrator.studies.run import StudyOutcome, run_study
-from orchestrator.studies.view import closing_lines
+from orchestrator.studies.view import study_lines
 from orchestrator.sweeps.control.reuse import StaleCellsError
 from orchestrator.sweeps.driver import SweepOptions, run_sweep
 from orchestrator.sweeps.record.status import sweep_status
@@ -28,6 +28,7 @@ from shapca.errors import InputError
 from shapca.storage import FolderStore, to_json
 from tests.factories import tiny_config, tiny_data
 from tests.orchestrator.local import without_ray
+from tests.orchestrator.studies.test_plan import states
 
 
 def study(**changes: Any) -> StudyConfig:
@@ -208,7 +209,7 @@ def test_the_closing_line_counts_evaluation_as_well_as_training(
     storage, _, outcome = finished
     assert outcome.sweep is not None
     assert outcome.seconds > outcome.sweep.seconds
-    lines = [line.plain for line in closing_lines(replace(outcome, seconds=4000.0), str(storage))]
+    lines = [line.plain for line in study_lines(replace(outcome, seconds=4000.0), str(storage))]
     assert "cells: 4 finished; 67 min" in lines
 
 
@@ -260,8 +261,9 @@ def test_tables_of_other_code_are_refused_or_marked(
     with pytest.raises(StaleCellsError, match="--accept-stale"):
         run(storage, data_root, config)
     shown = run(storage, data_root, config, train=False)
-    assert shown.table.count("stale") == 6
-    assert run(storage, data_root, config, stale="accept").table.count("stale") == 6
+    assert list(states(shown.table).values()).count("stale") == 6
+    accepted = run(storage, data_root, config, stale="accept")
+    assert list(states(accepted.table).values()).count("stale") == 6
 
 
 def test_labels_without_counterpart_are_refused_before_training(
