@@ -7,6 +7,7 @@ import io
 
 from orchestrator.reports.content import Content
 from orchestrator.sweeps.record.outcome import ConfigurationResult
+from orchestrator.tables.formats import harmless
 from orchestrator.tables.table import CellState, Column, Row, Table, TableCell
 
 MOST_ROWS = 25
@@ -86,13 +87,5 @@ def trials_csv(content: Content) -> bytes:
             round(trial.seconds, 3), int(trial.found), trial.configuration, trial.cell,
             trial.reason,
         ]  # fmt: skip
-        writer.writerow([_harmless(value) for value in (*row, *(trial.values[k] for k in keys))])
+        writer.writerow([harmless(value) for value in (*row, *(trial.values[k] for k in keys))])
     return buffer.getvalue().encode()
-
-
-def _harmless(value: object) -> object:
-    """Text that no spreadsheet takes for a formula."""
-    if value is None:
-        return ""
-    is_formula = isinstance(value, str) and value[:1] in ("=", "+", "-", "@")
-    return f"'{value}" if is_formula else value

@@ -14,6 +14,7 @@ from orchestrator.tables.table import Column, Row, Table, TableCell
 
 MARKS = {"published": "†", "stale": "‡", "running": "§", "missing": "§"}
 EMPTY = "–"
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
     "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
@@ -140,7 +141,7 @@ def to_csv(table: Table) -> str:
                 "p_corrected": against.corrected,
             }
         record |= {key: _number(value) for key, value in numbers.items()}
-        writer.writerow({key: _harmless(value) for key, value in record.items()})
+        writer.writerow({key: harmless(value) for key, value in record.items()})
     return buffer.getvalue()
 
 
@@ -174,23 +175,6 @@ def to_latex(table: Table) -> str:
     return "\n".join(lines) + "\n"
 
 
-def latex_document(tables: Sequence[Table]) -> str:
-    """A document of its own that holds the tables."""
-    return "\n".join(
-        [
-            r"\documentclass{article}",
-            r"\usepackage[utf8]{inputenc}",
-            r"\usepackage[T1]{fontenc}",
-            r"\usepackage{booktabs}",
-            r"\usepackage[margin=1.5cm,landscape]{geometry}",
-            r"\begin{document}",
-            *map(to_latex, tables),
-            r"\end{document}",
-            "",
-        ]
-    )
-
-
 def to_json(table: Table) -> dict[str, Any]:
     """The table for programs; a NaN becomes null."""
     record: dict[str, Any] = _without_nan(asdict(table))
@@ -198,6 +182,21 @@ def to_json(table: Table) -> dict[str, Any]:
     record["gaps"] = list(table.gaps())
     record["best"] = {column.key: sorted(table.best(column)) for column in table.columns}
     return record
+
+
+def harmless(value: Any) -> Any:
+    """A value for a cell of CSV: text that a spreadsheet would take for a formula is quoted."""
+    if isinstance(value, str) and value.startswith(_FORMULA) and not _is_number(value):
+        return f"'{value}"
+    return value
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def latex(text: str) -> str:
@@ -253,21 +252,6 @@ def _pairs(values: Any, shown: Callable[[Any], str]) -> str:
 
 def _number(value: float | None) -> str:
     return "" if value is None or math.isnan(value) else f"{value:.6g}"
-
-
-def _harmless(value: Any) -> Any:
-    """Text that no spreadsheet takes for a formula."""
-    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@") and not _is_number(value):
-        return f"'{value}"
-    return value
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _without_nan(value: Any) -> Any:

@@ -1,7 +1,7 @@
 """What a table of results is, whoever shows it: columns, rows, and cells that say what they are.
 
-Nothing here trains, reads a store or formats text: `study_tables` fills a table from the cell store
-and `table_formats` writes it down. Scores are percentages.
+Nothing here trains, reads a store or formats text: `studies.tables` fills a table from the cell
+store and `formats` writes it down. Scores are percentages.
 """
 
 from __future__ import annotations
@@ -211,10 +211,6 @@ class Table:
             for column in self.columns
             if column.key in row.cells
         ]
-
-    def count(self, state: CellState) -> int:
-        """Cells of a state."""
-        return sum(cell.state == state for _, _, cell in self.cells())
 
     def gaps(self) -> tuple[str, ...]:
         """What is missing and why, one line a row and reason: never silently dropped."""

@@ -21,7 +21,7 @@ from orchestrator.tracking.client.addresses import check_uri, default_artifacts,
 from orchestrator.tracking.client.client import (
     NAME,
     NOTE,
-    PARENT,
+    PARENT_TAG,
     MetricPoint,
     RunState,
     Tracking,
@@ -339,7 +339,7 @@ def _tags(document: RunDocument, parent: str | None) -> dict[str, str]:
     if document.cell is not None:
         tags["cell"] = document.cell
     if parent is not None:
-        tags[PARENT] = parent
+        tags[PARENT_TAG] = parent
     if document.note is not None:
         tags[NOTE] = document.note
     return tags

@@ -30,7 +30,7 @@ RUN_KEY = "shapca.run_key"
 STORAGE = "shapca.storage"
 NAME = "mlflow.runName"
 NOTE = "mlflow.note.content"
-PARENT = "mlflow.parentRunId"
+PARENT_TAG = "mlflow.parentRunId"
 
 MAX_METRICS = 1000
 MAX_PARAMS = 100
@@ -175,7 +175,7 @@ class Tracking:
                     run.data.tags.get(RUN_KEY, ""),
                     run.info.status,
                     run.info.start_time or 0,
-                    run.data.tags.get(PARENT),
+                    run.data.tags.get(PARENT_TAG),
                 )
                 for run in page
             ]

@@ -16,8 +16,8 @@ from scipy import stats
 
 from orchestrator.tables.formats import (
     cell_text,
+    harmless,
     latex,
-    latex_document,
     to_csv,
     to_json,
     to_latex,
@@ -171,6 +171,16 @@ def test_csv_keeps_everything_and_runs_nothing_in_a_spreadsheet() -> None:
     assert by_place["'=HYPERLINK(1)", "Twitter & co. F1"]["mean"] == "-1.5"
 
 
+@pytest.mark.parametrize("text", ["=1+1", "+cmd", "-cmd", "@SUM(A1)", "\t=1+1", "\r=1+1"])
+def test_no_text_begins_a_formula(text: str) -> None:
+    assert harmless(text) == f"'{text}"
+
+
+@pytest.mark.parametrize("value", ["-1.5", "+2e-4", "UMT = 5", "", None, -3, 0.5])
+def test_numbers_and_other_text_stay_as_they_are(value: object) -> None:
+    assert harmless(value) is value
+
+
 def test_json_has_no_nan() -> None:
     table = example()
     cell = replace(table.rows[2].cells["T-15"], against=comparison(math.nan, 1))
@@ -214,7 +224,9 @@ def test_latex_escapes_every_special_letter() -> None:
 )
 def test_latex_compiles(tmp_path: Path) -> None:
     file = tmp_path / "tables.tex"
-    file.write_text(latex_document([example()]), encoding="utf-8")
+    head = r"\documentclass{article}\usepackage[utf8]{inputenc}\usepackage[T1]{fontenc}"
+    head += r"\usepackage{booktabs}\usepackage[margin=1.5cm,landscape]{geometry}\begin{document}"
+    file.write_text(f"{head}\n{to_latex(example())}\\end{{document}}\n", encoding="utf-8")
     if shutil.which("tectonic"):
         command = ["tectonic", str(file)]
     else:
