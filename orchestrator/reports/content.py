@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -80,7 +81,7 @@ class Surroundings:
         git_commit: commit of the checkout, if any.
         device: name of the device.
         num_threads: CPU threads.
-        versions: of the libraries.
+        versions: name and version of the libraries.
         num_cells: cells that were trained in it, wholly or in part.
     """
 
@@ -88,7 +89,7 @@ class Surroundings:
     git_commit: str | None
     device: str
     num_threads: int
-    versions: Mapping[str, str]
+    versions: tuple[tuple[str, str], ...]
     num_cells: int = 0
 
 
@@ -268,21 +269,18 @@ def _curved(cells: CellStore, trial: Trial) -> Trial:
 
 def _surroundings(cells: CellStore, trials: list[Trial]) -> tuple[Surroundings, ...]:
     """Distinct environments of the cells, the most used first."""
-    found: dict[tuple[Any, ...], Surroundings] = {}
+    found: Counter[Surroundings] = Counter()
     for key in dict.fromkeys(trial.cell for trial in trials):
         run = read_json(cells.store, f"cells/{key}/run.json") or {"environments": []}
-        seen = set()
-        for part in run["environments"]:
-            one = Surroundings(
+        seen = [
+            Surroundings(
                 part["code"],
                 part.get("git_commit"),
                 part.get("device", "unknown"),
                 part.get("num_threads", 0),
-                part.get("versions", {}),
+                tuple(part.get("versions", {}).items()),
             )
-            mark = (one.code, one.git_commit, one.device, one.num_threads, str(one.versions))
-            if mark not in seen:
-                seen.add(mark)
-                known = found.get(mark, one)
-                found[mark] = replace(known, num_cells=known.num_cells + 1)
-    return tuple(sorted(found.values(), key=lambda one: -one.num_cells))
+            for part in run["environments"]
+        ]
+        found.update(dict.fromkeys(seen, 1))
+    return tuple(replace(one, num_cells=number) for one, number in found.most_common())

@@ -81,7 +81,7 @@ def provenance(content: Content) -> Html:
             ),
             ("git commit", element("code", one.git_commit or "none")),
             ("device", f"{one.device}, {one.num_threads} threads"),
-            ("versions", ", ".join(f"{name} {v}" for name, v in sorted(one.versions.items()))),
+            ("versions", ", ".join(f"{name} {v}" for name, v in sorted(one.versions))),
         ]  # fmt: skip
         parts.append(element("div", fact_list(facts), class_="card", style="margin-top:14px"))
     return element("div", parts)

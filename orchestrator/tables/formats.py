@@ -107,41 +107,23 @@ def to_csv(table: Table) -> str:
         "to_reference_high", "p", "p_corrected", "cells", "reason",
     ]  # fmt: skip
     buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, fields, lineterminator="\n")
-    writer.writeheader()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(fields)
     for row, column, cell in table.cells():
-        against = cell.against
         title = column.title if column.group is None else f"{column.group} {column.title}"
-        record: dict[str, Any] = {
-            "table": table.name,
-            "group": row.group,
-            "row": row.title,
-            "column": title,
-            "state": cell.state,
-            "num_seeds": len(cell.scores),
-            "scores": _pairs(cell.scores, lambda score: f"{score:.4f}"),
-            "missing": _pairs(cell.missing, str),
-            "cells": _pairs(cell.cells, str),
-            "reason": cell.reason,
-        }
-        numbers = {
-            "mean": cell.mean,
-            "std": cell.std,
-            "low": cell.low,
-            "high": cell.high,
-            "target": cell.target,
-            "difference": cell.difference,
-        }
-        if against is not None:
-            numbers |= {
-                "to_reference": against.mean,
-                "to_reference_low": against.low,
-                "to_reference_high": against.high,
-                "p": against.p_value,
-                "p_corrected": against.corrected,
-            }
-        record |= {key: _number(value) for key, value in numbers.items()}
-        writer.writerow({key: harmless(value) for key, value in record.items()})
+        compared: list[float | None] = [None] * 5
+        if (against := cell.against) is not None:
+            compared = [
+                against.mean, against.low, against.high, against.p_value, against.corrected,
+            ]  # fmt: skip
+        values = [
+            table.name, row.group, row.title, title, cell.state,
+            *map(_number, (cell.mean, cell.std, cell.low, cell.high)), len(cell.scores),
+            _pairs(cell.scores, lambda score: f"{score:.4f}"), _pairs(cell.missing, str),
+            *map(_number, (cell.target, cell.difference, *compared)), _pairs(cell.cells, str),
+            cell.reason,
+        ]  # fmt: skip
+        writer.writerow([harmless(value) for value in values])
     return buffer.getvalue()
 
 

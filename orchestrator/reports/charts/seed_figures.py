@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from orchestrator.reports.charts.charts import Line, Mark, Plot, Role, Series
 from orchestrator.reports.charts.scales import Axis, axis_over, percent_axis
@@ -11,31 +11,34 @@ from orchestrator.reports.content import MOST_CURVES, Content, Trial
 VAL = "validation F1 (%)"
 TEST = "test F1 (%)"
 MOST_ROWS = 12
+_LOOKS: tuple[tuple[Mark, str], ...] = (("circle", "val F1"), ("diamond", "test F1"))
 
 
 def seeds(content: Content) -> Plot | None:
     """Scores of every seed of the configurations that have several."""
-    rows: list[tuple[str, dict[int, float], Role, Mark, str]] = []
+    rows: list[tuple[str, Mapping[int, float], Role]] = []  # orange: scores of the test split
     winner = content.winner
     if winner is not None and content.is_confirmed:
         if winner.test:
-            rows.append(("winner, test", dict(winner.test), "orange", "diamond", "test F1"))
-        rows.append(("winner, fresh", dict(winner.val), "blue", "circle", "val F1"))
+            rows.append(("winner, test", winner.test, "orange"))
+        rows.append(("winner, fresh", winner.val, "blue"))
     for rank, row in enumerate(content.outcome.rows, start=1):
-        if content.is_listed and row.test and len(rows) < MOST_ROWS:
-            rows.append((f"#{rank}", dict(row.test), "orange", "diamond", "test F1"))
-        elif len(row.val) > 1 and len(rows) < MOST_ROWS:
+        if len(rows) >= MOST_ROWS:
+            break
+        if content.is_listed and row.test:
+            rows.append((f"#{rank}", row.test, "orange"))
+        elif len(row.val) > 1:
             is_winner = winner is not None and row.configuration == winner.configuration
-            name = f"#{rank} selection" if is_winner else f"#{rank}"
-            rows.append((name, dict(row.val), "muted", "circle", "val F1"))
+            rows.append((f"#{rank} selection" if is_winner else f"#{rank}", row.val, "muted"))
             if is_winner and row.test and not content.is_confirmed:
-                rows.append((f"#{rank} test", dict(row.test), "orange", "diamond", "test F1"))
+                rows.append((f"#{rank} test", row.test, "orange"))
     rows = [row for row in rows if row[1]]
     if not rows:
         return None
     series = []
     values: list[float] = []
-    for place, (_, scores, role, mark, what) in enumerate(rows):
+    for place, (_, scores, role) in enumerate(rows):
+        mark, what = _LOOKS[role == "orange"]
         y = float(len(rows) - 1 - place)
         mean = sum(scores.values()) / len(scores)
         values += scores.values()
@@ -50,8 +53,8 @@ def seeds(content: Content) -> Plot | None:
         )  # fmt: skip
         series.append(Series(None, [(mean, y - 0.24), (mean, y + 0.24)], role, line="solid"))
     # Entries of the legend that belong to no row of their own.
-    legend: list[Series] = [Series("validation", (), "blue", "circle")]
-    if any(mark == "diamond" for *_, mark, _ in rows):
+    legend = [Series("validation", (), "blue", "circle")]
+    if any(role == "orange" for *_, role in rows):
         legend.append(Series("test", (), "orange", "diamond"))
     legend.append(Series("mean", (), "muted", line="solid"))
     caption = (

@@ -6,15 +6,22 @@ Lengths are pixels at the width a drawing is made for; text is 12 px high there.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from orchestrator.reports.charts.charts import Bars, Chart, Mark, Parallel, Plot, Series
 from orchestrator.reports.charts.scales import Axis
-from orchestrator.reports.markup import Html, element
+from orchestrator.reports.markup import Html, element, join
 
 LETTER = 6.7
 NUM_SHADES = 6
-_MARK_SIZE = 4.2
+_CIRCLE = "m-4.2 0a4.2 4.2 0 1 0 8.4 0a4.2 4.2 0 1 0 -8.4 0z"
+_MARKS: Mapping[Mark, tuple[str, str]] = {  # class for a role; path, beginning at the point
+    "circle": ("fill-{} mark", _CIRCLE),
+    "ring": ("stroke-{} ring", _CIRCLE),
+    "triangle": ("stroke-{} ring", "m0 4.2l-4.2 -7.6h8.4z"),
+    "cross": ("stroke-{} cross", "m-4.2 -4.2l8.4 8.4m0 -8.4l-8.4 8.4"),
+    "diamond": ("fill-{} mark", "m0 -6.3l4.2 6.3l-4.2 6.3l-4.2 -6.3z"),
+}
 
 
 def draw(chart: Chart, width: int) -> Html:
@@ -28,12 +35,9 @@ def draw(chart: Chart, width: int) -> Html:
 
 def sign(series: Series) -> Html:
     """What a legend shows of a series."""
-    parts = []
-    if series.line is not None:
-        parts.append(element("line", class_=_stroke(series), x1=1, y1=7, x2=25, y2=7))
-    if series.mark is not None:
-        parts.append(_mark(series.mark, series.role, 13, 7))
-    return element("svg", *parts, class_="sign", width=26, height=14, aria_hidden="true")
+    line = None if series.line is None else _line([(1, 7), (25, 7)], _stroke(series))
+    mark = None if series.mark is None else _mark(series.mark, series.role, 13, 7)
+    return element("svg", line, mark, class_="sign", width=26, height=14, aria_hidden="true")
 
 
 def shade_of(value: float) -> int:
@@ -64,7 +68,7 @@ def _plot(chart: Plot, width: int) -> Html:
     widest = max((len(text) for _, text in y_ticks), default=2)
     left = widest * LETTER + (14 if names else 34)
     frame = _Frame(chart.x, chart.y, width, height, left)
-    parts = [*_grid(frame, chart, y_ticks)]
+    parts = _grid(frame, chart, y_ticks)
     for series in chart.series:
         parts += _series(frame, series)
     return _svg(chart, width, height, parts)
@@ -103,20 +107,22 @@ def _grid(frame: _Frame, chart: Plot, y_ticks: Sequence[tuple[float, str]]) -> l
 
 def _series(frame: _Frame, series: Series) -> list[Html]:
     places = [frame.at(x, y) for x, y in series.points]
+    labels: Sequence[str | None] = series.labels or [None] * len(places)
     parts = []
     if series.line is not None and len(places) > 1:
+        joined = places
         if series.line == "step":
-            steps = [places[0]]
+            joined = places[:1]
             for (_, before), (x, y) in itertools.pairwise(places):
-                steps += [(x, before), (x, y)]
-            parts.append(_polyline(steps, _stroke(series)))
-        else:
-            label = series.labels[0] if series.mark is None and series.labels else None
-            parts.append(_polyline(places, _stroke(series), label))
+                joined += [(x, before), (x, y)]
+        line = _line(joined, _stroke(series))
+        parts.append(line if series.mark is not None else _hit(labels[0], line))
     if series.mark is not None:
-        labels: Sequence[str | None] = series.labels or [None] * len(places)
         for (x, y), label in zip(places, labels, strict=True):
-            parts.append(_mark(series.mark, series.role, x, y, label))
+            # A wider transparent circle makes a small mark easy to point at.
+            target = element("circle", class_="target", cx=x, cy=y, r=9)
+            mark = _mark(series.mark, series.role, x, y)
+            parts.append(mark if label is None else _hit(label, target, mark))
     return parts
 
 
@@ -152,7 +158,8 @@ def _parallel(chart: Parallel, width: int) -> Html:
             for place, up in enumerate(thread.places)
         ]
         class_ = "thread best" if thread.is_best else f"thread shade-{shade_of(thread.shade)}"
-        parts.append(_polyline(points, class_ + (" cut" if thread.is_cut else ""), thread.label))
+        line = _line(points, class_ + (" cut" if thread.is_cut else ""))
+        parts.append(_hit(thread.label, line))
     for place, axis in enumerate(chart.axes):
         x = left + gap * place
         parts.append(element("line", class_="axis", x1=x, x2=x, y1=top, y2=bottom))
@@ -184,40 +191,24 @@ def _label(text: str, x: float, y: float, anchor: str, class_: str | None = None
     return element("text", text, class_=class_, x=x, y=y, text_anchor=anchor)
 
 
-def _polyline(points: Sequence[tuple[float, float]], class_: str, label: str | None = None) -> Html:
+def _line(points: Sequence[tuple[float, float]], class_: str) -> Html:
     path = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
-    return element(
-        "g" if label else "path",
-        *([element("title", label), element("path", class_=class_, d=path)] if label else []),
-        d=None if label else path,
-        class_="hit" if label else class_,
-    )
+    return element("path", class_=class_, d=path)
 
 
 def _stroke(series: Series) -> str:
     return f"line stroke-{series.role} {series.line}"
 
 
-def _mark(mark: Mark, role: str, x: float, y: float, label: str | None = None) -> Html:
-    size = _MARK_SIZE
-    if mark in ("circle", "ring"):
-        class_ = f"fill-{role} mark" if mark == "circle" else f"stroke-{role} ring"
-        shape = element("circle", class_=class_, cx=x, cy=y, r=size)
-    elif mark == "cross":
-        d = (
-            f"M{x - size:.1f} {y - size:.1f}l{2 * size} {2 * size}"
-            f"M{x - size:.1f} {y + size:.1f}l{2 * size} {-2 * size}"
-        )
-        shape = element("path", class_=f"stroke-{role} cross", d=d)
-    elif mark == "triangle":
-        d = f"M{x:.1f} {y + size:.1f}l{-size} {-1.8 * size:.1f}h{2 * size}z"
-        shape = element("path", class_=f"stroke-{role} ring", d=d)
-    else:
-        up = 1.5 * size
-        d = f"M{x:.1f} {y - up:.1f}l{size} {up:.1f}l{-size} {up:.1f}l{-size} {-up:.1f}z"
-        shape = element("path", class_=f"fill-{role} mark", d=d)
-    if label is None:
-        return shape
-    # A wider transparent circle makes a small mark easy to point at.
-    target = element("circle", class_="target", cx=x, cy=y, r=9)
-    return element("g", element("title", label), target, shape, class_="hit")
+def _mark(mark: Mark, role: str, x: float, y: float) -> Html:
+    looks, path = _MARKS[mark]
+    return element("path", class_=looks.format(role), d=f"M{x:.1f} {y:.1f}{path}")
+
+
+def _hit(label: str | None, *shapes: Html) -> Html:
+    """Shapes that say something when they are pointed at."""
+    return (
+        join(shapes)
+        if label is None
+        else element("g", element("title", label), shapes, class_="hit")
+    )
