@@ -13,6 +13,7 @@ from typing import Any
 
 from orchestrator.config.sweep import SweepConfig
 from orchestrator.search.expected_epochs import expected_epochs
+from orchestrator.search.protocols.kinds import PROTOCOLS
 from orchestrator.store.cell_factory import CellFactory
 from orchestrator.sweeps.checks.probe import EpochCost
 from orchestrator.sweeps.record.declaration import recall
@@ -146,19 +147,7 @@ def disk_bytes(sweep: SweepConfig, planned: Mapping[str, int], cost: EpochCost, 
         cost: Sizes of a checkpoint and of the best weights.
         slots: Trials at once.
     """
-    protocol, confirmed = sweep.protocol, planned.get("confirm", 0)
-    if sweep.keep_models == "all":
-        kept = sum(planned.values())
-    elif sweep.configurations:
-        kept = len(protocol.seeds) * sum(c.keep_models for c in sweep.configurations.values())
-    elif protocol.kind == "replicate":
-        leaders = 1 if sweep.keep_models == "confirmed" else 3
-        kept = leaders * len(protocol.seeds)
-    elif protocol.kind == "single":
-        kept = 1 if sweep.keep_models == "confirmed" else protocol.shortlist
-    else:
-        leaders = 0 if sweep.keep_models == "confirmed" else protocol.shortlist
-        kept = confirmed + leaders * (1 + len(protocol.shortlist_seeds))
+    kept = PROTOCOLS[sweep.protocol.kind].num_kept(sweep, planned)
     # A new checkpoint and new best weights are whole before the old ones go.
     return slots * 2 * (cost.checkpoint_bytes + cost.best_bytes) + kept * cost.best_bytes
 

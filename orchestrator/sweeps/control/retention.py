@@ -1,4 +1,4 @@
-"""Whose weights stay in the store: a sweep of a large model would fill any disk otherwise.
+"""Which weights stay in the store: those of every cell of a large sweep would fill any disk.
 
 While a cell runs it keeps its last checkpoint and its best weights. What stays of it afterwards is
 said by `keep_models`: those of the cells reported (`confirmed`), also those of the best
@@ -9,41 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from orchestrator.config.sweep import LISTED, SweepConfig
+from orchestrator.config.sweep import SweepConfig
 from orchestrator.search.protocol import Protocol
 from orchestrator.store.cells import CellStore
-
-
-def wanted_proposals(sweep: SweepConfig, protocol: Protocol) -> set[int]:
-    """Proposals whose cells keep their weights as things stand."""
-    proposals = protocol.proposals
-    if sweep.keep_models == "all":
-        return {proposal.number for proposal in proposals}
-    if sweep.configurations:
-        return {
-            proposal.number
-            for proposal in proposals
-            if protocol.outcome(proposal.number) is None
-            or sweep.configurations[str(proposal.values[LISTED])].keep_models
-        }
-    wanted = {
-        proposal.number
-        for proposal in proposals
-        if proposal.phase == "confirm" or protocol.outcome(proposal.number) is None
-    }
-    if sweep.protocol.kind == "replicate":
-        # The winner's cells are tested at the end: the leader's weights stay until it is known,
-        # and so do those of a configuration whose seeds are not all done.
-        standings = protocol.standings("replicate")
-        kept = standings[:1] if sweep.keep_models == "confirmed" else standings[:3]
-        kept += [s for s in standings if len(s.numbers) < len(sweep.protocol.seeds)]
-    elif sweep.protocol.kind == "single":
-        kept = protocol.standings("search")
-        kept = kept[:1] if sweep.keep_models == "confirmed" else kept[: sweep.protocol.shortlist]
-    else:
-        kept = [] if sweep.keep_models == "confirmed" else protocol.shortlist()
-    configurations = {standing.configuration for standing in kept}
-    return wanted | {p.number for p in proposals if p.configuration in configurations}
 
 
 class Retention:
@@ -67,8 +35,7 @@ class Retention:
 
     def apply(self) -> None:
         """Remove what is not wanted now. Failed cells keep their checkpoint, to be tried again."""
-        wanted = wanted_proposals(self._sweep, self._protocol)
-        kept = {self._keys[number] for number in wanted}
+        kept = {self._keys[number] for number in self._protocol.kept(self._sweep)}
         for proposal in self._protocol.proposals:
             key = self._keys[proposal.number]
             outcome = self._protocol.outcome(proposal.number)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from orchestrator.config.naming import describe
 from orchestrator.config.sweep import LISTED, SweepConfig
 from orchestrator.search.protocol import Protocol
-from orchestrator.search.standings import Phase, Standing
+from orchestrator.search.standings import Standing
 from orchestrator.store.cells import Cell, CellStore, test_averages, test_metrics
 from orchestrator.sweeps.record.event_log import Ended, Proposed
 from orchestrator.tracking.run_document import (
@@ -113,7 +113,7 @@ class Documents:
         if event.phase != "search":
             self._write_average(event, event.at)
         config = cell.config
-        phase = self._shown_phase(event.phase)
+        phase = self._protocol.shown_phase(event.phase)
         self._write(
             RunDocument(
                 key=self.key_of(event),
@@ -190,14 +190,8 @@ class Documents:
                 self._write(replace(document, model=wanted))
 
     def _write_average(self, event: Proposed, at: float) -> None:
-        phase = self._shown_phase(event.phase)
-        phases: tuple[Phase, ...]
-        if phase == "shortlist":
-            phases, wanted = ("search", "shortlist"), len(self._sweep.protocol.shortlist_seeds) + 1
-        elif phase in ("replicate", "study"):
-            phases, wanted = (phase,), len(self._sweep.protocol.seeds)
-        else:
-            phases, wanted = ("confirm",), len(self._sweep.protocol.confirm_seeds)
+        phase = self._protocol.shown_phase(event.phase)
+        phases, wanted = self._protocol.averaged(phase)
         standings = self._protocol.standings(*phases)
         standing = next((s for s in standings if s.configuration == event.configuration), None)
         tried = 0 if standing is None else len(standing.numbers)
@@ -266,16 +260,12 @@ class Documents:
         listed = self._sweep.configurations.get(str(event.values.get(LISTED)))
         return {} if listed is None else dict(listed.tags)
 
-    def _shown_phase(self, phase: Phase) -> Phase:
-        """Replicated cells that are tested at the end stay the runs that they were."""
-        return "replicate" if self._sweep.protocol.kind == "replicate" else phase
-
     def key_of(self, event: Proposed) -> str:
         """Key of the document of a cell's run."""
-        return f"{self._shown_phase(event.phase)}-{event.cell}"
+        return f"{self._protocol.shown_phase(event.phase)}-{event.cell}"
 
     def _parent_of(self, event: Proposed) -> str:
-        if self._shown_phase(event.phase) in ("confirm", "replicate", "study"):
+        if self._protocol.shown_phase(event.phase) in ("confirm", "replicate", "study"):
             return f"configuration-{event.configuration}"
         return PARENT
 

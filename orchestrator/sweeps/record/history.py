@@ -12,7 +12,8 @@ from dataclasses import replace
 
 from orchestrator.config.dimensions import Values
 from orchestrator.config.sweep import LISTED, SweepConfig
-from orchestrator.search.protocol import Protocol, Signal
+from orchestrator.search.protocol import Signal
+from orchestrator.search.protocols.kinds import PROTOCOLS
 from orchestrator.search.samplers import build_sampler
 from orchestrator.search.standings import Proposal
 from orchestrator.store.cell_factory import BareFactory, CellFactory
@@ -61,7 +62,7 @@ class History:
 
     def _replay(self) -> None:
         sweep = self.sweep
-        self.protocol = Protocol(
+        self.protocol = PROTOCOLS[sweep.protocol.kind](
             sweep.protocol,
             build_sampler(sweep).ask,
             lambda values: self.cell(values, 0).configuration,

@@ -146,36 +146,20 @@ def outcome_of(
 
 
 def reported(history: History, cells: CellStore) -> ConfigurationResult | None:
-    """The winner on the seeds that are reported of it; none where nothing finished."""
+    """The winner on the seeds that are reported of it; None where nothing finished."""
     protocol = history.protocol
     if (confirmation := protocol.confirmation()) is not None:
         return _result(history, cells, confirmation, "confirm")
-    winner = protocol.winner()
-    phase = "search" if history.sweep.protocol.kind == "single" else "shortlist"
-    return None if winner is None else _result(history, cells, winner, phase)
+    if (winner := protocol.winner()) is None:
+        return None
+    phases = {standing.configuration: phase for standing, phase in protocol.ranking()}
+    return _result(history, cells, winner, phases[winner.configuration])
 
 
 def configurations(history: History, cells: CellStore) -> tuple[ConfigurationResult, ...]:
     """Every configuration with all its selection seeds, best first."""
-    protocol = history.protocol
-    if history.sweep.protocol.kind == "replicate":
-        standings = protocol.standings("replicate")
-        return tuple(_result(history, cells, s, "replicate") for s in standings)
-    if history.sweep.configurations:
-        standings = sorted(protocol.standings("study"), key=lambda standing: standing.entry)
-        return tuple(_result(history, cells, s, "study") for s in standings)
-    shortlisted = {standing.configuration for standing in protocol.shortlist()}
-    standings = protocol.standings("search", "shortlist")
-    standings.sort(key=lambda standing: standing.configuration not in shortlisted)
-    return tuple(
-        _result(
-            history,
-            cells,
-            standing,
-            "shortlist" if standing.configuration in shortlisted else "search",
-        )
-        for standing in standings
-    )
+    ranking = history.protocol.ranking()
+    return tuple(_result(history, cells, standing, phase) for standing, phase in ranking)
 
 
 def _result(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 
 from orchestrator.config.sweep import SweepConfig
+from orchestrator.search.protocols.kinds import PROTOCOLS
 from orchestrator.sweeps.record.outcome import SweepOutcome, score
 
 
@@ -50,24 +51,8 @@ def _what_it_is(sweep: SweepConfig) -> str:
     """One sentence on data, search and seeds."""
     experiment = sweep.resolve(next(sweep.corners()))
     data = "several data sets" if _varies_data(sweep) else experiment.data.dataset
-    protocol = sweep.protocol
-    seeds = " ".join(map(str, protocol.seeds))
-    what = f"`{experiment.task}` on `{data}`, {len(sweep.space)} hyper-parameters varied: "
-    if protocol.kind == "confirm":
-        return what + (
-            f"search with seed {seeds} ({protocol.trials} configurations at most, "
-            f"{protocol.sampler}, {sweep.scheduler.kind}), the best {protocol.shortlist} also with "
-            f"seeds {' '.join(map(str, protocol.shortlist_seeds))}, the winner on the fresh seeds "
-            f"{' '.join(map(str, protocol.confirm_seeds))}, which alone are reported."
-        )
-    if protocol.kind == "listed":
-        return (
-            f"`{experiment.task}` on `{data}`: {len(sweep.configurations)} listed configurations, "
-            f"each on the seeds {seeds}; nothing is chosen."
-        )
-    return what + (
-        f"{protocol.trials} configurations at most ({protocol.sampler}), each on the seeds {seeds}."
-    )
+    words = PROTOCOLS[sweep.protocol.kind].words(sweep)
+    return f"`{experiment.task}` on `{data}`{words}"
 
 
 def _varies_data(sweep: SweepConfig) -> bool:

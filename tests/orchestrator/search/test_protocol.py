@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 
 import pytest
@@ -10,6 +9,8 @@ import pytest
 from orchestrator.config.dimensions import Values
 from orchestrator.config.sweep import ProtocolConfig
 from orchestrator.search.protocol import Protocol, Signal
+from orchestrator.search.protocols.confirm import Confirm
+from orchestrator.search.protocols.kinds import PROTOCOLS
 from orchestrator.search.samplers import Tried
 from orchestrator.search.standings import Outcome, Proposal
 from shapca.errors import InputError
@@ -20,8 +21,9 @@ def make(limit: int | None = None, target: float | None = None, **settings: obje
         assert len(history) == index - 1
         return {"x": index}
 
-    return Protocol(
-        ProtocolConfig.model_validate(settings),
+    config = ProtocolConfig.model_validate(settings)
+    return PROTOCOLS[config.kind](
+        config,
         ask,
         lambda values: f"configuration-{values['x']}",
         limit=limit,
@@ -72,7 +74,7 @@ def test_confirm_searches_shortlists_and_confirms_on_fresh_seeds() -> None:
     confirmation = protocol.confirmation()
     assert confirmation is not None
     assert confirmation.scores == {11: 3.0, 12: 3.0}
-    assert protocol.phase() == "done"
+    assert protocol.propose() is Signal.DONE
     assert protocol.planned() == {"search": 4, "shortlist": 4, "confirm": 2}
 
 
@@ -255,7 +257,7 @@ def test_a_seed_keeps_its_role_when_the_file_is_edited() -> None:
 
 
 def test_duplicates_in_the_search_take_one_place_in_the_shortlist() -> None:
-    protocol = Protocol(
+    protocol = Confirm(
         ProtocolConfig(trials=3, shortlist=2, shortlist_seeds=(2,), confirm_seeds=(11,)),
         lambda index, history: {"x": 1 if index < 3 else 2},
         lambda values: f"configuration-{values['x']}",
@@ -266,26 +268,6 @@ def test_duplicates_in_the_search_take_one_place_in_the_shortlist() -> None:
         "configuration-1",
     ]
     assert [(p.entry, p.seed) for p in proposals if p.phase == "shortlist"] == [(3, 2), (1, 2)]
-
-
-@pytest.mark.parametrize("kind", ["confirm", "replicate", "single"])
-def test_equal_history_gives_equal_proposals_at_any_point(kind: str) -> None:
-    """Interrupted anywhere and made again from its record, a protocol goes on as it would have."""
-    settings = {"kind": kind, "trials": 5, "seeds": [1] if kind != "replicate" else [1, 2]}
-    protocol = make(**settings)
-    outcomes = {}
-    generator = random.Random(1)
-    for entry in range(1, 6):
-        for seed in (1, 2, 3, 11, 12, 13):
-            outcomes[entry, seed] = finished(generator.uniform(0, 100))
-    proposals = run(protocol, outcomes)
-    for length in range(len(proposals) + 1):
-        again = make(**settings)
-        for proposal in proposals[:length]:
-            again.proposed(proposal)
-            again.ended(proposal.number, outcomes[proposal.entry, proposal.seed])
-        following = again.propose()
-        assert following == (proposals[length] if length < len(proposals) else Signal.DONE)
 
 
 def test_proposals_are_numbered_without_a_gap() -> None:

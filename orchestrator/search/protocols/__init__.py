@@ -1,0 +1,1 @@
+"""What follows a search: one small class per kind of protocol."""
