@@ -67,10 +67,10 @@ def fill(store: FolderStore, sweep: SweepConfig, factory: CellFactory) -> None:
         at = 1.0 + number
         value = 50.0 + number % 40
         proposed = Proposed(
-            number, "search", number, dict(values), 1, cell.configuration, cell.key, False, at
+            number, "search", number, dict(values), 1, cell.configuration, cell=cell.key, at=at
         )
         ended = Ended(
-            number, "finished", at, epoch=2, value=value, best_epoch=2, trained=2, seconds=1.0,
+            "finished", value, 2, number=number, at=at, best_epoch=2, trained=2, seconds=1.0,
             codes=[code], curve=[value - 1, value],
         )  # fmt: skip
         events += [_encode(proposed), _encode(ended)]

@@ -229,9 +229,10 @@ def record_failed_confirmation(folder: Path) -> None:
     history = open_sweep(folder, sweep).history
     while isinstance(event := history.propose(), Proposed):
         if event.phase == "confirm":
-            end = Ended(event.number, "failed", at=2.0, reason="out of memory")
+            end = Ended("failed", number=event.number, at=2.0, reason="out of memory")
         else:
-            end = Ended(event.number, "finished", at=2.0, epoch=1, value=50.0 - event.number)
+            value = 50.0 - event.number
+            end = Ended("finished", value, 1, number=event.number, at=2.0)
         history.end(end, lambda: None)
     remember(FolderStore(folder), sweep)
 

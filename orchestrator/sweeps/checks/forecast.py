@@ -196,8 +196,8 @@ def recorded_cost(store: ObjectStore, history: History) -> EpochCost | None:
     epochs = sum(end.trained for end in trained)
     seconds = sum(end.seconds for end in trained) / epochs
     best = 0
-    for key in history.keys.values():
-        names = [n for n in store.list(f"cells/{key}/best/") if n.endswith(".safetensors")]
+    for event in history.proposed.values():
+        names = [n for n in store.list(f"cells/{event.cell}/best/") if n.endswith(".safetensors")]
         if names:
             best = _size(store, names[0])
             break

@@ -18,7 +18,7 @@ from orchestrator.store.lease import holder_of
 from orchestrator.sweeps.control.budget import Budget
 from orchestrator.sweeps.control.retention import Retention
 from orchestrator.sweeps.control.reuse import Reuse, StalePolicy
-from orchestrator.sweeps.control.run_writer import Documents
+from orchestrator.sweeps.control.run_writer import RunWriter
 from orchestrator.sweeps.control.trial_report import Report
 from orchestrator.sweeps.record.event_log import Ended, Proposed
 from orchestrator.sweeps.record.history import History
@@ -107,8 +107,8 @@ class Conductor:
         self._budget = Budget(history, clock)
         self._clock = clock
         self._on_change = on_change
-        self.documents = Documents(cells, self._sweep, history.protocol, history.keys, on_change)
-        self._retention = Retention(cells, self._sweep, history.protocol, history.keys)
+        self.documents = RunWriter(cells, history, on_change)
+        self._retention = Retention(cells, history)
         self._waiting = [p.number for p in history.protocol.unfinished()]
         self._claim_checked = 0.0
 
@@ -264,10 +264,11 @@ class Conductor:
     def _ended(
         self, running: Running, status: Verdict, last: Report | None, reason: str | None = None
     ) -> Ended:
-        end = Ended(running.event.number, status, self._clock(), reason=reason)
-        codes = sorted(self._cells.codes(running.event.cell))
+        event = running.event
+        codes = sorted(self._cells.codes(event.cell))
+        end = Ended(status, reason=reason, number=event.number, at=self._clock(), codes=codes)
         if last is None:
-            return replace(end, codes=codes)
+            return end
         return replace(
             end,
             epoch=last.epoch,
@@ -275,7 +276,6 @@ class Conductor:
             best_epoch=last.best_epoch,
             trained=last.trained,
             seconds=running.seconds,
-            codes=codes,
             curve=running.curve,
         )
 

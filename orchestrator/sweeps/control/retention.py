@@ -7,11 +7,8 @@ configurations of the search (`leaders`), or `all`. Records of epochs and scores
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from orchestrator.config.sweep import SweepConfig
-from orchestrator.search.protocol import Protocol
 from orchestrator.store.cells import CellStore
+from orchestrator.sweeps.record.history import History
 
 
 class Retention:
@@ -19,27 +16,21 @@ class Retention:
 
     Args:
         cells: The store.
-        sweep: The sweep's file.
-        protocol: What has happened.
-        keys: Cell of each proposal, by its number.
+        history: The sweep's record.
     """
 
-    def __init__(
-        self, cells: CellStore, sweep: SweepConfig, protocol: Protocol, keys: Mapping[int, str]
-    ) -> None:
+    def __init__(self, cells: CellStore, history: History) -> None:
         self._cells = cells
-        self._sweep = sweep
-        self._protocol = protocol
-        self._keys = keys
+        self._history = history
         self._dropped: set[str] = set()
 
     def apply(self) -> None:
         """Remove what is not wanted now. Failed cells keep their checkpoint, to be tried again."""
-        kept = {self._keys[number] for number in self._protocol.kept(self._sweep)}
-        for proposal in self._protocol.proposals:
-            key = self._keys[proposal.number]
-            outcome = self._protocol.outcome(proposal.number)
-            if outcome is None or outcome.status == "failed" or key in kept | self._dropped:
+        history = self._history
+        kept = {history.proposed[n].cell for n in history.protocol.kept(history.sweep)}
+        for number, end in history.ended.items():
+            key = history.proposed[number].cell
+            if end.status == "failed" or key in kept or key in self._dropped:
                 continue
             self._dropped.add(key)
             if self._is_ours(key):
@@ -51,9 +42,10 @@ class Retention:
         A cell that this sweep pruned may be on its way to the end in another one, which has claimed
         it then. Listed configurations are all tested, so who trained a cell decides alone.
         """
-        if self._cells.claimed_by(key) not in (None, self._sweep.name):
+        sweep = self._history.sweep
+        if self._cells.claimed_by(key) not in (None, sweep.name):
             return False
-        if not self._sweep.configurations and self._cells.evaluation(key, "test") is not None:
+        if not sweep.configurations and self._cells.evaluation(key, "test") is not None:
             return False
         summary = self._cells.summary(key)
-        return summary is None or summary.get("sweep") == self._sweep.name
+        return summary is None or summary.get("sweep") == sweep.name

@@ -70,8 +70,8 @@ class Reuse:
         Raises:
             StaleCellsError: it was made by other code, and nothing was said about that.
         """
-        ended, keys, cells = self._history.ended, self._history.keys, self._cells
-        twins = [number for number in ended if keys[number] == event.cell]
+        ended, proposed, cells = self._history.ended, self._history.proposed, self._cells
+        twins = [number for number in ended if proposed[number].cell == event.cell]
         is_tested = not event.test or cells.evaluation(event.cell, "test") is not None
         if twins and (is_tested or ended[twins[-1]].status != "finished"):
             twin, now = ended[twins[-1]], self._clock()

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from orchestrator.config.naming import describe
-from orchestrator.config.sweep import LISTED, SweepConfig
-from orchestrator.search.protocol import Protocol
+from orchestrator.config.sweep import LISTED
 from orchestrator.search.standings import Standing
 from orchestrator.store.cells import Cell, CellStore, test_averages, test_metrics
 from orchestrator.sweeps.record.event_log import Ended, Proposed
+from orchestrator.sweeps.record.history import History
 from orchestrator.tracking.run_document import (
     PARENT,
     ModelDocument,
@@ -31,32 +31,25 @@ STATUS: dict[str, RunStatus] = {
 }
 
 
-class Documents:
+class RunWriter:
     """Writes the run documents of one sweep.
 
     Args:
         cells: The storage.
-        sweep: The sweep's file.
-        protocol: What has happened.
-        keys: Cell of each proposal, by its number.
+        history: The sweep's record.
         on_change: Told the key of every document written.
     """
 
     def __init__(
-        self,
-        cells: CellStore,
-        sweep: SweepConfig,
-        protocol: Protocol,
-        keys: Mapping[int, str],
-        on_change: Callable[[str], None],
+        self, cells: CellStore, history: History, on_change: Callable[[str], None]
     ) -> None:
         self._cells = cells
-        self._sweep = sweep
-        self._protocol = protocol
-        self._keys = keys
+        self._history = history
+        self._sweep = history.sweep
+        self._protocol = history.protocol
         self._on_change = on_change
         self._written: dict[str, RunDocument] = {}
-        self._common = {"sweep": sweep.name}
+        self._common = {"sweep": self._sweep.name}
         if (commit := git_commit()) is not None:
             self._common["git_commit"] = commit
 
@@ -232,7 +225,8 @@ class Documents:
             metrics["val/f1_mean"] = standing.mean
         if standing.std is not None:
             metrics["val/f1_std"] = standing.std
-        keys = [self._keys[standing.numbers[seed]] for seed in sorted(standing.scores)]
+        proposed, numbers = self._history.proposed, standing.numbers
+        keys = [proposed[numbers[seed]].cell for seed in sorted(standing.scores)]
         return metrics | test_averages(self._cells, keys)
 
     def _final_metrics(self, event: Proposed, end: Ended) -> dict[str, float]:

@@ -13,8 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, TypeAlias
 
-from orchestrator.config.dimensions import Scalar
-from orchestrator.search.standings import Outcome, Phase, Proposal, Verdict
+from orchestrator.search.standings import Outcome, Proposal
 from orchestrator.store.lease import LeaseLost
 from shapca.errors import InputError
 from shapca.storage import ObjectStore, read_json, to_json
@@ -37,77 +36,42 @@ class Opened:
     code: str = ""
 
 
-@dataclass(frozen=True)
-class Proposed:
+@dataclass(frozen=True, kw_only=True)
+class Proposed(Proposal):
     """The protocol asked for a cell.
 
     Attributes:
-        number: Its place in the sweep, from 1.
-        phase: Why.
-        entry: Which configuration of the search it belongs to.
-        values: The setting of the search space.
-        seed: The training seed.
-        configuration: Key of the configuration.
         cell: Key of the cell.
-        test: Whether its test score is wanted.
         at: Unix time in seconds.
     """
 
-    number: int
-    phase: Phase
-    entry: int
-    values: dict[str, Scalar]
-    seed: int
-    configuration: str
     cell: str
-    test: bool
     at: float
 
-    @property
-    def proposal(self) -> Proposal:
-        """As the protocol knows it."""
-        return Proposal(
-            self.number, self.phase, self.entry, self.values, self.seed, self.configuration,
-            self.test,
-        )  # fmt: skip
 
-
-@dataclass(frozen=True)
-class Ended:
-    """A proposed cell ended.
+@dataclass(frozen=True, kw_only=True)
+class Ended(Outcome):
+    """A proposed cell ended, by this sweep's verdict: another may continue one that it pruned.
 
     Attributes:
         number: Which proposal.
-        status: This sweep's verdict; another sweep may continue a cell that this one pruned.
-        epoch: Last epoch that the sweep saw.
-        value: Best validation F1 in percent.
-        best_epoch: Epoch of that value.
-        reason: Why it failed or diverged.
+        at: Unix time in seconds.
+        best_epoch: Epoch of the best validation F1.
         trained: Epochs that this sweep trained of it; 0 for a cell found in the store.
         seconds: Time that it occupied its resources, in this sweep.
         codes: Fingerprints of the code that worked on the cell.
         found: The cell had ended before: no trial was needed.
         curve: Best validation F1 so far after each epoch: what early stopping has seen.
-        at: Unix time in seconds.
     """
 
     number: int
-    status: Verdict
     at: float
-    epoch: int = 0
-    value: float | None = None
     best_epoch: int | None = None
-    reason: str | None = None
     trained: int = 0
     seconds: float = 0.0
     codes: Sequence[str] = field(default_factory=list)
     found: bool = False
     curve: Sequence[float] = field(default_factory=list)
-
-    @property
-    def outcome(self) -> Outcome:
-        """As the protocol knows it."""
-        return Outcome(self.status, self.value, self.epoch, self.reason)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,6 @@ from orchestrator.config.sweep import LISTED, SweepConfig
 from orchestrator.search.protocol import Signal
 from orchestrator.search.protocols.kinds import PROTOCOLS
 from orchestrator.search.samplers import build_sampler
-from orchestrator.search.standings import Proposal
 from orchestrator.store.cell_factory import BareFactory, CellFactory
 from orchestrator.store.cells import Cell, CellStore
 from orchestrator.sweeps.record.declaration import recall
@@ -44,7 +43,6 @@ class History:
         protocol: What comes next and what follows.
         proposed: Proposals with their cells, by number.
         ended: How they ended, by number.
-        keys: Cell of each proposal.
     """
 
     def __init__(
@@ -71,7 +69,6 @@ class History:
         )
         self.proposed: dict[int, Proposed] = {}
         self.ended: dict[int, Ended] = {}
-        self.keys: dict[int, str] = {}
         for event in self.log.current():
             if isinstance(event, Proposed):
                 self._take_proposed(event)
@@ -86,12 +83,11 @@ class History:
         if self.sweep.space:
             values = {key: event.values[key] for key in self.sweep.space}
             event = replace(event, values=values)
-        self.protocol.proposed(event.proposal)
+        self.protocol.proposed(event)
         self.proposed[event.number] = event
-        self.keys[event.number] = event.cell
 
     def _take_ended(self, event: Ended) -> None:
-        self.protocol.ended(event.number, event.outcome)
+        self.protocol.ended(event.number, event)
         self.ended[event.number] = event
 
     def cell(self, values: Values, seed: int) -> Cell:
@@ -103,23 +99,11 @@ class History:
         following = self.protocol.propose()
         if isinstance(following, Signal):
             return following
-        event = self._event(following)
+        cell = self.cell(following.values, following.seed).key
+        event = Proposed(**vars(following), cell=cell, at=self._clock())
         self.log.append(event)
         self._take_proposed(event)
         return self.proposed[event.number]
-
-    def _event(self, proposal: Proposal) -> Proposed:
-        return Proposed(
-            number=proposal.number,
-            phase=proposal.phase,
-            entry=proposal.entry,
-            values=dict(proposal.values),
-            seed=proposal.seed,
-            configuration=proposal.configuration,
-            cell=self.cell(proposal.values, proposal.seed).key,
-            test=proposal.test,
-            at=self._clock(),
-        )
 
     def end(self, event: Ended, before_recording: Callable[[], None]) -> None:
         """Record how a proposal ended.
@@ -141,7 +125,7 @@ class History:
         """Record that failed cells are tried again; how many."""
         failed = [number for number, end in self.ended.items() if end.status == "failed"]
         for number in failed:
-            cells.reopen(self.keys[number])
+            cells.reopen(self.proposed[number].cell)
             self.log.append(Reopened(number, self._clock()))
             self.protocol.reopened(number)
             del self.ended[number]
@@ -151,7 +135,7 @@ class History:
         """Cells whose recorded results come from other code than the present one."""
         return sorted(
             {
-                self.keys[number]
+                self.proposed[number].cell
                 for number, end in self.ended.items()
                 if any(used != code for used in end.codes)
             }
@@ -201,7 +185,7 @@ class History:
 
     def cells_trained(self) -> int:
         """Cells of which this sweep trained at least an epoch."""
-        return len({self.keys[n] for n, end in self.ended.items() if end.trained > 0})
+        return len({self.proposed[n].cell for n, end in self.ended.items() if end.trained > 0})
 
     def interrupted(self, number: int, seconds: float) -> None:
         """Record that a trial was let go after it had occupied its resources for so long."""

@@ -165,7 +165,7 @@ def configurations(history: History, cells: CellStore) -> tuple[ConfigurationRes
 def _result(
     history: History, cells: CellStore, standing: Standing, phase: str
 ) -> ConfigurationResult:
-    keys = {seed: history.keys[number] for seed, number in standing.numbers.items()}
+    keys = {seed: history.proposed[number].cell for seed, number in standing.numbers.items()}
     # A seed that failed after its test is missing from both means, or they would not compare.
     tested = {
         seed: test_metrics(cells, key) for seed, key in keys.items() if seed in standing.scores

@@ -92,7 +92,7 @@ def status_of(
         done[phase] = done.get(phase, 0) + 1
     open_trials = []
     for proposal in history.protocol.unfinished():
-        cell = history.keys[proposal.number]
+        cell = history.proposed[proposal.number].cell
         open_trials.append(
             OpenTrial(
                 number=proposal.number,

@@ -151,7 +151,8 @@ def test_failures_by_kind(tmp_path: Path) -> None:
         "failed",
     ]
     documents = read_runs(FolderStore(tmp_path), "small")
-    statuses = [documents[f"search-{conductor.history.keys[n]}"].status for n in (1, 2, 3, 4)]
+    keys = [conductor.history.proposed[number].cell for number in (1, 2, 3, 4)]
+    statuses = [documents[f"search-{key}"].status for key in keys]
     assert statuses == ["finished", "failed", "failed", "failed"]
     assert conductor.history.protocol.winner() is not None
 
@@ -184,11 +185,12 @@ def test_a_seed_counts_in_both_means_or_in_none(tmp_path: Path) -> None:
 def test_weights_of_a_cell_that_another_sweep_is_training_are_left_alone(tmp_path: Path) -> None:
     history = finished_sweep(tmp_path).history
     cells = CellStore(FolderStore(tmp_path))
-    pruned = next(history.keys[n] for n, end in history.ended.items() if end.status == "pruned")
+    number = next(n for n, end in history.ended.items() if end.status == "pruned")
+    pruned = history.proposed[number].cell
     place = f"cells/{pruned}/checkpoint/0001/state.json"
 
     def resumed() -> Retention:
-        return Retention(cells, history.sweep, history.protocol, history.keys)
+        return Retention(cells, history)
 
     assert cells.claim(pruned, "a-study") == "a-study"
     cells.store.put(place, b"{}")
@@ -208,7 +210,7 @@ def test_weights_stay_of_confirmed_cells_only(tmp_path: Path) -> None:
     kept = {path.parts[-3] for path in tmp_path.glob("cells/*/best/*.safetensors")}
     assert kept == {event.cell for event in conductor.history.proposed.values() if event.test}
     assert not list(tmp_path.glob("cells/*/checkpoint/*/*"))
-    assert all(cells.epochs(key) for key in conductor.history.keys.values())
+    assert all(cells.epochs(event.cell) for event in conductor.history.proposed.values())
 
 
 def test_weights_of_leaders_stay_on_request(tmp_path: Path) -> None:
@@ -318,7 +320,9 @@ def test_results_of_other_code_are_never_mixed_in_silently(
     accepting = open_sweep(tmp_path, sweep_config(name="third"), stale="accept")
     execute(accepting, tmp_path)
 
-    assert len(old.history.stale(CODE)) == len(set(old.history.keys.values()))
+    assert len(old.history.stale(CODE)) == len(
+        {event.cell for event in old.history.proposed.values()}
+    )
     rerun = open_sweep(tmp_path, sweep_config(name="fourth"), stale="rerun")
     execute(rerun, tmp_path)
     assert rerun.history.stale(CODE) == []
@@ -377,12 +381,12 @@ def test_interrupted_trials_get_a_final_status_and_go_on(tmp_path: Path) -> None
     execute(conductor, tmp_path, stop=lambda steps: steps == 2)
     conductor.interrupt("interrupted")
     documents = read_runs(FolderStore(tmp_path), "small")
-    assert documents[f"search-{conductor.history.keys[1]}"].status == "killed"
+    assert documents[f"search-{conductor.history.proposed[1].cell}"].status == "killed"
     again = open_sweep(tmp_path, sweep_config())
     execute(again, tmp_path)
     documents = read_runs(FolderStore(tmp_path), "small")
-    assert documents[f"search-{conductor.history.keys[1]}"].status == "finished"
-    assert "interrupted" not in documents[f"search-{conductor.history.keys[1]}"].tags
+    assert documents[f"search-{conductor.history.proposed[1].cell}"].status == "finished"
+    assert "interrupted" not in documents[f"search-{conductor.history.proposed[1].cell}"].tags
 
 
 def test_an_end_is_recorded_once_its_documents_are_written(tmp_path: Path) -> None:

@@ -21,7 +21,21 @@ from shapca.storage import FolderStore
 
 
 def proposed(number: int) -> Proposed:
-    return Proposed(number, "search", number, {"x": 0.1}, 1, "abc", "def", False, 5.0)
+    return Proposed(number, "search", number, {"x": 0.1}, 1, "abc", cell="def", at=5.0)
+
+
+def test_events_are_written_as_older_storages_have_them(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path)
+    log = EventLog.load(store, "s")
+    log.append(proposed(1))
+    log.append(Ended("failed", None, 3, "no memory", number=1, at=2.0, codes=["code"], curve=[1.0]))
+    assert [store.get(name) for name in store.list("sweeps/s/events/")] == [
+        b'{"at": 5.0, "cell": "def", "configuration": "abc", "entry": 1, "kind": "proposed", '
+        b'"number": 1, "phase": "search", "seed": 1, "test": false, "values": {"x": 0.1}}\n',
+        b'{"at": 2.0, "best_epoch": null, "codes": ["code"], "curve": [1.0], "epoch": 3, '
+        b'"found": false, "kind": "ended", "number": 1, "reason": "no memory", "seconds": 0.0, '
+        b'"status": "failed", "trained": 0, "value": null}\n',
+    ]
 
 
 def test_a_record_reads_back_as_it_was_written(tmp_path: Path) -> None:
@@ -29,7 +43,7 @@ def test_a_record_reads_back_as_it_was_written(tmp_path: Path) -> None:
     written = [
         Opened(1.0, "process 1 on host", "code"),
         proposed(1),
-        Ended(1, "finished", 2.0, 3, 81.5, 2, None, 3, 4.5, ["code"]),
+        Ended("finished", 81.5, 3, number=1, at=2.0, best_epoch=2, trained=3, seconds=4.5),
         Reopened(1, 3.0),
     ]
     for event in written:

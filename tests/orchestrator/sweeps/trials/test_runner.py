@@ -105,7 +105,7 @@ def test_lost_processes_are_replaced_and_failed_ones_given_up(
     }
     # Out of memory is not tried again: one process trained, and another only told of it.
     assert "batch size 28, peak 12 MiB" in (ends[6].reason or "")
-    exhausted = tmp_path / "cells" / conductor.history.keys[6]
+    exhausted = tmp_path / "cells" / conductor.history.proposed[6].cell
     assert len(list(exhausted.glob("processes/*"))) == 1
     # The searcher learns that a loss was no number, rather than waiting for it.
     assert ends[7].reason == "the loss is nan"
@@ -115,11 +115,11 @@ def test_lost_processes_are_replaced_and_failed_ones_given_up(
     assert ends[2].reason == "ValueError: this data makes no sense"
     assert ends[4].reason == "its process was lost four times"
     # The first cell went on from its checkpoint: no epoch was trained twice.
-    first = tmp_path / "cells" / conductor.history.keys[1]
+    first = tmp_path / "cells" / conductor.history.proposed[1].cell
     assert len(list(first.glob("trained/*"))) == 4
     assert len(list(first.glob("processes/*"))) == 2
     # The process that raised served no other cell.
-    raised = tmp_path / "cells" / conductor.history.keys[2] / "processes"
+    raised = tmp_path / "cells" / conductor.history.proposed[2].cell / "processes"
     others = {path.name for path in tmp_path.glob("cells/*/processes/*") if path.parent != raised}
     assert not {path.name for path in raised.glob("*")} & others
 
