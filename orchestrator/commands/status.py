@@ -88,6 +88,9 @@ def _show_jobs(
         _show(found)
 
 
+_OPEN = ("number", "name", "phase", "cell", "epoch")
+
+
 def _record(found: SweepStatus) -> dict[str, object]:
     from orchestrator.sweeps.views.summary import outcome_json
 
@@ -100,7 +103,7 @@ def _record(found: SweepStatus) -> dict[str, object]:
         "holder": found.holder,
         "planned": found.planned,
         "done": found.done,
-        "open": [asdict(trial) for trial in found.open],
+        "open": [{key: getattr(trial, key) for key in _OPEN} for trial in found.open],
     }
 
 

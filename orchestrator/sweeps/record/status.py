@@ -3,35 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
-from orchestrator.config.naming import describe
 from orchestrator.store.cells import CellStore
 from orchestrator.store.lease import holder_of
 from orchestrator.sweeps.record.history import History, recorded
 from orchestrator.sweeps.record.outcome import SweepOutcome, outcome_of
+from orchestrator.sweeps.record.trial_view import TrialView, trial_view
 from orchestrator.tracking.state import TrackingState
 from shapca.storage import ObjectStore
-
-
-@dataclass(frozen=True)
-class OpenTrial:
-    """A trial that has begun and has not ended.
-
-    Attributes:
-        number: its place in the sweep.
-        name: its setting and seed.
-        phase: why it is wanted.
-        cell: key of its cell.
-        epoch: epochs that the storage has of it.
-    """
-
-    number: int
-    name: str
-    phase: str
-    cell: str
-    epoch: int
 
 
 @dataclass(frozen=True)
@@ -51,7 +32,7 @@ class SweepStatus:
     holder: str | None
     planned: dict[str, int]
     done: dict[str, int]
-    open: tuple[OpenTrial, ...]
+    open: tuple[TrialView, ...]
     outcome: SweepOutcome
 
 
@@ -92,16 +73,9 @@ def status_of(
         done[phase] = done.get(phase, 0) + 1
     open_trials = []
     for proposal in history.protocol.unfinished():
-        cell = history.proposed[proposal.number].cell
-        open_trials.append(
-            OpenTrial(
-                number=proposal.number,
-                name=f"{describe(proposal.values)} · seed {proposal.seed}",
-                phase=proposal.phase,
-                cell=cell,
-                epoch=len(store.list(f"cells/{cell}/epochs/")),
-            )
-        )
+        view = trial_view(history, history.proposed[proposal.number])
+        num_epochs = len(store.list(f"cells/{view.cell}/epochs/"))
+        open_trials.append(replace(view, epoch=num_epochs))
     holder = holder_of(store, name)
     is_complete = _is_complete(history, planned, done)
     return SweepStatus(

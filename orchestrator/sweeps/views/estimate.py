@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from orchestrator.sweeps.views.snapshot import SweepView, TrialView
+from orchestrator.sweeps.record.trial_view import TrialView
+from orchestrator.sweeps.views.snapshot import SweepView
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ def time_left(view: SweepView) -> TimeLeft | None:
     a phase takes at least as long as its longest trial. Replicated cells are only tested in the
     end, which takes no time worth speaking of.
     """
-    trained = [t for t in (*view.ended, *view.running) if not t.reused and t.epoch and t.seconds]
+    trained = [t for t in (*view.ended, *view.running) if not t.found and t.epoch and t.seconds]
     if not trained:
         return None
     per_epoch = sum(t.known_seconds for t in trained) / sum(t.epoch for t in trained)
@@ -64,7 +65,7 @@ def _usual_seconds(ended: Sequence[TrialView], otherwise: float) -> float:
     seconds = [
         trial.seconds
         for trial in ended
-        if not trial.reused and trial.status in ("finished", "pruned")
+        if not trial.found and trial.status in ("finished", "pruned")
     ]
     return fmean(seconds) if seconds else otherwise
 

@@ -12,8 +12,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from orchestrator.sweeps.record.trial_view import TrialView
 from orchestrator.sweeps.views.estimate import time_left
-from orchestrator.sweeps.views.snapshot import SweepView, TrialView
+from orchestrator.sweeps.views.snapshot import SweepView
 from orchestrator.tracking.state import TrackingState
 
 _SECONDS_BETWEEN_SIGNS_OF_LIFE = 60.0
@@ -102,13 +103,13 @@ class PlainLines:
         new = view.ended[self._num_shown :]
         first = self._num_shown + 1
         self._num_shown = len(view.ended)
-        num_reused = sum(trial.reused for trial in new)
+        num_reused = sum(trial.found for trial in new)
         fold = num_reused > _MOST_LINES_OF_REUSED
         lines = [f"{num_reused} trials found done in the storage"] if fold else []
         return lines + [
             f"{number}/{view.total} {_ended_words(trial)}"
             for number, trial in enumerate(new, start=first)
-            if not (fold and trial.reused)
+            if not (fold and trial.found)
         ]
 
 
@@ -170,7 +171,7 @@ def _bar(view: SweepView) -> Table:
             counts.append(f"{number} {word}")
     if failed := view.count("failed"):
         counts.append(f"[red]{failed} failed[/red]")
-    if reused := sum(trial.reused for trial in view.ended):
+    if reused := sum(trial.found for trial in view.ended):
         counts.append(f"{reused} from the storage")
     grid = Table.grid(padding=(0, 2))
     bar = ProgressBar(total=max(view.total, done, 1), completed=done, width=30)
@@ -238,7 +239,7 @@ def _ended_words(trial: TrialView) -> str:
         words += f": {trial.reason}"
     if trial.value is not None:
         words += f", val F1 {trial.value:.2f}"
-    if trial.reused:
+    if trial.found:
         return f"{words} (found in the storage)"
     return f"{words}, {trial.epoch} epochs in {duration(trial.seconds)}"
 

@@ -7,51 +7,11 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
-from orchestrator.config.naming import describe
 from orchestrator.sweeps.control.conductor import Conductor, Running
 from orchestrator.sweeps.record.event_log import Ended
+from orchestrator.sweeps.record.trial_view import TrialStatus, TrialView, trial_view
 from orchestrator.tracking.state import TrackingState
-
-TrialStatus = Literal["running", "finished", "pruned", "failed", "diverged"]
-
-
-@dataclass(frozen=True)
-class TrialView:
-    """One trial of a sweep.
-
-    Attributes:
-        number: its place in the sweep's order of proposals; tells trials apart.
-        name: for people, e.g. `lr=1e-4 α=0.2 · seed 1`.
-        phase: `search`, `shortlist`, `confirm`, `replicate`, `single`.
-        status: `running`, or how it ended.
-        epoch: epochs done.
-        epochs: epochs at most.
-        value: best validation F1 so far, none before the first epoch.
-        seconds: time that this driver spent on it; 0 for a cell found finished in the store.
-        reused: found finished in the store, not trained by this driver.
-        reason: why it failed or diverged.
-        epoch_seconds: the part of `seconds` that its `epoch` epochs took, without one under way;
-            none: all of them.
-    """
-
-    number: int
-    name: str
-    phase: str
-    status: TrialStatus
-    epoch: int
-    epochs: int
-    value: float | None = None
-    seconds: float = 0.0
-    reused: bool = False
-    reason: str | None = None
-    epoch_seconds: float | None = None
-
-    @property
-    def known_seconds(self) -> float:
-        """Time of the epochs that are done."""
-        return self.seconds if self.epoch_seconds is None else self.epoch_seconds
 
 
 @dataclass(frozen=True)
@@ -143,33 +103,15 @@ class Snapshots:
         return self._ended[-1].phase if self._ended else "search"
 
     def _running_view(self, running: Running) -> TrialView:
-        event, report = running.event, running.report
-        view = TrialView(
-            number=event.number,
-            name=f"{describe(event.values)} · seed {event.seed}",
-            phase=event.phase,
-            status="running",
-            epoch=0,
-            epochs=running.epochs,
-            seconds=time.monotonic() - running.began,
-        )
+        view = trial_view(self._conductor.history, running.event)
+        view = replace(view, seconds=time.monotonic() - running.began)
+        report = running.report
         if report is None:
             return view
         return replace(view, epoch=report.epoch, value=report.value, epoch_seconds=report.seconds)
 
     def _ended_view(self, end: Ended, *, is_new: bool) -> TrialView:
+        """An ended trial; one that ended before this driver began has cost it nothing."""
         history = self._conductor.history
-        event = history.proposed[end.number]
-        config = history.sweep.resolve(event.values)
-        return TrialView(
-            number=event.number,
-            name=f"{describe(event.values)} · seed {event.seed}",
-            phase=event.phase,
-            status=end.status,
-            epoch=end.epoch,
-            epochs=config.optimisation.epochs,
-            value=end.value,
-            seconds=end.seconds if is_new else 0.0,
-            reused=not is_new or end.found,
-            reason=end.reason,
-        )
+        view = trial_view(history, history.proposed[end.number], end)
+        return view if is_new else replace(view, seconds=0.0, found=True)

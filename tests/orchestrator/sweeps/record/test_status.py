@@ -56,6 +56,10 @@ def test_status_of_a_sweep_that_stopped_and_of_one_at_work(tmp_path: Path) -> No
     assert found.state == "stopped"
     assert [trial.phase for trial in found.open] == ["search"]
     assert found.open[0].epoch >= 1
+    shown = CliRunner().invoke(app, ["status", "small", "--storage", str(tmp_path), "--json"])
+    [trial] = json.loads(shown.output)["open"]
+    assert set(trial) == {"number", "name", "phase", "cell", "epoch"}
+    assert trial["name"].endswith(" · seed 1")
     with Lease(store, "small") as lease:
         at_work = sweep_status(store, "small", str(tmp_path))
         assert (at_work.state, at_work.holder) == ("running", str(lease.holder))

@@ -6,9 +6,10 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
+from orchestrator.sweeps.record.trial_view import TrialStatus, TrialView
 from orchestrator.sweeps.views.estimate import TimeLeft, time_left
 from orchestrator.sweeps.views.progress import PlainLines, Progress, duration, render, tracking_line
-from orchestrator.sweeps.views.snapshot import SweepView, TrialStatus, TrialView
+from orchestrator.sweeps.views.snapshot import SweepView
 from orchestrator.tracking.state import TrackingState
 
 PLANNED = (("search", 4), ("shortlist", 2), ("confirm", 3))
@@ -16,8 +17,9 @@ PLANNED = (("search", 4), ("shortlist", 2), ("confirm", 3))
 
 def a_trial(number: int, status: TrialStatus = "finished", **changes: object) -> TrialView:
     trial = TrialView(
-        number, f"lr={number}e-4 · seed 1", "search", status, 10, 10, value=50.0 + number,
-        seconds=20.0,
+        number=number, phase="search", entry=number, seed=1, configuration="c", cell="k", at=0.0,
+        values={"optimisation.learning_rate": number * 1e-4}, epochs=10, status=status, epoch=10,
+        value=50.0 + number, seconds=20.0,
     )  # fmt: skip
     return replace(trial, **changes)  # type: ignore[arg-type]
 
@@ -37,7 +39,7 @@ def test_the_best_is_of_trials_that_count() -> None:
 
 def test_time_left_is_not_told_before_anything_is_known() -> None:
     assert time_left(a_view()) is None
-    assert time_left(a_view(a_trial(1, reused=True), a_trial(2, epoch=0, seconds=3.0))) is None
+    assert time_left(a_view(a_trial(1, found=True), a_trial(2, epoch=0, seconds=3.0))) is None
 
 
 def test_time_left_by_hand_with_one_slot() -> None:
@@ -103,7 +105,7 @@ def test_plain_lines_tell_each_event_once() -> None:
 
 
 def test_plain_lines_do_not_flood() -> None:
-    reused = tuple(a_trial(number, reused=True) for number in range(1, 2001))
+    reused = tuple(a_trial(number, found=True) for number in range(1, 2001))
     told = PlainLines().lines(a_view(*reused, a_trial(2001)))
     assert len(told) == 2
     assert "2000 trials found done in the storage" in told[0]
@@ -125,12 +127,12 @@ def test_every_state_of_tracking_has_words() -> None:
 
 def test_the_live_view_shows_what_matters() -> None:
     console = Console(file=io.StringIO(), width=110, force_terminal=False)
-    running = a_trial(3, "running", epoch=2, seconds=4.0, name="lr=3e-4 [odd] · seed 1")
+    running = a_trial(3, "running", epoch=2, seconds=4.0, values={"text.encoder": "[odd]"})
     view = a_view(a_trial(1), a_trial(2, "pruned"), running=(running,), message="budget reached")
     console.print(render(view))
     text = console.file.getvalue()  # type: ignore[attr-defined]
     for part in ("demo", "search 2/4", "confirm 0/3", "2/9", "1 running", "1 pruned", "53.00",
-                 "lr=3e-4 [odd] · seed 1", "2/10", "budget reached", "left"):  # fmt: skip
+                 "text encoder=[odd] · seed 1", "2/10", "budget reached", "left"):  # fmt: skip
         assert part in text
 
 
@@ -148,7 +150,7 @@ def test_the_live_view_stays_small_with_many_trials() -> None:
 def test_progress_prints_lines_where_there_is_no_terminal_and_redraws_where_there_is() -> None:
     plain = Console(file=io.StringIO(), force_terminal=False)
     with Progress(plain) as progress:
-        progress.update(a_view(a_trial(1, name="a very long name " * 20)))
+        progress.update(a_view(a_trial(1, values={"text.encoder": "a very long name " * 20})))
     assert plain.file.getvalue().count("\n") == 2  # type: ignore[attr-defined]
     terminal = Console(file=io.StringIO(), force_terminal=True, width=100)
     with Progress(terminal) as progress:

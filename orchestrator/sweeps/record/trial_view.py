@@ -1,0 +1,77 @@
+"""One trial of a sweep as it is shown: what was proposed, and what has come of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from orchestrator.config.naming import describe
+from orchestrator.sweeps.record.event_log import Ended, Proposed
+from orchestrator.sweeps.record.history import History
+
+TrialStatus = Literal["running", "finished", "pruned", "failed", "diverged"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialView(Proposed):
+    """One trial of a sweep.
+
+    Attributes:
+        epochs: Epochs at most.
+        status: `running`, or how it ended.
+        epoch: Epochs done.
+        value: Best validation F1 so far in percent; None before the first epoch.
+        best_epoch: Its epoch.
+        seconds: Time that it occupied its resources.
+        epoch_seconds: The part of `seconds` that its `epoch` epochs took, without one under way;
+            None: all of them.
+        trained: Epochs that this sweep trained of it.
+        found: It was known before, and nothing was trained.
+        reason: Why it failed or diverged.
+    """
+
+    epochs: int
+    status: TrialStatus = "running"
+    epoch: int = 0
+    value: float | None = None
+    best_epoch: int | None = None
+    seconds: float = 0.0
+    epoch_seconds: float | None = None
+    trained: int = 0
+    found: bool = False
+    reason: str | None = None
+
+    @property
+    def name(self) -> str:
+        """For people, e.g. `lr=1e-4 α=0.2 · seed 1`."""
+        return f"{describe(self.values)} · seed {self.seed}"
+
+    @property
+    def known_seconds(self) -> float:
+        """Time of the epochs that are done."""
+        return self.seconds if self.epoch_seconds is None else self.epoch_seconds
+
+
+def trial_view(history: History, event: Proposed, end: Ended | None = None) -> TrialView:
+    """A trial by its record.
+
+    Args:
+        history: The sweep's record.
+        event: The trial's proposal.
+        end: How it ended; None while it runs.
+    """
+    epochs = history.sweep.resolve(event.values).optimisation.epochs
+    view = TrialView(**vars(event), epochs=epochs)
+    if end is None:
+        return view
+    return replace(
+        view,
+        status=end.status,
+        epoch=end.epoch,
+        value=end.value,
+        best_epoch=end.best_epoch,
+        seconds=end.seconds,
+        trained=end.trained,
+        found=end.found,
+        reason=end.reason,
+    )
