@@ -16,7 +16,7 @@ from typing import Any
 from shapca.data.manifest import hash_file
 from shapca.data.preparation.readers import READERS
 from shapca.data.preparation.sources import BenchmarkSource, source_of
-from shapca.data.preparation.trees import Tree, open_tree
+from shapca.data.preparation.trees import FolderTree, open_tree
 from shapca.data.schema import SPLITS
 from shapca.errors import InputError
 from shapca.storage.work_folder import work_folder
@@ -133,7 +133,7 @@ def fetch(
 
 
 def choose_files(
-    source: BenchmarkSource, tree: Tree, *, folder: str | None, need_splits: bool
+    source: BenchmarkSource, tree: FolderTree, *, folder: str | None, need_splits: bool
 ) -> dict[str, str]:
     """Our names of the files to take, and their paths in a tree.
 
@@ -169,7 +169,7 @@ def choose_files(
 
 
 def _choose_splits(
-    source: BenchmarkSource, tree: Tree, listing: Mapping[str, Any], folder: str | None
+    source: BenchmarkSource, tree: FolderTree, listing: Mapping[str, Any], folder: str | None
 ) -> dict[str, str] | None:
     """Paths of the three splits, all of one folder; none where no folder has them."""
     complete = _folders_with_splits(source, listing)
@@ -214,7 +214,7 @@ def _is_marked(source: BenchmarkSource, folder: str) -> bool:
 
 
 def _what_was_expected(
-    source: BenchmarkSource, tree: Tree, listing: Mapping[str, Any], folder: str | None
+    source: BenchmarkSource, tree: FolderTree, listing: Mapping[str, Any], folder: str | None
 ) -> str:
     names = "; ".join(
         f"{split}: " + " or ".join(repr(name) for name in source.splits[split]) for split in SPLITS
@@ -234,7 +234,7 @@ def _what_was_expected(
 
 
 def _describe(
-    source: BenchmarkSource, tree: Tree, target: str, path: str, file: Path
+    source: BenchmarkSource, tree: FolderTree, target: str, path: str, file: Path
 ) -> FetchedFile:
     digest = hash_file(file)
     expected = source.hashes.get(target)

@@ -1,11 +1,11 @@
 """Trees of files that a benchmark is taken from: a plain folder, or one commit of a git repository.
 
-Nothing is checked out, no hook runs and no link is followed: a git tree is listed and its files
-are read from the repository's objects.
+No hook and no filter runs, and no link is followed.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import shutil
@@ -13,12 +13,13 @@ import stat
 import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
 from urllib.parse import urlsplit, urlunsplit
 
 from shapca.errors import InputError
 
 Kind = Literal["file", "link", "other"]
+MOST_FILES = 200_000
 LARGEST_FILE = 256 * 2**20  # bytes; the largest known file has 7 MB
 SCHEMES = ("https", "http", "ssh", "git", "file")
 _COMMIT = re.compile(r"[0-9a-f]{7,64}")
@@ -26,35 +27,15 @@ _SSH_ADDRESS = re.compile(r"[A-Za-z0-9_][\w.-]*@[A-Za-z0-9][\w.-]*:(?!-)[^:].*")
 _CHUNK = 2**20
 
 
-class Tree(Protocol):
-    """Files by their path in the tree.
-
-    Attributes:
-        origin: where the tree is from, without any password.
-        commit: the commit's hash; none for a plain folder.
-    """
-
-    origin: str
-    commit: str | None
-
-    def files(self) -> Mapping[str, Kind]:
-        """Path, `/`-separated, to what is there."""
-        ...
-
-    def copy(self, path: str, target: Path) -> None:
-        """Copy the content of a file.
-
-        Raises:
-            InputError: it cannot be read, or is too large.
-        """
-        ...
-
-
 class FolderTree:
-    """A plain folder.
+    """A plain folder: its files by their path.
 
     Args:
-        folder: where it is.
+        folder: Where it is.
+
+    Attributes:
+        origin: Where the files are from, without any password.
+        commit: The commit's hash; None for a plain folder.
     """
 
     commit: str | None = None
@@ -83,16 +64,16 @@ class FolderTree:
             _write_limited(iter(lambda: source.read(_CHUNK), b""), target, f"{self.origin}/{path}")
 
 
-class GitTree:
-    """One commit of a git repository, fetched into a folder of its own.
+class GitTree(FolderTree):
+    """One commit of a git repository, fetched and laid out in a folder of its own.
 
     Args:
         address: `https://…`, `ssh://…`, `user@host:path`, or a local repository's path.
-        commit: hash of the commit, or its first seven digits or more; none: the newest one.
-        workplace: an empty folder for the fetched objects.
+        commit: Hash of the commit, or its first seven digits or more; None: the newest one.
+        workplace: An empty folder for the fetched files.
 
     Raises:
-        InputError: no git, no such repository, or no such commit.
+        InputError: No git, no such repository, no such commit, or one of too many files.
     """
 
     def __init__(self, address: str, commit: str | None, workplace: Path) -> None:
@@ -101,81 +82,58 @@ class GitTree:
                 f"--commit {commit}: expected the hash of a commit, 7 or more of its hexadecimal "
                 "digits (branches and tags move, so they pin nothing)"
             )
+        super().__init__(workplace)
         self.origin = shown(address)
         self._address = address
-        self._folder = workplace
-        self._git("init", "--quiet", "--bare", "--template=", ".")
-        self.commit: str | None = self._fetch(commit)
-        self._objects: dict[str, str] = {}
-
-    def files(self) -> Mapping[str, Kind]:
-        """Path, `/`-separated, to what is there; links and submodules are named, not entered."""
-        listing = self._git("ls-tree", "-r", "-z", "--full-tree", str(self.commit))
-        found: dict[str, Kind] = {}
-        for entry in listing.decode("utf-8", errors="surrogateescape").split("\0"):
-            if entry:
-                about, _, path = entry.partition("\t")
-                mode, _, name = about.split(" ")
-                found[path] = _kind(int(mode, 8))
-                self._objects[path] = name
-        return found
-
-    def copy(self, path: str, target: Path) -> None:
-        """Copy the content of a file as it was committed."""
-        command = self._command("cat-file", "blob", self._objects[path])
-        place = f"{self.origin}: {path}"
-        with subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=_environment(self._address),
-        ) as process:
-            output, messages = process.stdout, process.stderr
-            assert output is not None
-            assert messages is not None
-            try:
-                _write_limited(iter(lambda: output.read(_CHUNK), b""), target, place)
-            except BaseException:
-                process.kill()
-                raise
-            reason = self._reason(messages.read())
-        if process.returncode:
-            raise InputError(f"{place}: cannot be read ({reason})")
+        self._git("init", "--quiet", "--template=", ".")
+        self.commit = self._fetch(commit)
+        self._check_size()
+        # Files as they were committed: neither line ends nor filters of anybody's settings.
+        (workplace / ".git" / "info").mkdir()
+        plain = "* -text -eol -ident -filter -working-tree-encoding\n"
+        (workplace / ".git" / "info" / "attributes").write_text(plain, encoding="utf-8")
+        self._git("checkout", "--quiet", "--detach", self.commit)
 
     def _fetch(self, commit: str | None) -> str:
-        """Fetch a commit without its history and, where the server can, without its files."""
-        shallow = ("fetch", "--quiet", "--no-tags", "--depth=1", "--filter=blob:none", "origin")
+        """Fetch a commit, without its history where the server can; its whole hash."""
+        shallow = ("fetch", "--quiet", "--no-tags", "--depth=1", "origin")
         if commit is None:
             self._git(*shallow, "HEAD")
-            return self._resolve("FETCH_HEAD") or ""
-        if len(commit) >= 40 and not self._run(*shallow, commit).returncode:
-            return self._resolve(commit) or ""
         # Not every server gives a commit by its hash, and none by a part of it.
-        everything = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
-        self._git("fetch", "--quiet", "--no-tags", "--filter=blob:none", "origin", *everything)
-        found = self._resolve(commit)
-        if found is None:
+        elif len(commit) < 40 or self._run(*shallow, commit).returncode:
+            everything = ("+refs/heads/*:refs/fetched/heads/*", "+refs/tags/*:refs/fetched/tags/*")
+            self._git("fetch", "--quiet", "--no-tags", "origin", *everything)
+        revision = (commit or "FETCH_HEAD") + "^{commit}"
+        found = self._run("rev-parse", "--verify", "--quiet", "--end-of-options", revision)
+        whole = found.stdout.decode().strip()
+        if found.returncode or not whole.startswith(commit or ""):
             raise InputError(
                 f"{self.origin}: no commit {commit} in it; expected one of the history of a branch "
                 "or tag"
             )
-        return found
+        return whole
 
-    def _resolve(self, revision: str) -> str | None:
-        result = self._run(
-            "rev-parse", "--verify", "--quiet", "--end-of-options", revision + "^{commit}"
-        )
-        return None if result.returncode else result.stdout.decode().strip()
+    def _check_size(self) -> None:
+        """A tree may name itself over and over: small in the repository, endless once laid out."""
+        command = self._command("ls-tree", "-r", "--name-only", str(self.commit))
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=_environment()
+        ) as process:
+            assert process.stdout is not None
+            num_files = sum(1 for _ in itertools.islice(process.stdout, MOST_FILES + 1))
+            process.kill()
+        if num_files > MOST_FILES:
+            raise InputError(
+                f"{self.origin}: more than {MOST_FILES:,} files; expected a benchmark's text"
+            )
 
-    def _git(self, *arguments: str) -> bytes:
+    def _git(self, *arguments: str) -> None:
         result = self._run(*arguments)
         if result.returncode:
             raise InputError(
                 f"{self.origin}: cannot be fetched ({self._reason(result.stderr)}); expected a git "
                 "repository that can be read without a password prompt"
             )
-        return result.stdout
 
     def _run(self, *arguments: str) -> subprocess.CompletedProcess[bytes]:
         return subprocess.run(
@@ -206,7 +164,7 @@ class GitTree:
         return _without_secrets(reason, self._address)
 
 
-def open_tree(address: str, commit: str | None, workplace: Path) -> FolderTree | GitTree:
+def open_tree(address: str, commit: str | None, workplace: Path) -> FolderTree:
     """The tree that an address means.
 
     A local path is a git repository where it holds one (what is committed counts then, not what
@@ -316,7 +274,7 @@ _OF_ANOTHER_REPOSITORY = (
 )  # fmt: skip
 
 
-def _environment(address: str) -> dict[str, str]:
+def _environment(address: str = "") -> dict[str, str]:
     """The process's environment, without another repository in it and without questions.
 
     The address, which may hold a password, stands here instead of in a file or a command line.

@@ -286,6 +286,35 @@ class TestRefuses:
         assert "127.0.0.1:1/a/b: cannot be fetched" in str(caught.value)
         assert "hunter" not in str(caught.value)
 
+    def test_a_branch_named_like_a_short_hash_is_not_taken_for_it(self, tmp_path: Path) -> None:
+        folder = repository(tmp_path / "repository", {"train.txt": "=IMGID:1\na\tO\n"})
+        first = git(folder, "rev-parse", "HEAD")
+        (folder / "train.txt").write_text("IMGID:1\nb\tO\n")
+        git(folder, "commit", "--quiet", "--all", "--message", "other")
+        git(folder, "branch", first[:8])
+        (place := tmp_path / "place").mkdir()
+        tree = GitTree(str(folder), first[:8], place)
+        assert tree.commit == first
+        tree.copy("train.txt", tmp_path / "taken")
+        assert (tmp_path / "taken").read_text() == "IMGID:1\na\tO\n"
+
+    def test_a_small_repository_of_endless_files(self, tmp_path: Path) -> None:
+        """Ten folders that are all the same one, eight floors deep."""
+        folder = repository(tmp_path / "repository", {"train.txt": "=a"})
+        tree = git(folder, "rev-parse", "HEAD^{tree}")
+        for _ in range(8):
+            names = "".join(f"040000 tree {tree}\t{name}\n" for name in "abcdefghij")
+            done = subprocess.run(
+                ["git", "-C", str(folder), "mktree"], input=names, capture_output=True, text=True
+            )
+            tree = done.stdout.strip()
+        commit = git(folder, "commit-tree", tree, "-m", "bomb")
+        git(folder, "update-ref", "refs/heads/bomb", commit)
+        (place := tmp_path / "place").mkdir()
+        with pytest.raises(InputError, match="more than 200,000 files"):
+            GitTree(str(folder), commit, place)
+        assert not list(place.glob("a/*"))
+
     def test_a_commit_of_a_plain_folder(self, tmp_path: Path) -> None:
         with pytest.raises(InputError, match="is a plain folder, no git repository"):
             fetch("mnre", str(FIXTURES / "mnre"), tmp_path / "out", commit="0" * 40)
