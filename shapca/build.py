@@ -29,10 +29,10 @@ def build_model(
     What is not pretrained is drawn from torch's global generator.
 
     Args:
-        config: the experiment.
-        labels: label sets of its data.
-        device: where the model shall be; none: the CPU.
-        pretrained: read pretrained weights; false where trained weights are loaded next, so that
+        config: The experiment.
+        labels: Label sets of its data.
+        device: Where the model shall be; `None`: the CPU.
+        pretrained: Read pretrained weights; false where trained weights are loaded next, so that
             only the architecture is needed.
 
     Raises:

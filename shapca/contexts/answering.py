@@ -26,9 +26,9 @@ class Task:
     """A picture that needs a context.
 
     Attributes:
-        image: image id.
-        sha256: of its bytes.
-        before: the record of earlier runs that did not bring a text; attempts go on from there.
+        image: Image id.
+        sha256: Of its bytes.
+        before: The record of earlier runs that did not bring a text; attempts resume from there.
     """
 
     image: str
@@ -38,7 +38,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Picture:
-    """A task with the picture's bytes, as workers get it; none where they could not be read."""
+    """A task with the picture's bytes, as workers get it; `None` where they could not be read."""
 
     task: Task
     content: bytes | None
@@ -50,9 +50,9 @@ class Answered:
     """What came of some pictures.
 
     Attributes:
-        records: in the pictures' order; after an error, of those alone on which something was
+        records: In the pictures' order; after an error, of those alone on which something was
             spent or that are broken.
-        error: why the run cannot go on (InputError, EndpointStopped).
+        error: Why the run cannot go on (InputError, EndpointStopped).
     """
 
     records: list[ContextRecord]
@@ -68,10 +68,10 @@ def answer_pictures(
     """The records of some pictures; none of them stops the others.
 
     Args:
-        generator: is asked.
-        pictures: of any number; they are asked about at once.
-        settings: limits, and what counts as a refusal.
-        identity: kept with each record.
+        generator: Is asked.
+        pictures: Of any number; they are asked about at once.
+        settings: Limits, and what counts as a refusal.
+        identity: Kept with each record.
     """
     error: Exception | None = None
     drafts: dict[int, _Draft] = {}

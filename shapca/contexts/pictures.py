@@ -26,9 +26,9 @@ class PictureSource:
     """Where the pictures of some image ids are.
 
     Attributes:
-        files: image id to file.
-        store: squares of a prepared data set, read for ids without a file.
-        absent: ids that have no picture.
+        files: Image id to file.
+        store: Squares of a prepared data set, read for ids without a file.
+        absent: Ids that have no picture.
     """
 
     files: Mapping[str, Path] = field(default_factory=dict)
@@ -80,9 +80,9 @@ def pictures_of_data(
     """The pictures of a prepared data set's posts.
 
     Args:
-        folder: the prepared folder.
-        images: folder of the original pictures; none: the stored squares are used.
-        needs_pixels: refuse a data set without pictures; else its ids alone serve.
+        folder: The prepared folder.
+        images: Folder of the original pictures; `None`: the stored squares are used.
+        needs_pixels: Refuse a data set without pictures; else its ids alone serve.
 
     Raises:
         InputError: no prepared folder, or no pictures to be had.

@@ -1,4 +1,4 @@
-"""The file of records: appended to while work goes on, one line a picture when it is done."""
+"""The file of records: appended to during the work, one line a picture when it is done."""
 
 from __future__ import annotations
 

@@ -18,22 +18,22 @@ class GenerationReport:
     """What a run did and how its file stands.
 
     Attributes:
-        num_images: pictures asked for.
-        num_kept: of these, found in the file.
-        num_generated: pictures that this run asked the generator about.
-        statuses: status to number, over all pictures asked for.
-        reasons: the first few pictures without a text, and why.
-        seconds: duration of this run.
-        num_same: pictures that took the context of an identical one in this run.
-        num_absent: image ids without a picture; without a record too, unless
+        num_images: Pictures asked for.
+        num_kept: Of these, found in the file.
+        num_generated: Pictures that this run asked the generator about.
+        statuses: Status to number, over all pictures asked for.
+        reasons: The first few pictures without a text, and why.
+        seconds: Duration of this run.
+        num_same: Pictures that took the context of an identical one in this run.
+        num_absent: Image ids without a picture; without a record too, unless
             captions bring them one.
-        num_cut: half-written last lines cut off.
-        retries: requests repeated because of faults, in this run.
-        attempts: answers asked for in this run.
-        prompt_tokens: tokens read, in this run; none where nobody counted.
-        tokens: tokens written, in this run.
-        cost: price of both; none without prices.
-        stopped: why the run ended early; none where it did not.
+        num_cut: Half-written last lines cut off.
+        retries: Requests repeated because of faults, in this run.
+        attempts: Answers asked for in this run.
+        prompt_tokens: Tokens read, in this run; `None` where nobody counted.
+        tokens: Tokens written, in this run.
+        cost: Price of both; `None` without prices.
+        stopped: Why the run ended early; `None` where it did not.
     """
 
     num_images: int

@@ -54,16 +54,16 @@ def generate_contexts(
     max_cost: float | None = None,
     progress: Progress | None = None,
 ) -> GenerationReport:
-    """Write the contexts of pictures to a file, or go on where an earlier run stopped.
+    """Write the contexts of pictures to a file, or resume where an earlier run stopped.
 
     Args:
-        source: the pictures.
-        settings: generator, prompt and sampling.
+        source: The pictures.
+        settings: Generator, prompt and sampling.
         out: JSONL file of records; one that holds some of them is added to.
-        execute: how batches are answered.
-        retry_failed: ask again about pictures whose answers were empty, refused or over-long.
-        max_cost: stop when this run has cost more.
-        progress: told of pictures hashed and of contexts done.
+        execute: How batches are answered.
+        retry_failed: Ask again about pictures whose answers were empty, refused or over-long.
+        max_cost: Stop when this run has cost more.
+        progress: Told of pictures hashed and of contexts done.
 
     Raises:
         InputError: the generator cannot be used, the file is another's, or a limit on the cost
@@ -151,7 +151,7 @@ class _Run:
             return None, f"{type(error).__name__}: {error.strerror or error}"
 
     def execute(self, execute: Execute, max_cost: float | None) -> str | None:
-        """Do the work; why it ended early, or none."""
+        """Do the work; why it ended early, or `None`."""
         size = self._settings.batch_size
         starts = range(0, len(self._tasks), size)
         batches = ([self._picture(task) for task in self._tasks[i : i + size]] for i in starts)

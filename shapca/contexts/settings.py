@@ -38,15 +38,15 @@ class EndpointSettings:
     """How an endpoint that speaks the OpenAI protocol is asked. The key is never in here.
 
     Attributes:
-        base_url: address of the endpoint; none: the client's own default.
-        key_variable: name of the environment variable that holds the key.
-        requests_per_minute: limit on requests, faults included; none: no limit.
-        timeout: seconds until an answer is given up.
-        max_retries: how often a request is repeated after a fault.
-        max_wait: seconds to wait at most between two requests, whatever the endpoint asks for.
-        price_in: price of a million tokens read; none: cost is not counted.
-        price_out: price of a million tokens written.
-        token_limit_name: what the endpoint calls the limit on new tokens.
+        base_url: Address of the endpoint; `None`: the client's own default.
+        key_variable: Name of the environment variable that holds the key.
+        requests_per_minute: Limit on requests, faults included; `None`: no limit.
+        timeout: Seconds until an answer is given up.
+        max_retries: How often a request is repeated after a fault.
+        max_wait: Seconds to wait at most between two requests, whatever the endpoint asks for.
+        price_in: Price of a million tokens read; `None`: cost is not counted.
+        price_out: Price of a million tokens written.
+        token_limit_name: What the endpoint calls the limit on new tokens.
     """
 
     base_url: str | None = None
@@ -66,17 +66,17 @@ class GenerationSettings:
 
     Attributes:
         generator: `hf:…`, `openai:…` or `captions:…`.
-        prompt: the question put to the model.
+        prompt: The question put to the model.
         temperature: 1 samples from the model's own distribution, 0 takes the likeliest token.
-        max_new_tokens: longest answer, in the model's tokens.
-        seed: with the picture's hash it fixes what is drawn.
-        attempts: answers to ask for, at most, until one is accepted.
-        keep_cut: accept an answer that was cut at `max_new_tokens`.
-        refusals: regular expressions; an answer in which one is found is a refusal.
-        batch_size: pictures at once (`hf`), or requests at once (`openai`).
-        dtype: of the weights; `auto`: as they were saved.
+        max_new_tokens: Longest answer, in the model's tokens.
+        seed: With the picture's hash it fixes what is drawn.
+        attempts: Answers to ask for, at most, until one is accepted.
+        keep_cut: Accept an answer that was cut at `max_new_tokens`.
+        refusals: Regular expressions; an answer in which one is found is a refusal.
+        batch_size: Pictures at once (`hf`), or requests at once (`openai`).
+        dtype: Of the weights; `auto`: as they were saved.
         device: `auto`, `cpu`, `cuda:0` …
-        endpoint: of `openai`.
+        endpoint: Of `openai`.
     """
 
     generator: str
@@ -143,8 +143,8 @@ def seed_of(seed: int, image_sha256: str, attempt: int) -> int:
     """The seed of one attempt at one picture: the same wherever and beside whatever it runs.
 
     Args:
-        seed: of the run.
-        image_sha256: of the picture.
+        seed: Of the run.
+        image_sha256: Of the picture.
         attempt: 0 for the first.
     """
     digest = hashlib.sha256(f"{seed}:{image_sha256}:{attempt}".encode()).digest()

@@ -78,8 +78,8 @@ def find_images(folder: Path, wanted: Iterable[str]) -> dict[str, Path]:
     """Look for pictures by id in a folder and in the folders below it.
 
     Args:
-        folder: where pictures lie, e.g. one folder, or one a split.
-        wanted: image ids to look for; other pictures are passed over.
+        folder: Where pictures lie, e.g. one folder, or one a split.
+        wanted: Image ids to look for; other pictures are passed over.
 
     Returns:
         Image id to file, for the ids that are there; only regular files count, or links to them.
@@ -113,7 +113,7 @@ def upright_rgb(image: Image.Image) -> Image.Image:
     taken for 8 or 16 bits, whichever holds them all.
 
     Raises:
-        OSError, ValueError, …: damaged, or of numbers of which nothing says what is white.
+        OSError, ValueError, …: damaged, or of values that do not tell which of them is white.
     """
     upright = ImageOps.exif_transpose(image)
     if not is_deep(upright):
@@ -135,8 +135,8 @@ def load_square(source: Path | Pixels | Image.Image, size: int = STORED_SIZE) ->
     """Read a picture, scale its shorter side to `size` and crop the centre.
 
     Args:
-        source: a file, an (H, W, 3) uint8 array or a Pillow image.
-        size: side S of the result in pixels.
+        source: A file, an (H, W, 3) uint8 array or a Pillow image.
+        size: Side S of the result in pixels.
 
     Returns:
         (S, S, 3) uint8, RGB, upright.
@@ -163,9 +163,9 @@ class ImageStore:
     """The stored pictures of a data set, opened without being read.
 
     Attributes:
-        array_file: the `.npy` file.
-        index: image id to row.
-        broken: image id to the reason for which there is no row.
+        array_file: The `.npy` file.
+        index: Image id to row.
+        broken: Image id to the reason for which there is no row.
     """
 
     array_file: Path

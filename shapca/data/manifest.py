@@ -26,16 +26,16 @@ class Manifest:
     """The contents of `manifest.json`.
 
     Attributes:
-        name: the data set's name, e.g. `twitter2017`.
-        labels: task and label sets.
-        counts: per split: examples, words, entities, relations, images (distinct ids) and
+        name: The data set's name, e.g. `twitter2017`.
+        labels: Task and label sets.
+        counts: Per split: examples, words, entities, relations, images (distinct ids) and
             missing_images (ids without a readable picture).
-        image_size: side of the stored squares in pixels; none where no images are stored.
-        contexts: per context set, the counts of its import (`ContextReport`).
-        source_notes: counts of what the reader met, e.g. orphan `I-` tags.
-        inputs: hashes of what the folder was prepared from, so that the same command knows it.
-        parts: relative file name to SHA-256 (hexadecimal).
-        format: version of the folder's layout.
+        image_size: Side of the stored squares in pixels; `None` where no images are stored.
+        contexts: Per context set, the counts of its import (`ContextReport`).
+        source_notes: Counts of what the reader met, e.g. orphan `I-` tags.
+        inputs: Hashes of what the folder was prepared from, so that the same command knows it.
+        parts: Relative file name to SHA-256 (hexadecimal).
+        format: Version of the folder's layout.
     """
 
     name: str
@@ -83,7 +83,7 @@ class Manifest:
         return self.parts[context_part(name)]
 
     def image_hash(self) -> str | None:
-        """Hash of the stored images and their index; none where no images are stored."""
+        """Hash of the stored images and their index; `None` where no images are stored."""
         if IMAGES not in self.parts:
             return None
         return hash_of({part: self.parts[part] for part in (IMAGES, IMAGE_INDEX)})

@@ -43,8 +43,8 @@ def tag_words(
     """Universal parts of speech of posts, one tag a word; equal posts are tagged once.
 
     Args:
-        posts: the words of each post.
-        progress: told of what is done (a label, how many posts, of how many).
+        posts: The words of each post.
+        progress: Told of what is done (a label, how many posts, of how many).
 
     Returns:
         For each post, W names out of `POS_TAGS`.

@@ -56,9 +56,9 @@ class PreparedData:
     """A prepared data set, read part by part as it is asked for.
 
     Attributes:
-        folder: where it lies.
-        manifest: what it says of itself.
-        verify: whether a part is checked against its hash before it is read.
+        folder: Where it lies.
+        manifest: What it says of itself.
+        verify: Whether a part is checked against its hash before it is read.
     """
 
     folder: Path
@@ -111,7 +111,7 @@ class PreparedData:
         return self._context_sets[name]
 
     def image_store(self) -> ImageStore | None:
-        """The stored pictures; none where the data set was prepared without images.
+        """The stored pictures; `None` where the data set was prepared without images.
 
         Raises:
             InputError: a file is missing or was changed.

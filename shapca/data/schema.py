@@ -29,7 +29,7 @@ class Span(NamedTuple):
 
 
 class Entity(NamedTuple):
-    """A typed span; the type is none where a source gives spans alone (MNRE)."""
+    """A typed span; the type is `None` where a source gives spans alone (MNRE)."""
 
     start: int
     end: int
@@ -94,9 +94,9 @@ class Labels:
     """The label sets of a data set, each in sorted order.
 
     Attributes:
-        task: which task the data set serves.
-        entity_types: types of entities, e.g. `("LOC", "MISC", "ORG", "PER")`; empty for MRE.
-        relation_types: types of relations without `None`; empty for MNER.
+        task: Which task the data set serves.
+        entity_types: Types of entities, e.g. `("LOC", "MISC", "ORG", "PER")`; empty for MRE.
+        relation_types: Types of relations without `None`; empty for MNER.
     """
 
     task: Task
@@ -138,9 +138,9 @@ class Prediction:
     """What a model says of one post, or what is annotated: the common currency of the metrics.
 
     Attributes:
-        tags: BIO tags on all W words (MNER), else none.
-        entities: typed spans; MRE leaves them as given.
-        relations: relations found. MRE: exactly the candidate pair with its type, which may be
+        tags: BIO tags on all W words (MNER), else `None`.
+        entities: Typed spans; MRE leaves them as given.
+        relations: Relations found. MRE: exactly the candidate pair with its type, which may be
             `None`. MJERE: found relations in the table's order (head span before tail span), since
             the table is unordered; `directed` scoring turns them by the train majority.
     """

@@ -27,7 +27,7 @@ def choose_device(name: str, key: str = "runtime.device") -> torch.device:
 
     Args:
         name: `auto`, `cpu`, `cuda:0` …
-        key: what the name was given as, for messages.
+        key: What the name was given as, for messages.
 
     Raises:
         InputError: no such device.

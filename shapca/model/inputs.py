@@ -98,8 +98,8 @@ def encode_examples(
         labels: The model's label sets.
         examples: The posts.
         tokenizer: The text encoder's.
-        contexts: Image id to context; none where the model reads no contexts.
-        images: The pictures; none where the model reads no images.
+        contexts: Image id to context; `None` where the model reads no contexts.
+        images: The pictures; `None` where the model reads no images.
     """
     return EncodedSplit.build(
         examples,

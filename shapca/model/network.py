@@ -26,12 +26,12 @@ class ModelOutput:
     """What a training batch gives, scalars; a term that a variant lacks is zero.
 
     Attributes:
-        loss: what is minimised, alpha * semantic + beta * modality + main (Eq. 19).
-        main: the head's loss (Eq. 13, 18).
-        semantic: context with text (Eq. 6), unweighted.
-        modality: context with image (Eq. 7), or text with image directly; unweighted.
-        positive_similarity: mean cosine of true pairs, for the log.
-        negative_similarity: mean cosine of all other pairs, for the log.
+        loss: What is minimised, alpha * semantic + beta * modality + main (Eq. 19).
+        main: The head's loss (Eq. 13, 18).
+        semantic: Context with text (Eq. 6), unweighted.
+        modality: Context with image (Eq. 7), or text with image directly; unweighted.
+        positive_similarity: Mean cosine of true pairs, for the log.
+        negative_similarity: Mean cosine of all other pairs, for the log.
     """
 
     loss: Tensor
@@ -46,14 +46,14 @@ class ShapCA(nn.Module):
     """The method, and its variants by leaving parts out.
 
     Args:
-        text: text encoder.
-        head: classifier.
-        image: image encoder, or none.
-        alignment: contrastive alignment, or none.
-        fusion: makes the text channel of word features; none: the encoder's own.
-        channels: part-of-speech and position channels; none: the text channel alone.
-        alpha: weight of the semantic loss.
-        beta: weight of the modality loss.
+        text: Text encoder.
+        head: Classifier.
+        image: Image encoder, or `None`.
+        alignment: Contrastive alignment, or `None`.
+        fusion: Makes the text channel of word features; `None`: the encoder's own.
+        channels: Part-of-speech and position channels; `None`: the text channel alone.
+        alpha: Weight of the semantic loss.
+        beta: Weight of the modality loss.
     """
 
     def __init__(
@@ -82,8 +82,8 @@ class ShapCA(nn.Module):
         """The losses of a batch.
 
         Args:
-            batch: input and gold.
-            generator: where the alignment draws its permutations from.
+            batch: Input and gold.
+            generator: Where the alignment draws its permutations from.
         """
         text, image = self._encode(batch)
         main = self.head.loss(self._channels(batch, text, image), batch)
@@ -127,9 +127,9 @@ class ShapCA(nn.Module):
         Vectors and scalars, which are biases and norms, are not decayed.
 
         Args:
-            weight_decay: of matrices.
-            lr: peak learning rate of all but the encoders.
-            encoder_lr: peak learning rate of the encoders.
+            weight_decay: Of matrices.
+            lr: Peak learning rate of all but the encoders.
+            encoder_lr: Peak learning rate of the encoders.
         """
         groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
         for name, parameter in self.named_parameters():

@@ -17,10 +17,10 @@ class ModuleSize:
     """Parameters of one module.
 
     Attributes:
-        name: where it stands in the model, dotted.
-        kind: its class.
-        parameters: number of numbers.
-        trainable: how many of them are trained.
+        name: Where it stands in the model, dotted.
+        kind: Its class.
+        parameters: Number of numbers.
+        trainable: How many of them are trained.
     """
 
     name: str
@@ -34,7 +34,7 @@ class ModelSize:
     """Parameters of a model.
 
     Attributes:
-        modules: in the order of the forward pass; no parameter is counted twice.
+        modules: In the order of the forward pass; no parameter is counted twice.
     """
 
     modules: tuple[ModuleSize, ...]

@@ -49,10 +49,10 @@ class FitResult:
 
     Attributes:
         status: `finished`; `diverged` where a loss or gradient was not finite; `stopped` where it
-            was interrupted on request and can go on.
+            was interrupted on request and can be resumed.
         reason: What ended the run, in words.
-        best_epoch: Epoch of the highest validation F1, the first among equals; none where no epoch
-            was completed.
+        best_epoch: Epoch of the highest validation F1, the first among equals; `None` where no
+            epoch was completed.
         best_metrics: Metrics of that epoch.
         epochs_run: Epochs completed.
         test: Scores of the best weights on the test split, where they were asked for.

@@ -32,7 +32,7 @@ def git_commit() -> str | None:
     """The commit of the checkout that the package runs from, `+changes` where it was edited.
 
     Returns:
-        The commit, or none where the package does not run from a git checkout.
+        The commit, or `None` where the package does not run from a git checkout.
     """
     commit = _git("rev-parse", "HEAD")
     if commit is None or _git("ls-files", "--error-unmatch", "__init__.py") is None:
@@ -42,7 +42,7 @@ def git_commit() -> str | None:
 
 
 def _git(*arguments: str) -> str | None:
-    """A git command's output, or none where git is absent or refuses."""
+    """A git command's output, or `None` where git is absent or refuses."""
     try:
         done = subprocess.run(
             ["git", *arguments], cwd=PACKAGE, capture_output=True, text=True, timeout=10

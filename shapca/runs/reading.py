@@ -18,9 +18,9 @@ class Reading:
 
     Attributes:
         words: How its posts were split into words.
-        image_size: Side in pixels of its stored pictures; none for a model without images.
+        image_size: Side in pixels of its stored pictures; `None` for a model without images.
         directions: Which entity of a relation is its head, since the table of MJERE does not tell;
-            none for other tasks.
+            `None` for other tasks.
     """
 
     words: WordSplitter

@@ -1,4 +1,4 @@
-"""`run.json`: what a run is, so that no other run ever goes on in its place.
+"""`run.json`: what a run is, so that no other run ever resumes in its place.
 
 Its `identity` decides whether a store belongs to the run that is asked for; its `environments` say
 which code, libraries and machine worked on it, from which epoch on.
@@ -174,7 +174,7 @@ def load_run(store: ObjectStore) -> RunRecord:
 
 
 def find_run(store: ObjectStore, asked: RunRecord) -> RunRecord | None:
-    """The record of the run that a store holds, or none where it holds none.
+    """The record of the run that a store holds, or `None` where it holds none.
 
     Raises:
         InputError: it is another run than the one asked for; the message names every difference.
@@ -211,7 +211,7 @@ def claim_run(store: ObjectStore, asked: RunRecord) -> RunRecord:
 def record_environment(
     store: ObjectStore, record: RunRecord, environment: Environment
 ) -> RunRecord:
-    """Note what goes on with a run, where it differs from what worked on it before.
+    """Note what resumes a run, where it differs from what worked on it before.
 
     Returns:
         The record as it now stands in the store.
@@ -219,7 +219,7 @@ def record_environment(
     if record.environments[-1].same_as(environment):
         return record
     logger.warning(
-        "the run goes on from epoch %d with other code, libraries, device or threads; "
+        "the run resumes at epoch %d with other code, libraries, device or threads; "
         "run.json says which",
         environment.from_epoch,
     )

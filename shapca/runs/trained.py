@@ -97,7 +97,7 @@ def best_epoch(store: ObjectStore, place: str) -> int:
     """
     result = read_json(store, RESULT)
     if result is None:
-        raise InputError(f"{place}: the run is not finished; go on with it by `shapca train`")
+        raise InputError(f"{place}: the run is not finished; resume it by `shapca train`")
     if result["best_epoch"] is None:
         raise InputError(f"{place}: the run has no model: {result['reason']}")
     return int(result["best_epoch"])

@@ -32,7 +32,7 @@ class ObjectStore(Protocol):
         ...
 
     def get(self, name: str) -> bytes | None:
-        """The object's content, or none where it does not exist."""
+        """The object's content, or `None` where it does not exist."""
         ...
 
     def list(self, prefix: str = "") -> list[str]:
@@ -126,7 +126,7 @@ class FolderStore:
         os.replace(self._write_temporary(path, content), path)
 
     def get(self, name: str) -> bytes | None:
-        """The object's content, or none where it does not exist."""
+        """The object's content, or `None` where it does not exist."""
         try:
             return self._path(name).read_bytes()
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
@@ -172,7 +172,7 @@ class SubStore:
         self.parent.put(self.prefix + name, content)
 
     def get(self, name: str) -> bytes | None:
-        """The object's content, or none where it does not exist."""
+        """The object's content, or `None` where it does not exist."""
         return self.parent.get(self.prefix + name)
 
     def list(self, prefix: str = "") -> list[str]:
@@ -199,7 +199,7 @@ def to_json(value: Any) -> bytes:
 
 
 def read_json(store: ObjectStore, name: str) -> Any | None:
-    """A JSON record of a store, or none where it does not exist.
+    """A JSON record of a store, or `None` where it does not exist.
 
     Raises:
         InputError: it is not JSON.

@@ -30,7 +30,7 @@ class WorkFolder:
         path: Where the work is done.
 
     Attributes:
-        keep: Whether work that ends in an error is worth going on with.
+        keep: Whether work that ends in an error is worth resuming.
     """
 
     def __init__(self, out: Path, path: Path) -> None:
@@ -81,7 +81,7 @@ def work_folder(
         for entry in leftovers:
             shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
         if kept:
-            logger.warning("%s: going on with the work of an interrupted run", out)
+            logger.warning("%s: resuming the work of an interrupted run", out)
         elif leftovers:
             logger.warning("%s: removed what an interrupted run with other input left", out)
         if key is not None:
@@ -91,7 +91,7 @@ def work_folder(
             yield work
         except BaseException:
             if work.keep:
-                logger.warning("%s: not finished; the same command goes on from %s", out, path)
+                logger.warning("%s: not finished; the same command resumes from %s", out, path)
             else:
                 shutil.rmtree(path, ignore_errors=True)
             raise

@@ -74,7 +74,7 @@ class EndpointGenerator:
     """Sends one request a picture, several at once.
 
     Args:
-        settings: with `openai:…` as generator.
+        settings: With `openai:…` as generator.
 
     Raises:
         InputError: no key, or a bad address.

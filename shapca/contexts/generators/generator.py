@@ -18,10 +18,10 @@ class Request:
     """One picture to be described.
 
     Attributes:
-        image: image id.
-        content: the picture's file as it is.
-        picture: the same, decoded: RGB, upright.
-        seed: fixes what is drawn.
+        image: Image id.
+        content: The picture's file as it is.
+        picture: The same, decoded: RGB, upright.
+        seed: Fixes what is drawn.
     """
 
     image: str
@@ -35,15 +35,15 @@ class Answer:
     """What came of a request.
 
     Attributes:
-        text: what was said.
-        ended: false where it was cut at the last token allowed.
-        refusal: why the endpoint refused.
-        failure: why there is no answer at all.
-        fatal: the error that ends the run, met instead of an answer.
-        prompt_tokens: tokens read; none where nobody counted.
-        tokens: tokens written.
-        cost: price of both.
-        retries: requests repeated because of faults.
+        text: What was said.
+        ended: False where it was cut at the last token allowed.
+        refusal: Why the endpoint refused.
+        failure: Why there is no answer at all.
+        fatal: The error that ends the run, met instead of an answer.
+        prompt_tokens: Tokens read; `None` where nobody counted.
+        tokens: Tokens written.
+        cost: Price of both.
+        retries: Requests repeated because of faults.
     """
 
     text: str = ""
@@ -70,10 +70,10 @@ class Identity:
     """What decides the text of a context; two files agree on it or must not be mixed.
 
     Attributes:
-        generator: as it was asked for, for people.
-        model: hash of the weights, name of the endpoint's model, or hash of the captions.
-        prompt_sha256: of the prompt; none for captions.
-        sampling: the settings that shape the text.
+        generator: As it was asked for, for people.
+        model: Hash of the weights, name of the endpoint's model, or hash of the captions.
+        prompt_sha256: Of the prompt; `None` for captions.
+        sampling: The settings that shape the text.
     """
 
     generator: str

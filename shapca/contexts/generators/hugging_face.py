@@ -67,7 +67,7 @@ class HuggingFaceGenerator:
     """A loaded model.
 
     Args:
-        settings: with `hf:…` as generator.
+        settings: With `hf:…` as generator.
 
     Raises:
         InputError: the folder holds no such model, or the device is not there.

@@ -16,9 +16,9 @@ class Pace:
     """Shared by all threads that send requests.
 
     Args:
-        per_minute: requests a minute at most; none: no limit.
-        clock: seconds that only grow.
-        sleep: waits some seconds.
+        per_minute: Requests a minute at most; `None`: no limit.
+        clock: Seconds that only grow.
+        sleep: Waits some seconds.
     """
 
     def __init__(
@@ -54,13 +54,13 @@ def back_off(repetition: int, longest: float) -> float:
 
     Args:
         repetition: 0 for the first.
-        longest: limit.
+        longest: Limit.
     """
     return min(FIRST_WAIT * 2.0**repetition, longest) * random.uniform(0.5, 1.0)
 
 
 def asked_wait(headers: Mapping[str, str]) -> float | None:
-    """Seconds that an answer asks to wait (`Retry-After`, in seconds or as a date), or none."""
+    """Seconds that an answer asks to wait (`Retry-After`, in seconds or as a date), or `None`."""
     milliseconds = headers.get("retry-after-ms")
     written = headers.get("retry-after")
     try:

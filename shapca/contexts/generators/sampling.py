@@ -34,7 +34,7 @@ class SeededSampler(LogitsProcessor):
         seeds: B seeds, one a row.
         temperature: 0 takes the likeliest token.
         max_new_tokens: N.
-        stops: tokens that end a text.
+        stops: Tokens that end a text.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class SeededSampler(LogitsProcessor):
         """Leave each row its chosen token alone.
 
         Args:
-            input_ids: unused.
+            input_ids: Unused.
             scores: (B, V) logits.
 
         Returns:

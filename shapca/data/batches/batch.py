@@ -32,7 +32,7 @@ class Batch:
         pos: (B, W) part-of-speech ids, 0 on padding.
         image_mask: (B,) true where the post has an image.
         image_ids: (B,) equal numbers for posts that share an image, -1 where there is none.
-        images: (B, 3, S, S) uint8, zeros where missing; none for a model without image encoder.
+        images: (B, 3, S, S) uint8, zeros where missing; `None` for a model without image encoder.
         context_input_ids: (B, T_c) `[CLS] context [SEP]`, only where encoded separately.
         context_attention_mask: (B, T_c) true on real sub-words, only where encoded separately.
         tags: (B, W) gold tag ids of the CRF, 0 on padding (MNER).

@@ -32,8 +32,8 @@ class EncodedSplit:
     """N posts, ready to be batched.
 
     Attributes:
-        examples: the posts.
-        report: what was cut, empty, missing or unknown.
+        examples: The posts.
+        report: What was cut, empty, missing or unknown.
         lengths: (N,) sub-words of text and context together, for bucketing.
         image_ids: (N,) equal numbers for posts that name the same image, whether or not it could
             be read; -1 for posts that name none.
@@ -68,15 +68,15 @@ class EncodedSplit:
         """Tokenise a split and lay out its gold labels.
 
         Args:
-            examples: the posts; MNER without tags (on every post) makes a split without gold.
-            labels: task and label sets.
-            tokenizer: a fast tokenizer with [CLS], [SEP], [UNK] and [PAD].
-            contexts: image id to text; none for a model of the text alone.
-            images: the stored pictures; none for a model without image encoder.
-            image_size: side S that the encoder sees, cropped from the stored square, in pixels.
-            max_length: sub-words of one encoder input, special ones included.
-            encode: text and context in one input, or each in its own.
-            missing_image: mask posts without a readable picture and count them, or refuse them.
+            examples: The posts; MNER without tags (on every post) makes a split without gold.
+            labels: Task and label sets.
+            tokenizer: A fast tokenizer with [CLS], [SEP], [UNK] and [PAD].
+            contexts: Image id to text; `None` for a model of the text alone.
+            images: The stored pictures; `None` for a model without image encoder.
+            image_size: Side S that the encoder sees, cropped from the stored square, in pixels.
+            max_length: Sub-words of one encoder input, special ones included.
+            encode: Text and context in one input, or each in its own.
+            missing_image: Mask posts without a readable picture and count them, or refuse them.
 
         Raises:
             InputError: an example that the task cannot use, a picture missing under `error`, or
@@ -133,7 +133,7 @@ class EncodedSplit:
 
         Args:
             rows: (B,) numbers of the posts.
-            augmentation: crops and flips of an epoch; none: centre crops.
+            augmentation: Crops and flips of an epoch; `None`: centre crops.
         """
         chosen: Ints = np.asarray(rows, dtype=np.int64)
         sequences = self._sequences

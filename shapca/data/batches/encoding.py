@@ -25,13 +25,13 @@ class EncodingReport:
     """What became of a split's input, to be reported rather than to pass in silence.
 
     Attributes:
-        num_cut_texts: texts that alone are longer than the encoder's input.
-        num_cut_words: words lost by cutting texts; they are predicted `O` and still scored.
-        num_cut_contexts: contexts shortened or left out to make room for the text.
-        num_empty_contexts: posts without a single context sub-word: none given, an empty one, or
+        num_cut_texts: Texts that alone are longer than the encoder's input.
+        num_cut_words: Words lost by cutting texts; they are predicted `O` and still scored.
+        num_cut_contexts: Contexts shortened or left out to make room for the text.
+        num_empty_contexts: Posts without a single context sub-word: none given, an empty one, or
             one that was wholly cut.
-        num_missing_images: posts without a readable picture, where the model reads images.
-        num_unknown_words: words that the tokenizer turns into nothing, encoded as one [UNK].
+        num_missing_images: Posts without a readable picture, where the model reads images.
+        num_unknown_words: Words that the tokenizer turns into nothing, encoded as one [UNK].
     """
 
     num_cut_texts: int = 0
@@ -47,13 +47,13 @@ class Sequences:
     """A split's sub-words, cut to the encoder's length.
 
     Attributes:
-        inputs: per post `[CLS] text [SEP]`, joint encoding adds `context [SEP]` if any is left.
-        word_starts: per post, the place in `inputs` of each word's first sub-word; words that
+        inputs: Per post `[CLS] text [SEP]`, joint encoding adds `context [SEP]` if any is left.
+        word_starts: Per post, the place in `inputs` of each word's first sub-word; words that
             were cut have none.
         texts: (N,) number of the text's sub-words kept; they stand at places 1 to that number.
         contexts: (N,) number of the context's sub-words kept.
-        context_inputs: per post `[CLS] context [SEP]`, only where encoded separately.
-        report: what was cut, empty or unknown.
+        context_inputs: Per post `[CLS] context [SEP]`, only where encoded separately.
+        report: What was cut, empty or unknown.
     """
 
     inputs: Ragged
@@ -83,11 +83,11 @@ def encode_sequences(
     fits. Encoded separately, text and context have `max_length` sub-words each.
 
     Args:
-        posts: words of each post.
-        contexts: context of each post, empty for none; none for a model of the text alone.
-        tokenizer: a fast tokenizer with [CLS], [SEP] and [UNK].
-        max_length: sub-words of one encoder input, special ones included.
-        encode: text and context in one input, or each in its own.
+        posts: Words of each post.
+        contexts: Context of each post, empty for none; `None` for a model of the text alone.
+        tokenizer: A fast tokenizer with [CLS], [SEP] and [UNK].
+        max_length: Sub-words of one encoder input, special ones included.
+        encode: Text and context in one input, or each in its own.
 
     Raises:
         InputError: the tokenizer is no fast one or lacks a special token.

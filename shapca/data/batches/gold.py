@@ -83,7 +83,7 @@ def given_pairs(examples: Sequence[Example], labels: Labels) -> Ints | None:
     """Candidate and gold of MRE.
 
     Returns:
-        (N, 5) head start, head end, tail start, tail end and label; none for another task.
+        (N, 5) head start, head end, tail start, tail end and label; `None` for another task.
 
     Raises:
         InputError: a post without exactly one pair, or with an unknown relation.

@@ -45,11 +45,11 @@ def load_batches(
     """Collate batches in the given order; the result does not depend on the number of workers.
 
     Args:
-        split: the encoded split.
-        batches: row numbers of each batch (`epoch_batches`).
-        augmentation: crops and flips of the epoch (`EncodedSplit.augmentation`).
-        num_workers: worker processes; 0 collates in this one.
-        pin_memory: for a CUDA device: batches lie in page-locked memory, from which they are copied
+        split: The encoded split.
+        batches: Row numbers of each batch (`epoch_batches`).
+        augmentation: Crops and flips of the epoch (`EncodedSplit.augmentation`).
+        num_workers: Worker processes; 0 collates in this one.
+        pin_memory: For a CUDA device: batches lie in page-locked memory, from which they are copied
             while it computes, and are collated ahead by a thread. A CPU computes and collates with
             the same cores, so there nothing is gained by it.
     """

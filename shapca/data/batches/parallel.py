@@ -17,10 +17,10 @@ def in_order(
     """Results of work on each item, in the items' order.
 
     Args:
-        work: what threads do with an item.
-        items: what to work on.
-        num_threads: threads.
-        ahead: items that are worked on before their results are asked for, which bounds memory.
+        work: What threads do with an item.
+        items: What to work on.
+        num_threads: Threads.
+        ahead: Items that are worked on before their results are asked for, which bounds memory.
     """
     with ThreadPoolExecutor(num_threads) as pool:
         begun: deque[Future[Result]] = deque()

@@ -36,9 +36,9 @@ class Pictures:
     """The pictures of N posts.
 
     Attributes:
-        store: the stored squares.
+        store: The stored squares.
         places: (N,) row of each post's picture in the store; -1 for a missing one.
-        size: side S.
+        size: Side S.
     """
 
     store: ImageStore
@@ -85,7 +85,7 @@ class Pictures:
 
         Args:
             rows: (B,) numbers of the posts.
-            augmentation: crops and flips of the N posts; none: the centre.
+            augmentation: Crops and flips of the N posts; `None`: the centre.
 
         Returns:
             (B, 3, S, S) RGB, zeros where the picture is missing.

@@ -21,7 +21,7 @@ class Ragged:
     """N rows of integers.
 
     Attributes:
-        values: the rows, one after another.
+        values: The rows, one after another.
         offsets: (N + 1,) where each row begins, and the end.
     """
 
@@ -46,7 +46,7 @@ class Ragged:
 
         Args:
             rows: (B,) which rows.
-            fill: what stands on padding.
+            fill: What stands on padding.
 
         Returns:
             (B, L) values and (B, L) mask, true on values; L is at least 1.
@@ -67,7 +67,7 @@ class Ragged:
             rows: (B,) which rows.
             places: (B, ...) places within the row; read where `mask` is true.
             mask: (B, ...) which places to read.
-            fill: what stands elsewhere.
+            fill: What stands elsewhere.
         """
         starts = self.offsets[rows].reshape(-1, *(1,) * (places.ndim - 1))
         result = np.full(mask.shape, fill, dtype=np.int64)

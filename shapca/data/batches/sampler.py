@@ -34,10 +34,10 @@ def epoch_batches(
     Args:
         lengths: (N,) sub-words of each post.
         image_ids: (N,) equal numbers for posts that share an image, -1 for none.
-        batch_size: posts of a batch; one batch holds the rest, if any.
-        seed: seed of the run.
-        epoch: number of the epoch; another epoch gives another order.
-        shuffle: training order (true) or evaluation order.
+        batch_size: Posts of a batch; one batch holds the rest, if any.
+        seed: Seed of the run.
+        epoch: Number of the epoch; another epoch gives another order.
+        shuffle: Training order (true) or evaluation order.
 
     Returns:
         ceil(N / batch_size) lists of row numbers; each row appears once.

@@ -45,15 +45,15 @@ class ContextReport:
     """What became of the captions of one context set.
 
     Attributes:
-        num_captions: images of the data set with a caption that says something.
-        num_empty: images whose only caption is empty.
-        num_without: images of the data set without any caption.
-        num_unknown: captions whose image no post of the data set has; left out.
-        num_repeated: further captions of an image with the same text, or empty beside a text.
-        num_conflicting: further captions of an image with another text; the first is kept.
-        unknown: the first few unknown ids.
-        without: the first few ids without a caption.
-        conflicting: the first few ids with differing captions.
+        num_captions: Images of the data set with a caption that says something.
+        num_empty: Images whose only caption is empty.
+        num_without: Images of the data set without any caption.
+        num_unknown: Captions whose image no post of the data set has; left out.
+        num_repeated: Further captions of an image with the same text, or empty beside a text.
+        num_conflicting: Further captions of an image with another text; the first is kept.
+        unknown: The first few unknown ids.
+        without: The first few ids without a caption.
+        conflicting: The first few ids with differing captions.
     """
 
     num_captions: int
@@ -98,8 +98,8 @@ def import_contexts(
     """Read one context set, from one file or from several (one a split).
 
     Args:
-        files: caption files; each may have another form.
-        images: the image ids of the data set.
+        files: Caption files; each may have another form.
+        images: The image ids of the data set.
 
     Returns:
         Image id to caption, empty captions included; and what was met on the way.

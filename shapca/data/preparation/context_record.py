@@ -22,25 +22,25 @@ class ContextRecord:
     """The context of one picture: one line of the file that `shapca contexts generate` writes.
 
     Attributes:
-        image: image id.
-        image_sha256: of the picture's bytes; none for one that cannot be read, or was not needed.
-        status: what became of it.
-        text: the context; empty unless `status` is `ok`.
-        answer: what the model said, where that was not accepted.
-        reason: why there is no text.
-        generator: as it was asked for, e.g. `hf:llava-hf/llava-1.5-7b-hf`.
-        model: hash or name of what generated: two generators with the same one are the same.
-        prompt_sha256: of the prompt; none where there is no prompt.
-        sampling: settings that shape the text: temperature, max_new_tokens, seed and so on.
-        image_seed: seed of the last attempt; none where nothing was drawn.
-        attempts: answers that were asked for, over all runs.
-        retries: requests repeated because of the endpoint's faults.
-        prompt_tokens: tokens read, over all attempts; none where nobody counted.
-        tokens: tokens written, over all attempts.
-        cost: price of both, in the unit of the given prices; none without prices.
-        seconds: time it took; of a batch, its share.
-        time: when it was made, UTC.
-        same_as: the image id of an identical picture whose context this is.
+        image: Image id.
+        image_sha256: Of the picture's bytes; `None` for one that cannot be read, or was not needed.
+        status: What became of it.
+        text: The context; empty unless `status` is `ok`.
+        answer: What the model said, where that was not accepted.
+        reason: Why there is no text.
+        generator: As it was asked for, e.g. `hf:llava-hf/llava-1.5-7b-hf`.
+        model: Hash or name of what generated: two generators with the same one are the same.
+        prompt_sha256: Of the prompt; `None` where there is no prompt.
+        sampling: Settings that shape the text: temperature, max_new_tokens, seed and so on.
+        image_seed: Seed of the last attempt; `None` where nothing was drawn.
+        attempts: Answers that were asked for, over all runs.
+        retries: Requests repeated because of the endpoint's faults.
+        prompt_tokens: Tokens read, over all attempts; `None` where nobody counted.
+        tokens: Tokens written, over all attempts.
+        cost: Price of both, in the unit of the given prices; `None` without prices.
+        seconds: Time it took; of a batch, its share.
+        time: When it was made, UTC.
+        same_as: The image id of an identical picture whose context this is.
     """
 
     image: str

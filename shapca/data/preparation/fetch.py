@@ -31,12 +31,12 @@ class FetchedFile:
     """One file of a fetched folder.
 
     Attributes:
-        origin: the repository or folder it is from.
-        commit: the commit's hash; none for a plain folder.
-        path: its path there.
-        sha256: hash of its content.
-        size: bytes.
-        known: whether it is the file known under this name (`BenchmarkSource.hashes`); none where
+        origin: The repository or folder it is from.
+        commit: The commit's hash; `None` for a plain folder.
+        path: Its path there.
+        sha256: Hash of its content.
+        size: Bytes.
+        known: Whether it is the file known under this name (`BenchmarkSource.hashes`); `None` where
             no hash is known.
     """
 
@@ -53,11 +53,11 @@ class FetchResult:
     """What a fetched folder holds.
 
     Attributes:
-        name: the benchmark.
-        commit: the commit's hash of this time; none for a plain folder.
-        files: our file name to what it is, those of earlier times too.
-        added: names of the files that are new.
-        counts: examples of each split, as read.
+        name: The benchmark.
+        commit: The commit's hash of this time; `None` for a plain folder.
+        files: Our file name to what it is, those of earlier times too.
+        added: Names of the files that are new.
+        counts: Examples of each split, as read.
     """
 
     name: str
@@ -86,10 +86,10 @@ def fetch(
 
     Args:
         name: `twitter2015`, `twitter2017`, `mnre` or `jmere`.
-        address: a folder, a local git repository, or a git address.
-        out: the folder to make, or one that was fetched before.
-        commit: hash of the commit to take; none: the newest one.
-        folder: folder of the splits inside the tree, where it holds several.
+        address: A folder, a local git repository, or a git address.
+        out: The folder to make, or one that was fetched before.
+        commit: Hash of the commit to take; `None`: the newest one.
+        folder: Folder of the splits inside the tree, where it holds several.
 
     Raises:
         InputError: unknown name or address, no such commit, a tree without the expected files or
@@ -171,7 +171,7 @@ def choose_files(
 def _choose_splits(
     source: BenchmarkSource, tree: FolderTree, listing: Mapping[str, Any], folder: str | None
 ) -> dict[str, str] | None:
-    """Paths of the three splits, all of one folder; none where no folder has them."""
+    """Paths of the three splits, all of one folder; `None` where no folder has them."""
     complete = _folders_with_splits(source, listing)
     if folder is not None:
         complete = {key: value for key, value in complete.items() if key == folder}

@@ -1,4 +1,4 @@
-"""Writing the pictures of a data set into one array, so that a killed run is gone on with.
+"""Writing the pictures of a data set into one array, so that a killed run is resumed.
 
 S side of the stored square, N pictures that could be read.
 """
@@ -33,9 +33,9 @@ class WrittenImages:
     """What became of the pictures of a data set.
 
     Attributes:
-        ids: image ids in the order of the array's rows.
-        broken: image id to the reason for which its file could not be read.
-        num_taken_over: pictures, broken ones too, that an earlier run had done.
+        ids: Image ids in the order of the array's rows.
+        broken: Image id to the reason for which its file could not be read.
+        num_taken_over: Pictures, broken ones too, that an earlier run had done.
     """
 
     ids: tuple[str, ...]
@@ -60,13 +60,13 @@ def write_images(
     that of an undisturbed run.
 
     Args:
-        array_file: the `.npy` file to write, (N, S, S, 3) uint8.
-        index_file: the JSON file to write: ids of the rows, and the broken ids with reasons.
-        images: image id to file or (H, W, 3) array.
-        size: side S in pixels.
-        progress: told after each picture.
-        journal_file: what is done so far; whoever names one answers for equal `images` and `size`.
-        on_written: called once, as soon as the array holds a picture.
+        array_file: The `.npy` file to write, (N, S, S, 3) uint8.
+        index_file: The JSON file to write: ids of the rows, and the broken ids with reasons.
+        images: Image id to file or (H, W, 3) array.
+        size: Side S in pixels.
+        progress: Told after each picture.
+        journal_file: What is done so far; whoever names one answers for equal `images` and `size`.
+        on_written: Called once, as soon as the array holds a picture.
     """
     names = sorted(images)
     ids: list[str] = []

@@ -25,10 +25,10 @@ class ContextCounts:
     """One context set on one split, counted in posts.
 
     Attributes:
-        num_captions: posts with a caption.
-        num_empty: posts whose image has an empty one.
-        num_missing: posts whose image has none, or that have no image.
-        longest: words of the longest caption.
+        num_captions: Posts with a caption.
+        num_empty: Posts whose image has an empty one.
+        num_missing: Posts whose image has none, or that have no image.
+        longest: Words of the longest caption.
     """
 
     num_captions: int
@@ -42,12 +42,12 @@ class EncodedCounts:
     """Sub-words under one tokenizer and one length, of one split.
 
     Attributes:
-        longest_text: sub-words of the longest text.
-        num_cut_texts: texts that alone are too long.
-        num_cut_words: words lost by that.
-        num_unknown_words: words that the tokenizer turns into nothing.
-        longest_context: for each context set, sub-words of the longest.
-        num_cut_contexts: for each context set, contexts shortened or left out.
+        longest_text: Sub-words of the longest text.
+        num_cut_texts: Texts that alone are too long.
+        num_cut_words: Words lost by that.
+        num_unknown_words: Words that the tokenizer turns into nothing.
+        longest_context: For each context set, sub-words of the longest.
+        num_cut_contexts: For each context set, contexts shortened or left out.
     """
 
     longest_text: int
@@ -63,24 +63,24 @@ class SplitReport:
     """The counts of one split.
 
     Attributes:
-        num_examples: posts; for MRE and MJERE rows, several of which may share a post.
-        num_words: of all posts.
-        num_entities: distinct (row, start, end, type), read leniently where there are tags.
-        entities_by_type: the same by type; `untyped` where a source gives spans alone.
-        num_strict_entities: in strict IOB2; none where there are no tags.
-        num_orphan_tags: `I-` tags that continue nothing; none where there are no tags.
-        num_relations: relations other than `None`.
-        relations_by_type: relations by type, `None` included.
-        num_tail_first: relations, `None` included, whose head starts after their tail.
-        num_overlapping: relations, `None` included, whose head and tail share words.
-        num_split_posts: distinct posts (words and image) spread over several rows.
-        num_recovered_relations: relations that come back from the table of word pairs; only MJERE.
-        num_zero_width_words: words with nothing to see.
-        num_images: distinct image ids.
-        num_missing_images: those without a readable picture.
-        contexts: counts of each context set.
-        longest: ids and numbers of words of the longest texts.
-        encoded: sub-word counts, where a tokenizer was given.
+        num_examples: Posts; for MRE and MJERE rows, several of which may share a post.
+        num_words: Of all posts.
+        num_entities: Distinct (row, start, end, type), read leniently where there are tags.
+        entities_by_type: The same by type; `untyped` where a source gives spans alone.
+        num_strict_entities: In strict IOB2; `None` where there are no tags.
+        num_orphan_tags: `I-` tags that continue nothing; `None` where there are no tags.
+        num_relations: Relations other than `None`.
+        relations_by_type: Relations by type, `None` included.
+        num_tail_first: Relations, `None` included, whose head starts after their tail.
+        num_overlapping: Relations, `None` included, whose head and tail share words.
+        num_split_posts: Distinct posts (words and image) spread over several rows.
+        num_recovered_relations: Relations that come back from the table of word pairs; only MJERE.
+        num_zero_width_words: Words with nothing to see.
+        num_images: Distinct image ids.
+        num_missing_images: Those without a readable picture.
+        contexts: Counts of each context set.
+        longest: Ids and numbers of words of the longest texts.
+        encoded: Sub-word counts, where a tokenizer was given.
     """
 
     num_examples: int
@@ -108,15 +108,15 @@ class DataReport:
     """The counts of a prepared data set.
 
     Attributes:
-        name: of the data set.
-        task: that it serves.
-        labels: label sets and the number of the head's outputs.
-        splits: the counts of each split.
-        shared_texts: for each pair of splits, distinct texts (words) that both hold.
-        shared_images: for each pair of splits, image ids that both hold.
-        contexts: for each context set, what its import met.
-        image_size: side of the stored squares in pixels; none without images.
-        broken_images: image id to the reason for which its file could not be read.
+        name: Of the data set.
+        task: That it serves.
+        labels: Label sets and the number of the head's outputs.
+        splits: The counts of each split.
+        shared_texts: For each pair of splits, distinct texts (words) that both hold.
+        shared_images: For each pair of splits, image ids that both hold.
+        contexts: For each context set, what its import met.
+        image_size: Side of the stored squares in pixels; `None` without images.
+        broken_images: Image id to the reason for which its file could not be read.
     """
 
     name: str
@@ -140,9 +140,9 @@ def inspect(
     """Count what a prepared data set holds.
 
     Args:
-        data: the data set.
-        tokenizer: count sub-words and cut texts too.
-        max_length: sub-words of text and context together.
+        data: The data set.
+        tokenizer: Count sub-words and cut texts too.
+        max_length: Sub-words of text and context together.
 
     Raises:
         InputError: a part is missing or was changed.

@@ -43,8 +43,8 @@ class PrepareResult:
     """What `prepare` did.
 
     Attributes:
-        manifest: of the folder.
-        already_there: the folder had been prepared from the same input; nothing was written.
+        manifest: Of the folder.
+        already_there: The folder had been prepared from the same input; nothing was written.
     """
 
     manifest: Manifest
@@ -65,18 +65,18 @@ def prepare(
     """Prepare a benchmark; the folder appears only when it is complete.
 
     Run again with the same input it finds its work done, and after an interruption or a kill it
-    goes on from the pictures decoded so far; the result is that of an undisturbed run. Context sets
-    that were added meanwhile stay, unless the folder is replaced.
+    resumes after the pictures decoded so far; the result is that of an undisturbed run. Context
+    sets that were added meanwhile stay, unless the folder is replaced.
 
     Args:
         name: `twitter2015`, `twitter2017`, `mnre` or `jmere`.
-        source: folder of the public files.
-        out: the folder to make.
-        images: folder of the pictures, with any folders below it; none: prepare without images.
-        contexts: name of a context set to its caption files.
-        image_size: side of the stored squares in pixels.
-        overwrite: replace a folder that was prepared from other input.
-        progress: told of parts of speech and images done.
+        source: Folder of the public files.
+        out: The folder to make.
+        images: Folder of the pictures, with any folders below it; `None`: prepare without images.
+        contexts: Name of a context set to its caption files.
+        image_size: Side of the stored squares in pixels.
+        overwrite: Replace a folder that was prepared from other input.
+        progress: Told of parts of speech and images done.
 
     Raises:
         InputError: unknown name, bad source, caption file or image folder, or `out` is taken.
@@ -135,9 +135,9 @@ def with_parts_of_speech(
     """The same examples with `pos` filled in.
 
     Args:
-        splits: the examples.
-        progress: told of the posts done.
-        file: where the tags of just these posts are kept, and read if they are there.
+        splits: The examples.
+        progress: Told of the posts done.
+        file: Where the tags of just these posts are kept, and read if they are there.
     """
     if file is not None and file.exists():
         tagged = [tuple(tags) for tags in json.loads(file.read_bytes())]
@@ -163,9 +163,9 @@ def add_context_sets(
     Processes that add to one folder do so one after another.
 
     Args:
-        folder: the prepared folder.
-        sets: name of a context set to its caption files.
-        overwrite: replace sets of these names.
+        folder: The prepared folder.
+        sets: Name of a context set to its caption files.
+        overwrite: Replace sets of these names.
 
     Returns:
         What each import met, by name.

@@ -25,11 +25,11 @@ class Repository:
     """A public git repository that holds some of a benchmark's files.
 
     Attributes:
-        url: its address.
-        commit: the commit whose files are known here.
-        folder: where the files lie in it.
-        holds: what is there.
-        terms: its licence, as far as it names one.
+        url: Its address.
+        commit: The commit whose files are known here.
+        folder: Where the files lie in it.
+        holds: What is there.
+        terms: Its licence, as far as it names one.
     """
 
     url: str
@@ -44,19 +44,19 @@ class BenchmarkSource:
     """What a user needs to know to bring one benchmark here.
 
     Attributes:
-        name: as `shapca data prepare` calls it.
-        task: which task it serves.
-        title: its name and who published it.
-        repositories: where text and captions are.
-        splits: for each split the names under which its file goes round, the first being ours.
-        marks: a folder of the splits has one of these in its path, since their names are common;
-            none: the names themselves are distinctive.
-        optional: our name of a further file to the names under which it goes round.
-        counts: examples of each split.
-        images: where the pictures are, and how they are laid out.
-        image_example: the name of one picture.
-        num_images: pictures that the text names.
-        terms: what using the data means.
+        name: As `shapca data prepare` calls it.
+        task: Which task it serves.
+        title: Its name and who published it.
+        repositories: Where text and captions are.
+        splits: For each split the names under which its file goes round, the first being ours.
+        marks: A folder of the splits has one of these in its path, since their names are common;
+            empty: the names themselves are distinctive.
+        optional: Our name of a further file to the names under which it goes round.
+        counts: Examples of each split.
+        images: Where the pictures are, and how they are laid out.
+        image_example: The name of one picture.
+        num_images: Pictures that the text names.
+        terms: What using the data means.
     """
 
     name: str

@@ -171,9 +171,9 @@ def open_tree(address: str, commit: str | None, workplace: Path) -> FolderTree:
     lies beside it), else a plain folder.
 
     Args:
-        address: a folder, a local repository, or a git address.
-        commit: hash of the commit to take; none: the newest one.
-        workplace: a folder that does not exist, for what is fetched.
+        address: A folder, a local repository, or a git address.
+        commit: Hash of the commit to take; `None`: the newest one.
+        workplace: A folder that does not exist, for what is fetched.
 
     Raises:
         InputError: no such place, an address that is not allowed, or a commit of a plain folder.

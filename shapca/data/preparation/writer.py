@@ -47,21 +47,21 @@ def write_prepared(
     """Write a prepared folder; it appears under its name only when it is complete.
 
     Args:
-        out: the folder to make. It must not exist, be empty, or (with `overwrite`) be a prepared
+        out: The folder to make. It must not exist, be empty, or (with `overwrite`) be a prepared
             folder, which is then replaced as a whole.
-        name: the data set's name.
-        labels: task and label sets.
-        splits: train, valid and test examples, parts of speech filled in.
-        contexts: name of a context set to {image id: text}.
-        images: image id to file or (H, W, 3) uint8 array; none: a data set without images.
-        image_size: side of the stored squares in pixels.
-        source_notes: counts to keep in the manifest.
-        context_reports: per context set, counts to keep in the manifest.
-        inputs: hashes of what the data was made from, to keep in the manifest.
-        overwrite: replace a prepared folder.
-        progress: told of the images' progress.
-        work: a folder of work for `out` that names its input, so that decoded pictures outlive an
-            interruption; none: an interruption leaves nothing.
+        name: The data set's name.
+        labels: Task and label sets.
+        splits: Train, valid and test examples, parts of speech filled in.
+        contexts: Name of a context set to {image id: text}.
+        images: Image id to file or (H, W, 3) uint8 array; `None`: a data set without images.
+        image_size: Side of the stored squares in pixels.
+        source_notes: Counts to keep in the manifest.
+        context_reports: Per context set, counts to keep in the manifest.
+        inputs: Hashes of what the data was made from, to keep in the manifest.
+        overwrite: Replace a prepared folder.
+        progress: Told of the images' progress.
+        work: A folder of work for `out` that names its input, so that decoded pictures outlive an
+            interruption; `None`: an interruption leaves nothing.
 
     Returns:
         The manifest written.

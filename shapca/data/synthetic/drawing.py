@@ -29,10 +29,10 @@ def draw(
     """Draw what a post is about.
 
     Args:
-        scene: an entity type, or a pair scene, whose two icons stand side by side.
+        scene: An entity type, or a pair scene, whose two icons stand side by side.
         style: `street` (flat shapes by day) or `festival` (outlined shapes on a darker ground).
         size: S.
-        generator: source of colours, places, distractors and noise.
+        generator: Source of colours, places, distractors and noise.
 
     Returns:
         (S, S, 3) uint8.

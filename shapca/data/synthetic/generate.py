@@ -48,16 +48,16 @@ def synthesise(
     of `detailed`); the picture tells always, but one in ten is missing.
 
     Args:
-        out: the prepared folder to make.
-        task: which task's annotation to write.
+        out: The prepared folder to make.
+        task: Which task's annotation to write.
         domain: `street` or `festival`: other names, texts, captions and drawings under the same
             labels.
-        seed: equal arguments give equal bytes.
-        num_train: training examples.
-        num_valid: validation examples.
-        num_test: test examples.
-        image_size: side of the pictures in pixels.
-        overwrite: replace a prepared folder.
+        seed: Equal arguments give equal bytes.
+        num_train: Training examples.
+        num_valid: Validation examples.
+        num_test: Test examples.
+        image_size: Side of the pictures in pixels.
+        overwrite: Replace a prepared folder.
 
     Returns:
         The manifest written.

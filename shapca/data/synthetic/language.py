@@ -17,9 +17,9 @@ class PairScene:
     """Two entities and how they relate.
 
     Attributes:
-        relation: relation type, or `None` for two entities that do not relate.
-        head: type of entity `{a}`.
-        tail: type of entity `{b}`.
+        relation: Relation type, or `None` for two entities that do not relate.
+        head: Type of entity `{a}`.
+        tail: Type of entity `{b}`.
     """
 
     relation: str
@@ -76,17 +76,17 @@ class Domain:
     """The language of one domain; `{a}` and `{b}` stand for names.
 
     Attributes:
-        open_names: names that any of the four types may bear.
-        known_names: names that one type alone bears, by type.
-        open_posts: posts about `{a}` that tell nothing of its type.
-        telling_posts: posts about `{a}` that tell its type, by type.
-        asides: endings that name a known entity `{b}`, by its type.
-        open_pairs: posts about `{a}` and `{b}` that tell nothing of them.
-        telling_pairs: posts that tell how `{a}` and `{b}` relate, by relation.
-        subjects: what a caption says to show an entity type, by type.
-        pair_subjects: what a caption says to show a relation, by relation.
-        caption_frames: captions around a subject `{s}`.
-        empty_captions: captions that say nothing.
+        open_names: Names that any of the four types may bear.
+        known_names: Names that one type alone bears, by type.
+        open_posts: Posts about `{a}` that tell nothing of its type.
+        telling_posts: Posts about `{a}` that tell its type, by type.
+        asides: Endings that name a known entity `{b}`, by its type.
+        open_pairs: Posts about `{a}` and `{b}` that tell nothing of them.
+        telling_pairs: Posts that tell how `{a}` and `{b}` relate, by relation.
+        subjects: What a caption says to show an entity type, by type.
+        pair_subjects: What a caption says to show a relation, by relation.
+        caption_frames: Captions around a subject `{s}`.
+        empty_captions: Captions that say nothing.
     """
 
     open_names: tuple[str, ...]

@@ -39,12 +39,12 @@ class Post:
 
     Attributes:
         words: W words.
-        pos: their parts of speech.
-        entities: typed spans, from left to right.
-        pair: head and tail of the scene's relation; none in MNER.
-        aside: the known entity at the end, if any.
-        scene: what text, caption and picture are about: an entity type or a pair scene.
-        captions: per context set, the picture's caption.
+        pos: Their parts of speech.
+        entities: Typed spans, from left to right.
+        pair: Head and tail of the scene's relation; `None` in MNER.
+        aside: The known entity at the end, if any.
+        scene: What text, caption and picture are about: an entity type or a pair scene.
+        captions: Per context set, the picture's caption.
     """
 
     words: tuple[str, ...]
@@ -65,7 +65,7 @@ class Post:
 
     @property
     def relation(self) -> Relation | None:
-        """How the scene's pair relates; none in MNER."""
+        """How the scene's pair relates; `None` in MNER."""
         if self.pair is None or not isinstance(self.scene, PairScene):
             return None
         return Relation(*self.pair, self.scene.relation)

@@ -21,10 +21,10 @@ class SourceData:
     """A benchmark as read, before parts of speech, contexts and images.
 
     Attributes:
-        labels: task and label sets.
-        splits: train, valid and test examples, `pos` still empty.
-        files: the files that were read, in order.
-        notes: counts of what was met on the way, e.g. orphan `I-` tags.
+        labels: Task and label sets.
+        splits: Train, valid and test examples, `pos` still empty.
+        files: The files that were read, in order.
+        notes: Counts of what was met on the way, e.g. orphan `I-` tags.
     """
 
     labels: Labels
@@ -46,8 +46,8 @@ def split_files(source: Path, candidates: Mapping[str, Sequence[str]]) -> dict[s
     """Find the file of each split.
 
     Args:
-        source: the folder of the public files.
-        candidates: for each split, the names under which its file goes round.
+        source: The folder of the public files.
+        candidates: For each split, the names under which its file goes round.
 
     Raises:
         InputError: the folder or a split is missing, or two files claim one split.

@@ -100,7 +100,7 @@ def test_an_interrupted_run_is_gone_on_with(
     with pytest.raises(error):
         run(sources, out, progress=interrupt_at("images", done, error))
     assert [path.name for path in tmp_path.iterdir()] == [".out.partial"]
-    assert "the same command goes on from" in caplog.text
+    assert "the same command resumes from" in caplog.text
     decoded = counted(monkeypatch)
     seen: list[tuple[str, int, int]] = []
     run(sources, out, progress=lambda *call: seen.append(call))
