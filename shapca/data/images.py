@@ -196,6 +196,3 @@ class ImageStore:
     def __getstate__(self) -> dict[str, Any]:
         # Another process maps the file again instead of receiving its content.
         return {"array_file": self.array_file, "index": self.index, "broken": self.broken}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-Reading = Literal["two_hop", "text_query", "coupled"]
+AttentionReading = Literal["two_hop", "text_query", "coupled"]
 GateActivation = Literal["tanh", "sigmoid"]
 
 
@@ -62,7 +62,7 @@ def cross_attention(
     word_mask: Tensor,
     region_mask: Tensor,
     *,
-    reading: Reading,
+    reading: AttentionReading,
 ) -> Tensor:
     r"""Attention between image and text (Eq. 11), read so that each word gets one row.
 
@@ -156,12 +156,12 @@ class Fusion(nn.Module):
         image_width: int | None = None,
         context_width: int | None = None,
         *,
-        reading: Reading = "text_query",
+        reading: AttentionReading = "text_query",
         gate: GateActivation = "tanh",
         normalise_bridge: bool = False,
     ) -> None:
         super().__init__()
-        _check("reading", reading, get_args(Reading))
+        _check("reading", reading, get_args(AttentionReading))
         if context_width is not None and image_width is None:
             raise ValueError("context_width: a context bridges to an image, expected image_width")
         self.width = width

@@ -51,14 +51,10 @@ class Ragged:
         Returns:
             (B, L) values and (B, L) mask, true on values; L is at least 1.
         """
-        lengths = self.lengths_of(rows)
+        lengths = self.offsets[rows + 1] - self.offsets[rows]  # (B,)
         places = np.arange(max(1, int(lengths.max(initial=0))))  # (L,)
         mask = places < lengths[:, None]
         return self.gather(rows, np.broadcast_to(places, mask.shape), mask, fill), mask
-
-    def lengths_of(self, rows: Ints) -> Ints:
-        """(B,) length of some rows."""
-        return self.offsets[rows + 1] - self.offsets[rows]
 
     def gather(self, rows: Ints, places: Ints, mask: Bools, fill: int = 0) -> Ints:
         """Values at given places of each row where the mask is true.

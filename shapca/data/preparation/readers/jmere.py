@@ -17,7 +17,6 @@ from shapca.data.preparation.readers.source import (
     checked_image,
     checked_span,
     checked_words,
-    distinct,
     read_json,
     split_files,
     with_unique_ids,
@@ -96,7 +95,7 @@ def _post(record: dict[str, Any], place: str) -> Example:
         id=image,
         words=words,
         image=image,
-        entities=distinct(entities),
+        entities=tuple(dict.fromkeys(entities)),
         relations=tuple(dict.fromkeys(relations)),
     )
 

@@ -17,7 +17,6 @@ from shapca.data.preparation.readers.source import (
     checked_span,
     checked_text,
     checked_words,
-    distinct,
     numbered_lines,
     read_json,
     split_files,
@@ -100,6 +99,6 @@ def _example(record: dict[str, Any], listed: set[str] | None, place: str) -> Exa
         id=image,
         words=words,
         image=image,
-        entities=distinct([Entity(*head, None), Entity(*tail, None)]),
+        entities=tuple(dict.fromkeys([Entity(*head, None), Entity(*tail, None)])),
         relations=(Relation(head, tail, relation),),
     )

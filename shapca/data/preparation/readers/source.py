@@ -12,7 +12,7 @@ from typing import Any
 
 from shapca.config import Task
 from shapca.data.images import image_id
-from shapca.data.schema import SPLITS, Entity, Example, Labels, Span
+from shapca.data.schema import SPLITS, Example, Labels, Span
 from shapca.errors import InputError
 
 
@@ -163,11 +163,6 @@ def checked_span(record: Any, key: str, num_words: int, place: str) -> Span:
             f"expected 0 <= start < end <= {num_words} (words; the end is exclusive)"
         )
     return Span(start, end)
-
-
-def distinct(entities: Sequence[Entity]) -> tuple[Entity, ...]:
-    """Entities in order of annotation, each once."""
-    return tuple(dict.fromkeys(entities))
 
 
 def with_unique_ids(splits: Mapping[str, Sequence[Example]]) -> dict[str, tuple[Example, ...]]:
