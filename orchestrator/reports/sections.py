@@ -19,7 +19,8 @@ from orchestrator.reports.markup import (
 from orchestrator.sweeps.record.outcome import ConfigurationResult, score
 from orchestrator.sweeps.views.progress import duration
 from orchestrator.sweeps.views.summary import seeds as seeds_in_words
-from orchestrator.tables.statistics import on_the_scale, summarise
+from orchestrator.tables.statistics import on_the_scale
+from shapca.metrics.seed_scores import SeedScores
 
 _STATES = {
     "complete": "complete",
@@ -236,11 +237,10 @@ def _by_seed(scores: Mapping[int, float]) -> str:
 
 
 def _interval(scores: Mapping[int, float]) -> str:
-    summary = summarise(list(scores.values()))
-    if summary.num_seeds < 2:
+    interval = SeedScores(list(scores.values())).interval
+    if interval is None:
         return "not known from one seed"
-    ends = on_the_scale(summary.low, summary.high)
-    return f"{ends}: Student's t over {summary.num_seeds} seeds, this test set"
+    return f"{on_the_scale(*interval)}: Student's t over {len(scores)} seeds, this test set"
 
 
 def _test_cell(winner: ConfigurationResult | None) -> Cell:

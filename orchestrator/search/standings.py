@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from statistics import fmean, stdev
 from typing import Literal
 
 from orchestrator.config.dimensions import Values
+from shapca.metrics.seed_scores import SeedScores
 
 Phase = Literal["search", "shortlist", "replicate", "confirm", "study"]
 Verdict = Literal["finished", "pruned", "diverged", "failed"]
@@ -81,14 +81,14 @@ class Standing:
         return bool(self.scores) and not self.missing and not self.pruned
 
     @property
-    def mean(self) -> float | None:
-        """Mean validation F1 over the seeds that finished."""
-        return fmean(self.scores.values()) if self.scores else None
+    def seed_scores(self) -> SeedScores:
+        """Validation F1 of the seeds that finished."""
+        return SeedScores(list(self.scores.values()))
 
     @property
-    def std(self) -> float | None:
-        """Sample standard deviation (n - 1) over the seeds that finished; none below two."""
-        return stdev(self.scores.values()) if len(self.scores) > 1 else None
+    def mean(self) -> float | None:
+        """Their mean."""
+        return self.seed_scores.mean
 
 
 def standing_of(group: Iterable[tuple[Proposal, Outcome]]) -> Standing:

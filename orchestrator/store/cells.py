@@ -19,11 +19,11 @@ import uuid
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from statistics import fmean, stdev
 from typing import Any, Literal, get_args
 
 from shapca.config import ExperimentConfig
 from shapca.errors import InputError
+from shapca.metrics.seed_scores import SeedScores
 from shapca.runs.code import changed_definitions, code_fingerprint, definitions
 from shapca.storage import FolderStore, ObjectStore, SubStore, digest, read_json, to_json
 
@@ -276,10 +276,7 @@ def test_averages(cells: CellStore, keys: Sequence[str]) -> dict[str, float]:
     scores = [test_metrics(cells, key) for key in keys]
     if not scores or not all(scores):
         return {}
-    averages = {}
+    averages: dict[str, float] = {}
     for name in scores[0]:
-        values = [score[name] for score in scores if name in score]
-        averages[f"{name}_mean"] = fmean(values)
-        if len(values) > 1:
-            averages[f"{name}_std"] = stdev(values)
+        averages |= SeedScores([score[name] for score in scores if name in score]).named(name)
     return averages

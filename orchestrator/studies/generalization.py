@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from statistics import fmean, stdev
 from typing import Any
 
 from orchestrator.store.cells import CellStore
@@ -17,6 +16,7 @@ from shapca.config import RuntimeConfig
 from shapca.data.prepared import PreparedData
 from shapca.errors import InputError
 from shapca.evaluation import EvaluationRecord, evaluate_run
+from shapca.metrics.seed_scores import SeedScores
 from shapca.runs.code import code_fingerprint
 from shapca.storage import ObjectStore, digest, read_json
 
@@ -54,10 +54,7 @@ class Generalization:
         by_seed = [self.metrics(seed) for seed in self.records]
         averages = {"num_seeds": float(len(by_seed))}
         for name in by_seed[0] if by_seed else ():
-            values = [metrics[name] for metrics in by_seed]
-            averages[f"{name}_mean"] = fmean(values)
-            if len(values) > 1:
-                averages[f"{name}_std"] = stdev(values)
+            averages |= SeedScores([metrics[name] for metrics in by_seed]).named(name)
         return averages
 
     def to_json(self) -> dict[str, Any]:

@@ -29,27 +29,6 @@ _CHUNK = 4_000_000  # resampled counts held at once
 
 
 @dataclass(frozen=True)
-class Summary:
-    """A mean over seeds.
-
-    Attributes:
-        mean: mean score.
-        std: sample standard deviation (n - 1), NaN for one seed.
-        low: lower end of the confidence interval, NaN for one seed.
-        high: upper end, NaN for one seed.
-        num_seeds: how many scores.
-        level: confidence level of the interval.
-    """
-
-    mean: float
-    std: float
-    low: float
-    high: float
-    num_seeds: int
-    level: float
-
-
-@dataclass(frozen=True)
 class Difference:
     """System A minus system B.
 
@@ -72,26 +51,6 @@ class Difference:
     example_error: float
     num_seeds: int
     num_examples: int
-
-
-def summarise(scores: Sequence[float], level: float = 0.95) -> Summary:
-    """Mean, sample standard deviation and Student's interval of a few seeds' scores.
-
-    The interval is that of the expected score *on this test set*: it knows of seeds alone.
-
-    Raises:
-        ValueError: no scores.
-    """
-    values = np.asarray(scores, dtype=np.float64)
-    n = len(values)
-    if n == 0:
-        raise ValueError("a mean needs at least one score")
-    mean = float(values.mean())
-    if n == 1:
-        return Summary(mean, math.nan, math.nan, math.nan, 1, level)
-    std = float(values.std(ddof=1))
-    half = float(stats.t.ppf((1 + level) / 2, n - 1)) * std / math.sqrt(n)
-    return Summary(mean, std, mean - half, mean + half, n, level)
 
 
 def on_the_scale(low: float, high: float) -> str:

@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from orchestrator.tables.statistics import holm, on_the_scale, smallest_p, summarise
+from orchestrator.tables.statistics import holm, on_the_scale, smallest_p
+from shapca.metrics.seed_scores import SeedScores
 
 CellState = Literal["done", "running", "stale", "missing", "n/a", "published"]
 LEVELS = ((0.01, "**"), (0.05, "*"))
@@ -117,10 +118,9 @@ class TableCell:
         )
         if not scores:
             return cell
-        summary = summarise(list(scores.values()))
-        if len(scores) == 1:
-            return replace(cell, mean=summary.mean)
-        return replace(cell, mean=summary.mean, std=summary.std, low=summary.low, high=summary.high)
+        seeds = SeedScores(list(scores.values()))
+        low, high = seeds.interval or (None, None)
+        return replace(cell, mean=seeds.mean, std=seeds.std, low=low, high=high)
 
 
 @dataclass(frozen=True)

@@ -220,11 +220,8 @@ class RunWriter:
 
     def _averages(self, standing: Standing) -> dict[str, float]:
         """Mean and sample standard deviation over the seeds that finished."""
-        metrics = {"num_seeds": float(len(standing.scores))}
-        if standing.mean is not None:
-            metrics["val/f1_mean"] = standing.mean
-        if standing.std is not None:
-            metrics["val/f1_std"] = standing.std
+        seeds = standing.seed_scores
+        metrics = {"num_seeds": float(seeds.num), **seeds.named(SELECTION)}
         proposed, numbers = self._history.proposed, standing.numbers
         keys = [proposed[numbers[seed]].cell for seed in sorted(standing.scores)]
         return metrics | test_averages(self._cells, keys)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from statistics import fmean, stdev
 from typing import Literal
 
 from orchestrator.config.dimensions import Values
@@ -15,6 +14,7 @@ from orchestrator.store.cells import CellStore, test_metrics
 from orchestrator.sweeps.record.history import History
 from orchestrator.tracking.run_document import ModelDocument
 from orchestrator.tracking.state import TrackingState
+from shapca.metrics.seed_scores import SeedScores
 
 CHAMPION = "champion"
 SweepStatus = Literal["finished", "interrupted", "budget"]
@@ -54,22 +54,22 @@ class ConfigurationResult:
     @property
     def val_mean(self) -> float | None:
         """Mean validation F1 over the seeds that finished."""
-        return fmean(self.val.values()) if self.val else None
+        return SeedScores(list(self.val.values())).mean
 
     @property
     def val_std(self) -> float | None:
         """Sample standard deviation of the validation F1 (n - 1)."""
-        return stdev(self.val.values()) if len(self.val) > 1 else None
+        return SeedScores(list(self.val.values())).std
 
     @property
     def test_mean(self) -> float | None:
         """Mean test F1 over the seeds that were tested."""
-        return fmean(self.test.values()) if self.test else None
+        return SeedScores(list(self.test.values())).mean
 
     @property
     def test_std(self) -> float | None:
         """Sample standard deviation of the test F1 (n - 1)."""
-        return stdev(self.test.values()) if len(self.test) > 1 else None
+        return SeedScores(list(self.test.values())).std
 
 
 @dataclass(frozen=True)

@@ -18,26 +18,7 @@ from orchestrator.tables.statistics import (
     on_the_scale,
     paired_difference,
     smallest_p,
-    summarise,
 )
-
-
-def test_summary_is_students_interval() -> None:
-    scores = [80.0, 81.0, 84.0]
-    summary = summarise(scores)
-    expected = stats.t.interval(0.95, 2, loc=np.mean(scores), scale=stats.sem(scores))
-    assert (summary.mean, summary.num_seeds) == (pytest.approx(81.6666667), 3)
-    assert summary.std == pytest.approx(np.std(scores, ddof=1))
-    assert (summary.low, summary.high) == pytest.approx(expected)
-
-
-def test_one_seed_has_no_spread() -> None:
-    summary = summarise([80.0])
-    assert summary.mean == 80.0
-    assert math.isnan(summary.std)
-    assert math.isnan(summary.low)
-    with pytest.raises(ValueError, match="at least one"):
-        summarise([])
 
 
 def test_micro_f1_by_hand() -> None:
@@ -210,16 +191,3 @@ def test_coverage_and_type_one_error_in_simulation(
     # 1,000 repetitions estimate a rate near 0.04 with a standard error of 0.006.
     assert rejected <= 0.06
     assert 0.92 <= covered <= 0.98
-
-
-@pytest.mark.parametrize("num_seeds", [3, 5])
-def test_intervals_of_a_mean_over_seeds_cover_it(num_seeds: int) -> None:
-    generator = np.random.default_rng(num_seeds)
-    summaries = [summarise(generator.normal(76.9, 0.7, num_seeds)) for _ in range(4000)]
-    covered = np.mean([summary.low <= 76.9 <= summary.high for summary in summaries])
-    assert 0.94 <= covered <= 0.96
-    naive = [
-        abs(summary.mean - 76.9) <= 1.96 * summary.std / math.sqrt(num_seeds)
-        for summary in summaries
-    ]
-    assert np.mean(naive) < 0.90  # what the normal distribution would claim to be 95%
