@@ -37,6 +37,7 @@ def forecast(
     from orchestrator.store.address import absolute_uri, is_remote, open_store, resolve_data_root
     from orchestrator.sweeps.checks import forecast as forecasts
     from orchestrator.sweeps.checks.probe import probe as train_one_epoch
+    from orchestrator.sweeps.record.history import History
     from shapca.storage import FolderStore, ObjectStore
 
     sweep = SweepConfig.load(space, set_ or ())
@@ -44,7 +45,7 @@ def forecast(
     is_new = not is_remote(address) and not Path(address).exists()
     # A folder is made for a forecast that there is, not for one that is refused.
     store: ObjectStore = FolderStore(address) if is_new else open_store(address)
-    history = forecasts.load_history(store, sweep)
+    history = History.read(store, sweep)
     if slots is None:
         slots = check_resources([this_machine()], sweep.resources)
     cost = None if probe else forecasts.recorded_cost(store, history)

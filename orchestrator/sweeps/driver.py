@@ -19,8 +19,8 @@ from orchestrator.store.cells import CellStore
 from orchestrator.store.lease import Lease, LeaseLost
 from orchestrator.sweeps.control.conductor import Conductor
 from orchestrator.sweeps.control.reuse import StaleCellsError, StalePolicy, stale_message
-from orchestrator.sweeps.record.declaration import declaration, declare, remember
-from orchestrator.sweeps.record.event_log import EventLog, Opened
+from orchestrator.sweeps.record.declaration import declaration
+from orchestrator.sweeps.record.event_log import Opened
 from orchestrator.sweeps.record.history import History
 from orchestrator.sweeps.record.outcome import SweepOutcome, SweepStatus, champion_model, outcome_of
 from orchestrator.sweeps.trials.cell_run import TRAINING
@@ -94,9 +94,7 @@ def run_sweep(
     declared = declaration(sweep, factory)
     with Lease(store, sweep.name) as lease:
         _remove_leftovers(store, sweep.name)
-        declare(store, sweep.name, declared)
-        remember(store, sweep)
-        history = History(sweep, EventLog.load(store, sweep.name), factory)
+        history = History.begin(store, sweep, factory, declared)
         cells = CellStore(store)
         _prepare(history, cells, options)
         driver = _Driver(history, cells, publisher, lease, options, storage, runtime, began, report)

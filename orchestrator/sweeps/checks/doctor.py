@@ -237,11 +237,11 @@ def largest_model(sweep: SweepConfig) -> EpochCost:
 
 def planned(sweep: SweepConfig) -> dict[str, int]:
     """Trials per phase at most."""
-    from orchestrator.sweeps.checks.forecast import load_history
+    from orchestrator.sweeps.record.history import History
     from shapca.storage import FolderStore
 
     # A storage that does not exist: a sweep without a history.
-    return load_history(FolderStore("/nonexistent"), sweep).protocol.planned()
+    return History.read(FolderStore("/nonexistent"), sweep).protocol.planned()
 
 
 def experiments(sweep: SweepConfig) -> Iterable[ExperimentConfig]:

@@ -8,17 +8,13 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from orchestrator.config.sweep import SweepConfig
 from orchestrator.search.expected_epochs import expected_epochs
 from orchestrator.search.protocols.kinds import PROTOCOLS
-from orchestrator.store.cell_factory import CellFactory
 from orchestrator.sweeps.checks.probe import EpochCost
-from orchestrator.sweeps.record.declaration import recall
-from orchestrator.sweeps.record.event_log import EventLog
-from orchestrator.sweeps.record.history import History
+from orchestrator.sweeps.record.history import History, recorded
 from shapca.errors import InputError
 from shapca.storage import FolderStore, ObjectStore, read_json, to_json
 
@@ -168,7 +164,7 @@ def past_forecasts(store: ObjectStore) -> list[PastForecast]:
     found = []
     for sweep, places in names.items():
         try:
-            history = load_history(store, recall(store, sweep))
+            history = recorded(store, sweep)
         except InputError:  # never begun, or damaged: then there is nothing to compare with
             continue
         if not history.ended or not history.is_complete():
@@ -181,11 +177,6 @@ def past_forecasts(store: ObjectStore) -> list[PastForecast]:
             if said.get("hours", 0.0) > 0:
                 found.append(PastForecast(sweep, said["at"], total, actual))
     return sorted(found, key=lambda past: past.at)
-
-
-def load_history(store: ObjectStore, sweep: SweepConfig) -> History:
-    """A sweep's record, without its data: enough to count, not to go on."""
-    return History(sweep, EventLog.load(store, sweep.name), CellFactory(Path(".")))
 
 
 def recorded_cost(store: ObjectStore, history: History) -> EpochCost | None:

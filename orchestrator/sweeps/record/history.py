@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 from orchestrator.config.dimensions import Values
 from orchestrator.config.sweep import LISTED, SweepConfig
@@ -17,7 +18,7 @@ from orchestrator.search.protocols.kinds import PROTOCOLS
 from orchestrator.search.samplers import build_sampler
 from orchestrator.store.cell_factory import BareFactory, CellFactory
 from orchestrator.store.cells import Cell, CellStore
-from orchestrator.sweeps.record.declaration import recall
+from orchestrator.sweeps.record.declaration import declare, recall, remember
 from orchestrator.sweeps.record.event_log import (
     Ended,
     EventLog,
@@ -57,6 +58,30 @@ class History:
         self._factory = factory
         self._clock = clock
         self._replay()
+
+    @classmethod
+    def begin(
+        cls, store: ObjectStore, sweep: SweepConfig, factory: CellFactory, declared: dict[str, Any]
+    ) -> History:
+        """Begin a sweep or resume it, under its lease.
+
+        Args:
+            store: The storage.
+            sweep: The sweep's file, which is remembered.
+            factory: Makes cells of settings.
+            declared: What identifies the sweep (`declaration`).
+
+        Raises:
+            InputError: The sweep of that name is another one.
+        """
+        declare(store, sweep.name, declared)
+        remember(store, sweep)
+        return cls(sweep, EventLog.load(store, sweep.name), factory)
+
+    @classmethod
+    def read(cls, store: ObjectStore, sweep: SweepConfig) -> History:
+        """What the storage has of a sweep, to be looked at alone: its data may be elsewhere."""
+        return cls(sweep, EventLog.load(store, sweep.name), BareFactory())
 
     def _replay(self) -> None:
         sweep = self.sweep
@@ -207,7 +232,7 @@ def recorded(store: ObjectStore, name: str) -> History:
     Raises:
         InputError: no sweep of that name in this storage.
     """
-    return History(recall(store, name), EventLog.load(store, name), BareFactory())
+    return History.read(store, recall(store, name))
 
 
 def _limit(sweep: SweepConfig) -> int | None:

@@ -15,12 +15,12 @@ from orchestrator.search.expected_epochs import expected_epochs, simulate
 from orchestrator.sweeps.checks.forecast import (
     disk_bytes,
     forecast,
-    load_history,
     past_forecasts,
     record,
     recorded_cost,
 )
 from orchestrator.sweeps.checks.probe import EpochCost, middle, probe
+from orchestrator.sweeps.record.history import History
 from shapca.config import RuntimeConfig
 from shapca.errors import InputError
 from shapca.storage import FolderStore
@@ -77,7 +77,7 @@ def test_phases_slots_and_gpu_hours(tmp_path: Path) -> None:
         resources={"gpu": 0.5},
         budget={"wall_hours": 0.5, "cells": 100, "gpu_hours": 0.1},
     )
-    history = load_history(FolderStore(tmp_path), sweep)
+    history = History.read(FolderStore(tmp_path), sweep)
     found = forecast(sweep, history, COST, slots=2, now=1000.0)
     # 6 + 2 + 2 trials of 10 epochs of 36 s: 0.1 h each.
     assert [(p.phase, p.trials, p.epochs) for p in found.phases] == [
@@ -105,14 +105,14 @@ def test_a_sweep_is_compared_with_what_was_said_of_it(tmp_path: Path) -> None:
     store, sweep = FolderStore(tmp_path), sweep_config()
     from orchestrator.sweeps.record.declaration import remember
 
-    before = forecast(sweep, load_history(store, sweep), COST, slots=1)
+    before = forecast(sweep, History.read(store, sweep), COST, slots=1)
     record(store, before)
     assert past_forecasts(store) == []  # not begun
     remember(store, sweep)
     assert past_forecasts(store) == []
     conductor = open_sweep(tmp_path, sweep)
     execute(conductor, tmp_path)
-    history = load_history(store, sweep)
+    history = History.read(store, sweep)
     [past] = past_forecasts(store)
     assert past.sweep == "small"
     assert past.forecast_hours == pytest.approx(before.hours)
