@@ -35,6 +35,7 @@ def report(
     """Make the report of a sweep or study, finished or not; log it to its run in MLflow."""
     from orchestrator.reports.make import PAGE, content_from, copy_files, keep_files, report_files
     from orchestrator.store.address import is_remote
+    from orchestrator.store.sweep_folder import REPORT, in_sweep
     from orchestrator.studies.plan import stored_plan
     from orchestrator.studies.tables import study_table
     from shapca.runs.code import code_fingerprint
@@ -53,7 +54,7 @@ def report(
         copy_files(made, out)
         page = str(out.absolute() / PAGE)
     else:
-        page = f"{address.rstrip('/')}/sweeps/{name}/report/{PAGE}"
+        page = f"{address.rstrip('/')}/{in_sweep(name, REPORT + PAGE)}"
     said = _log(store, name, address, artifacts, content.made_at, content.holder, tracking_uri)
     if as_json:
         record = {"sweep": name, "page": page, "files": sorted(made), "tracking": said}

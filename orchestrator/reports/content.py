@@ -13,6 +13,7 @@ from orchestrator.config.sweep import SweepConfig
 from orchestrator.search.importance import Importance, importance_of
 from orchestrator.search.standings import Phase, Verdict
 from orchestrator.store.cells import CellStore
+from orchestrator.store.sweep_folder import DECLARATION, in_sweep
 from orchestrator.sweeps.record.event_log import Ended, Proposed
 from orchestrator.sweeps.record.history import History
 from orchestrator.sweeps.record.outcome import ConfigurationResult, SweepOutcome
@@ -186,7 +187,7 @@ def content_of(
     read_curves = _with_curves(trials, outcome.winner)
     trials = [_curved(cells, trial) if trial.number in read_curves else trial for trial in trials]
     declared: dict[str, Any] = (
-        read_json(cells.store, f"sweeps/{history.sweep.name}/declaration.json") or {}
+        read_json(cells.store, in_sweep(history.sweep.name, DECLARATION)) or {}
     )
     winner = outcome.winner
     return Content(
@@ -271,7 +272,6 @@ def _surroundings(cells: CellStore, trials: list[Trial]) -> tuple[Surroundings, 
     """Distinct environments of the cells, the most used first."""
     found: Counter[Surroundings] = Counter()
     for key in dict.fromkeys(trial.cell for trial in trials):
-        run = read_json(cells.store, f"cells/{key}/run.json") or {"environments": []}
         seen = [
             Surroundings(
                 part["code"],
@@ -280,7 +280,7 @@ def _surroundings(cells: CellStore, trials: list[Trial]) -> tuple[Surroundings, 
                 part.get("num_threads", 0),
                 tuple(part.get("versions", {}).items()),
             )
-            for part in run["environments"]
+            for part in cells.environments(key)
         ]
         found.update(dict.fromkeys(seen, 1))
     return tuple(replace(one, num_cells=number) for one, number in found.most_common())

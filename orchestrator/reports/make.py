@@ -17,6 +17,7 @@ from orchestrator.reports.exports import configuration_table, trials_csv
 from orchestrator.reports.origin import sweep_yaml, winner_yaml
 from orchestrator.reports.page import page_of
 from orchestrator.store.cells import CellStore
+from orchestrator.store.sweep_folder import REPORT, in_sweep
 from orchestrator.sweeps.record.history import History, recorded
 from orchestrator.sweeps.record.outcome import SweepOutcome
 from orchestrator.sweeps.record.status import status_of
@@ -105,7 +106,7 @@ def keep_files(store: ObjectStore, name: str, made: Mapping[str, bytes]) -> dict
     """
     kept = {}
     for path, content in made.items():
-        kept[f"{FOLDER}/{path}"] = f"sweeps/{name}/report/{path}"
+        kept[f"{FOLDER}/{path}"] = in_sweep(name, REPORT + path)
         store.put(kept[f"{FOLDER}/{path}"], content)
     return kept
 

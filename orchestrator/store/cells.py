@@ -4,13 +4,6 @@ A cell is one training run. Its key hashes all that its result depends on: the c
 the seed, the hashes of only those data parts that it reads, and the pretrained weights' hashes.
 Code, library versions, device and threads are recorded beside the result instead: a finished
 cell whose code has changed since is *stale*.
-
-Layout of the store:
-    cells/<key>/cell.json     identity: config, seed, data parts, weights
-    cells/<key>/attempt.json  which process works on it
-    cells/<key>/...           what `shapca.training` writes: epochs, checkpoint, best, result
-    status/<key>.<status>     the verdict as an object's name, so that listing tells it
-    code/<fingerprint>.json   hash of each definition of the code that worked here
 """
 
 from __future__ import annotations
@@ -21,10 +14,29 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, get_args
 
+from orchestrator.store.cell_folder import (
+    ATTEMPT,
+    CELL,
+    CLAIM,
+    STATUS,
+    cell_folder,
+    code_of,
+    in_cell,
+    status_of,
+)
 from shapca.config import ExperimentConfig
 from shapca.errors import InputError
 from shapca.metrics.seed_scores import SeedScores
 from shapca.runs.code import changed_definitions, code_fingerprint, definitions
+from shapca.runs.layout import (
+    BEST,
+    CHECKPOINT,
+    EPOCHS,
+    RESULT,
+    RUN,
+    epoch_record,
+    evaluation_record,
+)
 from shapca.storage import FolderStore, ObjectStore, SubStore, digest, read_json, to_json
 
 Status = Literal["finished", "diverged", "failed"]
@@ -95,11 +107,11 @@ class CellStore:
 
     def run_store(self, key: str) -> ObjectStore:
         """Where the training of a cell keeps its records, checkpoint and weights."""
-        return SubStore(self.store, f"cells/{key}")
+        return SubStore(self.store, cell_folder(key))
 
     def register(self, cell: Cell) -> None:
         """Note a cell's identity before it is trained; repeating it changes nothing."""
-        self.store.put_new(f"cells/{cell.key}/cell.json", to_json(cell.to_json()))
+        self.store.put_new(in_cell(cell.key, CELL), to_json(cell.to_json()))
 
     def cell(self, key: str) -> Cell:
         """The identity of a registered cell.
@@ -107,7 +119,7 @@ class CellStore:
         Raises:
             InputError: no such cell.
         """
-        record = read_json(self.store, f"cells/{key}/cell.json")
+        record = read_json(self.store, in_cell(key, CELL))
         if record is None:
             raise InputError(f"cell {key}: not in this storage")
         return Cell.from_json(record)
@@ -115,8 +127,8 @@ class CellStore:
     def statuses(self) -> dict[str, Status]:
         """Verdict of every cell that has one, from object names alone."""
         verdicts: dict[str, Status] = {}
-        for name in self.store.list("status/"):
-            key, _, status = name.removeprefix("status/").rpartition(".")
+        for name in self.store.list(STATUS):
+            key, _, status = name.removeprefix(STATUS).rpartition(".")
             if status in STATUSES:
                 verdicts[key] = status
         return verdicts
@@ -124,7 +136,7 @@ class CellStore:
     def status(self, key: str) -> Status | None:
         """Verdict of one cell; none while it has not ended."""
         for status in STATUSES:
-            if self.store.get(f"status/{key}.{status}") is not None:
+            if self.store.get(status_of(key, status)) is not None:
                 return status
         return None
 
@@ -136,15 +148,15 @@ class CellStore:
             status: how it ended.
             summary: a small record for listings (best metrics, code fingerprint, error).
         """
-        self.store.put(f"status/{key}.{status}", to_json(dict(summary)))
+        self.store.put(status_of(key, status), to_json(dict(summary)))
         for other in STATUSES:
             if other != status:
-                self.store.delete(f"status/{key}.{other}")
+                self.store.delete(status_of(key, other))
 
     def summary(self, key: str) -> dict[str, Any] | None:
         """The record that `settle` kept, or none while the cell has no verdict."""
         for status in STATUSES:
-            if (record := read_json(self.store, f"status/{key}.{status}")) is not None:
+            if (record := read_json(self.store, status_of(key, status))) is not None:
                 return {"status": status, **record}
         return None
 
@@ -154,23 +166,23 @@ class CellStore:
         Returns:
             The sweep that has the cell.
         """
-        if self.store.put_new(f"cells/{key}/claim.json", to_json({"sweep": sweep})):
+        if self.store.put_new(in_cell(key, CLAIM), to_json({"sweep": sweep})):
             return sweep
         return self.claimed_by(key) or sweep
 
     def claimed_by(self, key: str) -> str | None:
         """The sweep that said it works on a cell, or none."""
-        record = read_json(self.store, f"cells/{key}/claim.json")
+        record = read_json(self.store, in_cell(key, CLAIM))
         return None if record is None else str(record["sweep"])
 
     def release(self, key: str) -> None:
         """Note that no sweep works on a cell any more."""
-        self.store.delete(f"cells/{key}/claim.json")
-        self.store.delete(f"cells/{key}/attempt.json")
+        self.store.delete(in_cell(key, CLAIM))
+        self.store.delete(in_cell(key, ATTEMPT))
 
     def let_go(self, key: str) -> None:
         """Note that no process works on a cell for now; what was trained stays its sweep's."""
-        self.store.delete(f"cells/{key}/attempt.json")
+        self.store.delete(in_cell(key, ATTEMPT))
 
     def begin_attempt(self, key: str) -> str:
         """Note that a process works on a cell from now on, and none that did before.
@@ -179,33 +191,33 @@ class CellStore:
             What `is_current` asks for.
         """
         attempt = uuid.uuid4().hex
-        self.store.put(f"cells/{key}/attempt.json", to_json({"attempt": attempt}))
+        self.store.put(in_cell(key, ATTEMPT), to_json({"attempt": attempt}))
         return attempt
 
     def is_current(self, key: str, attempt: str) -> bool:
         """Whether no other process has been given the cell since an attempt began."""
-        record = read_json(self.store, f"cells/{key}/attempt.json")
+        record = read_json(self.store, in_cell(key, ATTEMPT))
         return record is not None and record["attempt"] == attempt
 
     def reopen(self, key: str) -> None:
         """Take back the verdict `failed`, so that the cell is tried again from its checkpoint."""
-        self.store.delete(f"status/{key}.failed")
+        self.store.delete(status_of(key, "failed"))
 
     def reset(self, key: str) -> None:
         """Remove all that training made of a cell; its identity stays."""
         for status in STATUSES:
-            self.store.delete(f"status/{key}.{status}")
-        kept = (f"cells/{key}/cell.json", f"cells/{key}/claim.json")
+            self.store.delete(status_of(key, status))
+        kept = (in_cell(key, CELL), in_cell(key, CLAIM))
         # The result goes first: a cell half removed must never look finished.
-        names = sorted(self.store.list(f"cells/{key}/"), key=lambda name: "result" not in name)
+        names = sorted(self.store.list(in_cell(key)), key=lambda name: "result" not in name)
         for name in names:
             if name not in kept:
                 self.store.delete(name)
 
     def drop_weights(self, key: str) -> None:
         """Remove a cell's best weights and checkpoint; its records stay."""
-        for part in ("checkpoint", "best"):
-            names = self.store.list(f"cells/{key}/{part}/")
+        for part in (CHECKPOINT, BEST):
+            names = self.store.list(in_cell(key, part))
             # The commit marker goes first: a checkpoint half removed must not look committed.
             for name in sorted(names, key=lambda name: not name.endswith("/state.json")):
                 self.store.delete(name)
@@ -216,26 +228,35 @@ class CellStore:
         Records stay when weights are dropped; a cell that is trained anew writes its own.
         """
         if isinstance(self.store, FolderStore):
-            self.store.remove_leftovers(f"cells/{key}", nobody_writes=True)
-        names = self.store.list(f"cells/{key}/")
+            self.store.remove_leftovers(cell_folder(key), nobody_writes=True)
+        names = self.store.list(in_cell(key))
         if not any(name.endswith(("/state.json", "/result.json")) for name in names):
             for name in names:
-                if name.startswith(f"cells/{key}/epochs/"):
+                if name.startswith(in_cell(key, EPOCHS)):
                     self.store.delete(name)
 
     def has_weights(self, key: str) -> bool:
         """Whether the best weights of a cell are kept."""
-        names = self.store.list(f"cells/{key}/best/")
-        return any(name.endswith(".safetensors") for name in names)
+        return bool(self.weights(key))
+
+    def weights(self, key: str) -> list[str]:
+        """Objects that hold the best weights of a cell."""
+        names = self.store.list(in_cell(key, BEST))
+        return [name for name in names if name.endswith(".safetensors")]
 
     def codes(self, key: str) -> set[str]:
         """Fingerprints of the code that worked on a cell so far; empty before its first epoch."""
-        run = read_json(self.store, f"cells/{key}/run.json")
-        return set() if run is None else {part["code"] for part in run["environments"]}
+        return {part["code"] for part in self.environments(key)}
+
+    def environments(self, key: str) -> list[dict[str, Any]]:
+        """Code, libraries and machines that worked on a cell so far, as its run records them."""
+        run = read_json(self.store, in_cell(key, RUN)) or {"environments": []}
+        environments: list[dict[str, Any]] = run["environments"]
+        return environments
 
     def note_code(self) -> None:
         """Keep what the present code defines, so that a later refusal can name what changed."""
-        self.store.put_new(f"code/{code_fingerprint()}.json", to_json(dict(definitions())))
+        self.store.put_new(code_of(code_fingerprint()), to_json(dict(definitions())))
 
     def changes_since(self, keys: Collection[str]) -> list[str]:
         """Definitions that differ between the present code and that which cells come from.
@@ -243,23 +264,27 @@ class CellStore:
         Empty where the storage does not have the definitions of that code.
         """
         codes = {code for key in keys for code in self.codes(key)} - {code_fingerprint()}
-        known = (read_json(self.store, f"code/{code}.json") for code in codes)
+        known = (read_json(self.store, code_of(code)) for code in codes)
         changed = (changed_definitions(then, definitions()) for then in known if then is not None)
         return sorted({name for names in changed for name in names})
 
     def result(self, key: str) -> dict[str, Any] | None:
         """`result.json` of a cell's training, or none."""
-        return read_json(self.store, f"cells/{key}/result.json")
+        return read_json(self.store, in_cell(key, RESULT))
 
     def evaluation(self, key: str, name: str) -> dict[str, Any] | None:
         """An evaluation record of a cell (`valid`, `test`, …), or none."""
-        return read_json(self.store, f"cells/{key}/evaluations/{name}.json")
+        return read_json(self.store, in_cell(key, evaluation_record(name)))
+
+    def num_epochs(self, key: str) -> int:
+        """Epochs of a cell that are recorded, from object names alone."""
+        return len(self.store.list(in_cell(key, EPOCHS)))
 
     def epochs(self, key: str, start: int = 1) -> list[dict[str, Any]]:
         """Epoch records of a cell from epoch `start` on, in order."""
         records: list[dict[str, Any]] = []
         number = start
-        while (record := read_json(self.store, f"cells/{key}/epochs/{number:04}.json")) is not None:
+        while (record := read_json(self.store, in_cell(key, epoch_record(number)))) is not None:
             records.append(record)
             number += 1
         return records

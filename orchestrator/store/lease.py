@@ -4,8 +4,6 @@ A driver acquires the lease by creating the next numbered object, which only one
 it by a heartbeat. The lease of a driver that stopped beating may be taken over; at once where it
 ran on this machine and is no more. Clocks of machines differ: before the lease of a driver
 elsewhere is taken, its heart is watched by this machine's clock.
-
-Layout: sweeps/<sweep>/lease/000001.json (who), sweeps/<sweep>/beat/000001.json (when last)
 """
 
 from __future__ import annotations
@@ -18,6 +16,7 @@ from dataclasses import asdict, dataclass
 from types import TracebackType
 from typing import Any, Self
 
+from orchestrator.store.sweep_folder import BEATS, LEASES, in_sweep, number_of, numbered
 from shapca.errors import InputError
 from shapca.storage import ObjectStore, read_json, to_json
 from shapca.storage.processes import born, machine
@@ -110,13 +109,13 @@ class Lease:
         # The sign of life comes first: a lease without one counts as released.
         self._number = last + 1
         self._beat()
-        if not self._store.put_new(self._name("lease", last + 1), to_json(asdict(self.holder))):
+        if not self._store.put_new(self._name(LEASES, last + 1), to_json(asdict(self.holder))):
             _, other = self._last()
             self._number = 0
             raise InputError(f"sweep {self._sweep}: {other or 'another driver'} was faster")
-        for kind in ("lease", "beat"):
-            for name in self._store.list(f"sweeps/{self._sweep}/{kind}/"):
-                if _number(name) < self._number:
+        for kind in (LEASES, BEATS):
+            for name in self._store.list(in_sweep(self._sweep, kind)):
+                if number_of(name) < self._number:
                     self._store.delete(name)
         self._thread = threading.Thread(target=self._keep, name="lease", daemon=True)
         self._thread.start()
@@ -137,7 +136,7 @@ class Lease:
         if self._thread is not None:
             self._thread.join(timeout=5)
         if self._number and not self._lost.is_set():
-            self._store.delete(self._name("beat", self._number))
+            self._store.delete(self._name(BEATS, self._number))
         self._number = 0
 
     def __enter__(self) -> Self:
@@ -165,7 +164,7 @@ class Lease:
 
     def _beats(self, number: int) -> bool:
         """Whether a holder that looks silent gives a sign of life within two heartbeats."""
-        name = self._name("beat", number)
+        name = self._name(BEATS, number)
         before, deadline = self._store.get(name), time.monotonic() + 2 * self._heartbeat
         while time.monotonic() < deadline:
             time.sleep(self._heartbeat / 10)
@@ -174,23 +173,23 @@ class Lease:
         return False
 
     def _beat(self) -> None:
-        self._store.put(self._name("beat", self._number), to_json({"at": time.time()}))
+        self._store.put(self._name(BEATS, self._number), to_json({"at": time.time()}))
 
     def _last(self) -> tuple[int, Holder | None]:
-        names = self._store.list(f"sweeps/{self._sweep}/lease/")
+        names = self._store.list(in_sweep(self._sweep, LEASES))
         if not names:
             return 0, None
-        name = max(names, key=_number)
+        name = max(names, key=number_of)
         record: dict[str, Any] | None = read_json(self._store, name)
-        return _number(name), None if record is None else Holder(**record)
+        return number_of(name), None if record is None else Holder(**record)
 
     def _age(self, number: int) -> float | None:
         """Seconds since the last sign of life; none where the lease was released."""
-        beat = read_json(self._store, self._name("beat", number))
+        beat = read_json(self._store, self._name(BEATS, number))
         return None if beat is None else time.time() - beat["at"]
 
     def _name(self, kind: str, number: int) -> str:
-        return f"sweeps/{self._sweep}/{kind}/{number:06}.json"
+        return in_sweep(self._sweep, numbered(kind, number))
 
 
 def holder_of(store: ObjectStore, sweep: str) -> Holder | None:
@@ -201,7 +200,3 @@ def holder_of(store: ObjectStore, sweep: str) -> Holder | None:
         return None
     age = lease._age(number)
     return holder if age is not None and age < EXPIRY_SECONDS else None
-
-
-def _number(name: str) -> int:
-    return int(name.rpartition("/")[2].removesuffix(".json"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from orchestrator.store.cell_folder import PREDICTIONS
 from orchestrator.store.cells import CellStore
 from shapca.config import RuntimeConfig
 from shapca.data.prepared import PreparedData
@@ -56,7 +57,7 @@ def stored_predictions(
 
 def _name(cells: CellStore, key: str, data: PreparedData) -> str:
     hashes = data.part_hashes(cells.cell(key).config)
-    return f"predictions/{digest({'data': hashes, 'split': 'test'})}.json"
+    return f"{PREDICTIONS}{digest({'data': hashes, 'split': 'test'})}.json"
 
 
 def _decoded(record: Mapping[str, Any]) -> dict[str, Prediction]:

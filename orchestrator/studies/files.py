@@ -9,6 +9,7 @@ from orchestrator.reports.charts.drawing import drawn
 from orchestrator.store.cell_factory import CellFactory
 from orchestrator.store.cells import CellStore
 from orchestrator.store.predictions import stored_predictions
+from orchestrator.store.sweep_folder import TABLES, in_sweep
 from orchestrator.studies.cases import Selection, cases
 from orchestrator.studies.config import CaseFigure, CurveFigure
 from orchestrator.studies.figures import curves, side_by_side
@@ -47,7 +48,7 @@ def write_files(
     contents |= {f"{name}.{suffix}": content for suffix, content in pictures.items()}
     files = {}
     for file, content in contents.items():
-        files[file] = f"sweeps/{name}/tables/{file}"
+        files[file] = in_sweep(name, TABLES + file)
         if store.get(files[file]) != content:
             store.put(files[file], content)
     return files

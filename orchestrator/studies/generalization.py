@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from orchestrator.store.cell_folder import in_cell
 from orchestrator.store.cells import CellStore
 from orchestrator.sweeps.control.reuse import StaleCellsError, stale_message
 from orchestrator.sweeps.record.history import recorded
@@ -18,6 +19,7 @@ from shapca.errors import InputError
 from shapca.evaluation import EvaluationRecord, evaluate_run
 from shapca.metrics.seed_scores import SeedScores
 from shapca.runs.code import code_fingerprint
+from shapca.runs.layout import EVALUATIONS
 from shapca.storage import ObjectStore, digest, read_json
 
 PHASE = "generalization"
@@ -251,5 +253,5 @@ def write_documents(
 def _place(store: ObjectStore, cell: str, record: EvaluationRecord) -> str:
     """Where the store keeps the record of a cell."""
     wanted = record.to_json()
-    names = store.list(f"cells/{cell}/evaluations/")
+    names = store.list(in_cell(cell, EVALUATIONS))
     return next(name for name in names if read_json(store, name) == wanted)

@@ -14,6 +14,7 @@ from orchestrator.config.sweep import (
     SweepConfig,
 )
 from orchestrator.store.cell_factory import is_prepared, is_synthetic
+from orchestrator.store.sweep_folder import STUDY, in_sweep
 from orchestrator.studies.config import PARAMETERS, CaseFigure, StudyConfig, StudyRow
 from shapca.config import ExperimentConfig, Task, validate, with_value
 from shapca.config.variants import applies_to, apply_variant
@@ -238,7 +239,7 @@ def stored_plan(store: ObjectStore, name: str) -> StudyPlan | None:
         ValueError: the record was kept by other code, or a sweep that it takes settings from is
             not there.
     """
-    record = read_json(store, f"sweeps/{name}/study.json")
+    record = read_json(store, in_sweep(name, STUDY))
     if record is None:
         return None
     study = StudyConfig.model_validate(record)

@@ -15,6 +15,7 @@ from orchestrator.store.address import absolute_uri, open_store, resolve_data_ro
 from orchestrator.store.cell_factory import CellFactory
 from orchestrator.store.cells import CellStore
 from orchestrator.store.lease import Lease
+from orchestrator.store.sweep_folder import STUDY, in_sweep
 from orchestrator.studies.config import StudyConfig
 from orchestrator.studies.evaluation import StudyEvaluations
 from orchestrator.studies.files import write_files
@@ -108,7 +109,7 @@ def run_study(
     outcome: SweepOutcome | None = None
     reset: tuple[str, ...] = ()
     if sweep is not None and train:
-        store.put(f"sweeps/{study.name}/study.json", to_json(study.model_dump(mode="json")))
+        store.put(in_sweep(study.name, STUDY), to_json(study.model_dump(mode="json")))
         if options.stale == "refuse":
             _refuse_stale(sweep, factory, cells)
         evaluations = StudyEvaluations(sweep, plan, tables, factory, cells)

@@ -178,7 +178,7 @@ class StudyTables:
         key = cell.key
         summary = self._cells.summary(key)
         if summary is None:
-            epochs = len(self._cells.store.list(f"cells/{key}/epochs/"))
+            epochs = self._cells.num_epochs(key)
             if epochs and self._is_at_work(key):
                 reason = f"at work, epoch {epochs}"
                 return SeedResult(key, None, {}, frozenset(), "running", reason)

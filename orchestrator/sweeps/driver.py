@@ -15,8 +15,10 @@ from orchestrator.cluster.watch import RayLostError, watched
 from orchestrator.config.sweep import SweepConfig
 from orchestrator.store.address import absolute_uri, open_store, resolve_data_root
 from orchestrator.store.cell_factory import CellFactory
+from orchestrator.store.cell_folder import STATUS
 from orchestrator.store.cells import CellStore
 from orchestrator.store.lease import Lease, LeaseLost
+from orchestrator.store.sweep_folder import sweep_folder
 from orchestrator.sweeps.control.conductor import Conductor
 from orchestrator.sweeps.control.reuse import StaleCellsError, StalePolicy, stale_message
 from orchestrator.sweeps.record.declaration import declaration
@@ -120,7 +122,7 @@ def _prepare(history: History, cells: CellStore, options: SweepOptions) -> None:
 def _remove_leftovers(store: ObjectStore, sweep: str) -> None:
     """What killed drivers and trials left half-written; in cells when they are taken up again."""
     if isinstance(store, FolderStore):
-        for folder in (f"sweeps/{sweep}", "status"):
+        for folder in (sweep_folder(sweep), STATUS):
             store.remove_leftovers(folder)
 
 

@@ -17,6 +17,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.store.cells import CellStore
+from orchestrator.store.sweep_folder import PUBLISHED, in_sweep
 from orchestrator.tracking.client.addresses import check_uri, default_artifacts, redact
 from orchestrator.tracking.client.client import (
     NAME,
@@ -77,7 +78,7 @@ class Projection:
         self._cells = CellStore(store)
         self._sweep = sweep
         self._experiment = experiment
-        self._folder = f"sweeps/{sweep}/published"
+        self._folder = in_sweep(sweep, PUBLISHED)
         self._journal = Journal(store, f"{self._folder}/{digest(redact(self.uri))[:12]}")
         self._tracking: Tracking | None = None
         self._runs: RunIndex | None = None

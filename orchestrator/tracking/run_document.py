@@ -3,8 +3,6 @@
 The store is the truth and MLflow a projection of it: the driver writes one document per run,
 replaces it when the run ends, and a publisher brings MLflow into line with the documents and the
 cells' epoch records. Publishing again changes nothing.
-
-Layout: sweeps/<sweep>/runs/<key>.json
 """
 
 from __future__ import annotations
@@ -13,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from orchestrator.store.sweep_folder import RUNS, in_sweep
 from shapca.storage import ObjectStore, read_json, to_json
 from shapca.storage.differences import leaves
 
@@ -80,13 +79,13 @@ class RunDocument:
 
 def write_run(store: ObjectStore, sweep: str, document: RunDocument) -> None:
     """Write or replace a run's document."""
-    store.put(f"sweeps/{sweep}/runs/{document.key}.json", to_json(asdict(document)))
+    store.put(_name(sweep, document.key), to_json(asdict(document)))
 
 
 def read_runs(store: ObjectStore, sweep: str) -> dict[str, RunDocument]:
     """All run documents of a sweep by key."""
     documents = {}
-    for name in store.list(f"sweeps/{sweep}/runs/"):
+    for name in store.list(in_sweep(sweep, RUNS)):
         record: dict[str, Any] | None = read_json(store, name)
         if record is not None:
             documents[record["key"]] = _document(record)
@@ -95,8 +94,12 @@ def read_runs(store: ObjectStore, sweep: str) -> dict[str, RunDocument]:
 
 def read_run(store: ObjectStore, sweep: str, key: str) -> RunDocument | None:
     """One run document of a sweep, or none."""
-    record: dict[str, Any] | None = read_json(store, f"sweeps/{sweep}/runs/{key}.json")
+    record: dict[str, Any] | None = read_json(store, _name(sweep, key))
     return None if record is None else _document(record)
+
+
+def _name(sweep: str, key: str) -> str:
+    return in_sweep(sweep, f"{RUNS}{key}.json")
 
 
 def _document(record: dict[str, Any]) -> RunDocument:

@@ -22,12 +22,13 @@ from shapca.model.device import set_up
 from shapca.model.heads.predictions import to_predictions
 from shapca.model.inputs import encode_examples, log_report, split_examples, without_gold
 from shapca.model.network import ShapCA
+from shapca.runs.layout import evaluation_record
 from shapca.runs.reading import Reading
 from shapca.runs.run_record import RunRecord, load_run
 from shapca.runs.trained import TrainedModel, open_store
 from shapca.storage import ObjectStore, digest, place_name, read_json, to_json
 
-VALID, TEST = "evaluations/valid.json", "evaluations/test.json"
+VALID, TEST = evaluation_record("valid"), evaluation_record("test")
 
 
 @dataclass(frozen=True)
@@ -297,4 +298,4 @@ def _record_name(
     if own and split in ("valid", "test"):
         return VALID if split == "valid" else TEST
     identity = {"data": dict(hashes), "split": split, "label_map": dict(label_map)}
-    return f"evaluations/{digest(identity)}.json"
+    return evaluation_record(digest(identity))

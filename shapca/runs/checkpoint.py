@@ -26,6 +26,14 @@ from torch import Tensor, nn
 
 from shapca.errors import InputError
 from shapca.runs.epochs import EpochRecord
+from shapca.runs.layout import (
+    BEST,
+    CHECKPOINT,
+    best_scores,
+    best_weights,
+    checkpoint_folder,
+    epoch_record,
+)
 from shapca.storage import ObjectStore, place_name, read_json, to_json
 
 # What a checkpoint and the best epoch consist of: nothing else is ever deleted.
@@ -82,13 +90,13 @@ def save_checkpoint(
         best_evaluation: Validation scores to keep with the weights where the epoch is the best so
             far, else `None`.
     """
-    folder = _folder(state.epoch)
+    folder = checkpoint_folder(state.epoch)
     weights = pack(tensors.model)
     store.put(f"{folder}/model.safetensors", weights)
     store.put(f"{folder}/optimizer.safetensors", pack(tensors.optimizer))
     if best_evaluation is not None:
-        store.put(best_weights_name(state.epoch), weights)
-        store.put(f"best/{state.epoch:04d}.json", to_json(best_evaluation))
+        store.put(best_weights(state.epoch), weights)
+        store.put(best_scores(state.epoch), to_json(best_evaluation))
     record = state.history[-1].to_json()
     committed = {
         "step": state.step,
@@ -97,7 +105,7 @@ def save_checkpoint(
         "record": record,
     }
     store.put(f"{folder}/state.json", to_json(committed))
-    store.put_new(_record_name(state.epoch), to_json(record))
+    store.put_new(epoch_record(state.epoch), to_json(record))
     _remove_others(store, state.epoch, state.best_epoch)
 
 
@@ -109,16 +117,16 @@ def load_state(store: ObjectStore) -> TrainingState | None:
     Raises:
         InputError: the record of an epoch is missing.
     """
-    names = _removable(store, "checkpoint/")
+    names = _removable(store, CHECKPOINT)
     committed = [int(name.split("/")[1]) for name in names if name.endswith("/state.json")]
     if not committed:
-        for name in (*names, *_removable(store, "best/")):
+        for name in (*names, *_removable(store, BEST)):
             store.delete(name)
         return None
     epoch = max(committed)
-    stored = read_json(store, f"{_folder(epoch)}/state.json")
+    stored = read_json(store, f"{checkpoint_folder(epoch)}/state.json")
     assert stored is not None
-    store.put_new(_record_name(epoch), to_json(stored["record"]))
+    store.put_new(epoch_record(epoch), to_json(stored["record"]))
     _remove_others(store, epoch, stored["best_epoch"])
     return TrainingState(
         step=stored["step"],
@@ -134,7 +142,7 @@ def load_tensors(store: ObjectStore, epoch: int) -> Tensors:
     Raises:
         InputError: they are missing or damaged.
     """
-    folder = _folder(epoch)
+    folder = checkpoint_folder(epoch)
     return Tensors(
         model=unpack(store, f"{folder}/model.safetensors"),
         optimizer=unpack(store, f"{folder}/optimizer.safetensors"),
@@ -149,10 +157,10 @@ def load_history(store: ObjectStore, num_epochs: int) -> tuple[EpochRecord, ...]
     """
     history = []
     for epoch in range(1, num_epochs + 1):
-        record = read_json(store, _record_name(epoch))
+        record = read_json(store, epoch_record(epoch))
         if record is None:
             raise InputError(
-                f"{place_name(store)}: {_record_name(epoch)} is missing from a run of "
+                f"{place_name(store)}: {epoch_record(epoch)} is missing from a run of "
                 f"{num_epochs} epochs: remove the run and train it anew"
             )
         history.append(EpochRecord.from_json(record))
@@ -161,13 +169,8 @@ def load_history(store: ObjectStore, num_epochs: int) -> tuple[EpochRecord, ...]
 
 def remove_checkpoints(store: ObjectStore) -> None:
     """Delete what only resuming the run would need; the best weights stay."""
-    for name in _commit_marker_first(_removable(store, "checkpoint/")):
+    for name in _commit_marker_first(_removable(store, CHECKPOINT)):
         store.delete(name)
-
-
-def best_weights_name(epoch: int) -> str:
-    """Name of the object that holds the weights of the best epoch."""
-    return f"best/{epoch:04d}.safetensors"
 
 
 def best_evaluation(store: ObjectStore, epoch: int) -> dict[str, Any]:
@@ -176,21 +179,13 @@ def best_evaluation(store: ObjectStore, epoch: int) -> dict[str, Any]:
     Raises:
         InputError: they are missing.
     """
-    name = f"best/{epoch:04d}.json"
+    name = best_scores(epoch)
     evaluation: dict[str, Any] | None = read_json(store, name)
     if evaluation is None:
         raise InputError(
             f"{place_name(store)}: {name} is missing from the run: remove the run and train it anew"
         )
     return evaluation
-
-
-def _folder(epoch: int) -> str:
-    return f"checkpoint/{epoch:04d}"
-
-
-def _record_name(epoch: int) -> str:
-    return f"epochs/{epoch:04d}.json"
 
 
 def _removable(store: ObjectStore, prefix: str) -> list[str]:
@@ -203,10 +198,10 @@ def _commit_marker_first(names: list[str]) -> list[str]:
 
 
 def _remove_others(store: ObjectStore, epoch: int, best_epoch: int) -> None:
-    keep = f"{_folder(epoch)}/"
-    names = [name for name in _removable(store, "checkpoint/") if not name.startswith(keep)]
-    best = f"best/{best_epoch:04d}."
-    names += [name for name in _removable(store, "best/") if not name.startswith(best)]
+    keep = f"{checkpoint_folder(epoch)}/"
+    names = [name for name in _removable(store, CHECKPOINT) if not name.startswith(keep)]
+    best = f"{BEST}{best_epoch:04d}."
+    names += [name for name in _removable(store, BEST) if not name.startswith(best)]
     for name in _commit_marker_first(names):
         store.delete(name)
 

@@ -11,7 +11,6 @@ if TYPE_CHECKING:
 
 Status = Literal["finished", "diverged", "stopped"]
 
-RESULT = "result.json"
 SELECTION = "val/f1"  # the metric that chooses the best epoch
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from shapca.errors import InputError
-from shapca.runs.run_record import RUN
+from shapca.runs.layout import RUN
 from shapca.storage import make_private_folder
 from shapca.storage.locks import lock_folder
 from shapca.storage.objects import TEMPORARY

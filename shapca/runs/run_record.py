@@ -20,14 +20,13 @@ from shapca.model.device import device_name
 from shapca.model.encoders import weights_fingerprints
 from shapca.model.inputs import training_examples
 from shapca.runs.code import code_fingerprint
+from shapca.runs.layout import RUN
 from shapca.runs.provenance import git_commit, library_versions
 from shapca.runs.reading import Reading
 from shapca.storage import ObjectStore, place_name, read_json, to_json
 from shapca.storage.differences import differences
 
 logger = logging.getLogger(__name__)
-
-RUN = "run.json"
 
 
 @dataclass(frozen=True)

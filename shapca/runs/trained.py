@@ -15,9 +15,9 @@ from shapca.data.schema import Labels
 from shapca.errors import InputError
 from shapca.model.encoders import load_tokenizer
 from shapca.model.network import ShapCA
-from shapca.runs.checkpoint import best_weights_name, unpack
+from shapca.runs.checkpoint import unpack
 from shapca.runs.encoder_files import with_encoder_files
-from shapca.runs.epochs import RESULT
+from shapca.runs.layout import RESULT, best_weights
 from shapca.runs.run_record import RunRecord, load_run
 from shapca.storage import FolderStore, ObjectStore, place_name, read_json
 
@@ -62,7 +62,7 @@ class TrainedModel:
         store = open_store(run)
         record = load_run(store)
         epoch = best_epoch(store, place_name(run))
-        weights = unpack(store, best_weights_name(epoch))
+        weights = unpack(store, best_weights(epoch))
         with TemporaryDirectory() as folder:
             config = with_encoder_files(store, record.config, Path(folder))
             model = build_model(config, record.labels, device=device, pretrained=False)

@@ -27,7 +27,8 @@ from shapca.runs.checkpoint import (
     save_checkpoint,
 )
 from shapca.runs.encoder_files import save_encoder_files
-from shapca.runs.epochs import RESULT, SELECTION, EpochRecord, FitResult, Status, best_of
+from shapca.runs.epochs import SELECTION, EpochRecord, FitResult, Status, best_of
+from shapca.runs.layout import RESULT
 from shapca.runs.run_record import (
     Environment,
     claim_run,

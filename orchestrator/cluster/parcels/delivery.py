@@ -22,6 +22,7 @@ from typing import Any
 from orchestrator.cluster.parcels.blobs import node_cache, pack, unpack
 from orchestrator.config.sweep import SweepConfig
 from orchestrator.store.cells import Cell
+from orchestrator.store.sweep_folder import DELIVERY, in_sweep
 from shapca.config import ExperimentConfig, RuntimeConfig, is_local_path
 from shapca.data.manifest import MANIFEST, Manifest, hash_file
 from shapca.errors import InputError
@@ -266,4 +267,4 @@ def _lay_out(store: ObjectStore, files: Files, folder: Path) -> None:
 
 
 def _name(sweep: str) -> str:
-    return f"sweeps/{sweep}/delivery.json"
+    return in_sweep(sweep, DELIVERY)

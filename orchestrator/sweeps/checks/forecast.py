@@ -1,7 +1,4 @@
-"""What a sweep will take: epochs by early stopping's arithmetic, times the cost of one epoch.
-
-Layout of the storage: sweeps/<sweep>/forecasts/<Unix time in milliseconds>.json
-"""
+"""What a sweep will take: epochs by early stopping's arithmetic, times the cost of one epoch."""
 
 from __future__ import annotations
 
@@ -13,6 +10,8 @@ from typing import Any
 from orchestrator.config.sweep import SweepConfig
 from orchestrator.search.expected_epochs import expected_epochs
 from orchestrator.search.protocols.kinds import PROTOCOLS
+from orchestrator.store.cells import CellStore
+from orchestrator.store.sweep_folder import FORECASTS, SWEEPS, in_sweep
 from orchestrator.sweeps.checks.probe import EpochCost
 from orchestrator.sweeps.record.history import History, recorded
 from shapca.errors import InputError
@@ -150,17 +149,17 @@ def disk_bytes(sweep: SweepConfig, planned: Mapping[str, int], cost: EpochCost, 
 
 def record(store: ObjectStore, made: Forecast) -> None:
     """Keep a forecast beside its sweep, so that it can be compared with what comes."""
-    name = f"sweeps/{made.sweep}/forecasts/{round(1000 * made.at)}.json"
+    name = in_sweep(made.sweep, f"{FORECASTS}{round(1000 * made.at)}.json")
     store.put_new(name, to_json(made.to_json()))
 
 
 def past_forecasts(store: ObjectStore) -> list[PastForecast]:
     """Forecasts of sweeps that are complete, beside what these took; the oldest first."""
     names: dict[str, list[str]] = {}
-    for name in store.list("sweeps/"):
-        parts = name.split("/")
-        if len(parts) == 4 and parts[2] == "forecasts":
-            names.setdefault(parts[1], []).append(name)
+    for name in store.list(SWEEPS):
+        sweep, _, part = name.removeprefix(SWEEPS).partition("/")
+        if part.startswith(FORECASTS):
+            names.setdefault(sweep, []).append(name)
     found = []
     for sweep, places in names.items():
         try:
@@ -188,7 +187,7 @@ def recorded_cost(store: ObjectStore, history: History) -> EpochCost | None:
     seconds = sum(end.seconds for end in trained) / epochs
     best = 0
     for event in history.proposed.values():
-        names = [n for n in store.list(f"cells/{event.cell}/best/") if n.endswith(".safetensors")]
+        names = CellStore(store).weights(event.cell)
         if names:
             best = _size(store, names[0])
             break

@@ -10,6 +10,7 @@ from pathlib import Path
 from orchestrator.config.dimensions import ChoiceDimension, Scalar
 from orchestrator.config.sweep import LISTED, SweepConfig
 from shapca.config import RuntimeConfig
+from shapca.runs.layout import BEST, CHECKPOINT
 from shapca.storage import FolderStore
 
 
@@ -75,14 +76,14 @@ def probe(sweep: SweepConfig, runtime: RuntimeConfig) -> EpochCost:
         training.close()
         sizes = {
             part: sum(path.stat().st_size for path in Path(name, part).rglob("*") if path.is_file())
-            for part in ("checkpoint", "best")
+            for part in (CHECKPOINT, BEST)
         }
     device = device_name(choose_device(runtime.device))
     threads = f", {runtime.num_threads} threads" if device == "cpu" and runtime.num_threads else ""
     return EpochCost(
         seconds=record.seconds,
-        checkpoint_bytes=sizes["checkpoint"],
-        best_bytes=sizes["best"],
+        checkpoint_bytes=sizes[CHECKPOINT],
+        best_bytes=sizes[BEST],
         source=f"one epoch on {device}{threads}",
         start_seconds=max(0.0, whole - record.seconds),
     )

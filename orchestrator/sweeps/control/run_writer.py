@@ -8,6 +8,7 @@ from dataclasses import replace
 from orchestrator.config.naming import describe
 from orchestrator.config.sweep import LISTED
 from orchestrator.search.standings import Standing
+from orchestrator.store.cell_folder import in_cell
 from orchestrator.store.cells import Cell, CellStore, test_averages, test_metrics
 from orchestrator.sweeps.record.event_log import Ended, Proposed
 from orchestrator.sweeps.record.history import History
@@ -21,6 +22,7 @@ from orchestrator.tracking.run_document import (
     write_run,
 )
 from shapca.runs.epochs import SELECTION
+from shapca.runs.layout import evaluation_record
 from shapca.runs.provenance import git_commit
 
 STATUS: dict[str, RunStatus] = {
@@ -240,12 +242,10 @@ class RunWriter:
         return metrics | test_metrics(self._cells, event.cell)
 
     def _artifacts(self, event: Proposed) -> dict[str, str]:
-        names = [f"cells/{event.cell}/evaluations/{part}.json" for part in ("valid", "test")]
-        return {
-            "/".join(name.split("/")[2:]): name
-            for name in names
-            if self._cells.store.get(name) is not None
+        names = {
+            name: in_cell(event.cell, name) for name in map(evaluation_record, ("valid", "test"))
         }
+        return {name: at for name, at in names.items() if self._cells.store.get(at) is not None}
 
     def _listed_tags(self, event: Proposed) -> dict[str, str]:
         listed = self._sweep.configurations.get(str(event.values.get(LISTED)))

@@ -3,8 +3,6 @@
 More trials, another budget, other resources, a longer shortlist and more seeds may be asked for at
 any time. Another space, experiment, sampler or data set under the same name would mix two sweeps.
 Listed configurations may change, since nothing is concluded from one to another.
-
-Layout: sweeps/<sweep>/declaration.json, sweeps/<sweep>/sweep.json (the whole file, as run last)
 """
 
 from __future__ import annotations
@@ -13,6 +11,7 @@ from typing import Any
 
 from orchestrator.config.sweep import SweepConfig
 from orchestrator.store.cell_factory import CellFactory
+from orchestrator.store.sweep_folder import DECLARATION, SWEEP, in_sweep
 from orchestrator.sweeps.record.event_log import EventLog, Proposed
 from shapca.errors import InputError
 from shapca.storage import ObjectStore, read_json, to_json
@@ -96,7 +95,7 @@ def check_kind(store: ObjectStore, name: str, *, is_study: bool) -> None:
 
 
 def _place(name: str) -> str:
-    return f"sweeps/{name}/declaration.json"
+    return in_sweep(name, DECLARATION)
 
 
 def _has_begun(store: ObjectStore, name: str) -> bool:
@@ -105,7 +104,7 @@ def _has_begun(store: ObjectStore, name: str) -> bool:
 
 def remember(store: ObjectStore, sweep: SweepConfig) -> None:
     """Keep the sweep's file as it was run last, so that its name is enough to look at it."""
-    store.put(f"sweeps/{sweep.name}/sweep.json", to_json(sweep.model_dump(mode="json")))
+    store.put(in_sweep(sweep.name, SWEEP), to_json(sweep.model_dump(mode="json")))
 
 
 def recall(store: ObjectStore, name: str) -> SweepConfig:
@@ -114,7 +113,7 @@ def recall(store: ObjectStore, name: str) -> SweepConfig:
     Raises:
         InputError: no sweep of that name was run in this storage.
     """
-    record = read_json(store, f"sweeps/{name}/sweep.json")
+    record = read_json(store, in_sweep(name, SWEEP))
     if record is None:
         raise InputError(
             f"sweep {name}: not in this storage. Run it (orchestrator sweep FILE), or name the "

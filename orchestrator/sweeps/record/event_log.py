@@ -2,8 +2,6 @@
 
 Only the driver that holds the sweep's lease writes it, one immutable object per event. Every
 hundred events are also kept together in one object, so that a long sweep is read fast.
-
-Layout: sweeps/<sweep>/events/000001.json …, sweeps/<sweep>/events.json (the first n hundred)
 """
 
 from __future__ import annotations
@@ -15,6 +13,7 @@ from typing import Any, TypeAlias
 
 from orchestrator.search.standings import Outcome, Proposal
 from orchestrator.store.lease import LeaseLost
+from orchestrator.store.sweep_folder import EVENTS, PACKED_EVENTS, in_sweep, number_of, numbered
 from shapca.errors import InputError
 from shapca.storage import ObjectStore, read_json, to_json
 
@@ -153,8 +152,8 @@ class EventLog:
         log = cls(store, sweep)
         packed = read_json(store, log._pack_name()) or []
         log.events += [_decode(record, log._pack_name()) for record in packed]
-        for name in store.list(f"sweeps/{sweep}/events/"):
-            number = int(name.rpartition("/")[2].removesuffix(".json"))
+        for name in store.list(in_sweep(sweep, EVENTS)):
+            number = number_of(name)
             if number <= len(log.events):
                 continue
             record = read_json(store, name)
@@ -187,10 +186,10 @@ class EventLog:
         return list(self.events)
 
     def _name(self, number: int) -> str:
-        return f"sweeps/{self.sweep}/events/{number:06}.json"
+        return in_sweep(self.sweep, numbered(EVENTS, number))
 
     def _pack_name(self) -> str:
-        return f"sweeps/{self.sweep}/events.json"
+        return in_sweep(self.sweep, PACKED_EVENTS)
 
 
 def _encode(event: Event) -> dict[str, Any]:

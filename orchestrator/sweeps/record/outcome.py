@@ -10,6 +10,7 @@ from typing import Literal
 from orchestrator.config.dimensions import Values
 from orchestrator.config.naming import describe
 from orchestrator.search.standings import Standing
+from orchestrator.store.cell_folder import cell_folder
 from orchestrator.store.cells import CellStore, test_metrics
 from orchestrator.sweeps.record.history import History
 from orchestrator.tracking.run_document import ModelDocument
@@ -137,7 +138,7 @@ def outcome_of(
         rows=configurations(history, cells),
         winner=winner,
         champion=champion,
-        model=None if champion is None else f"{storage.rstrip('/')}/cells/{champion}",
+        model=None if champion is None else f"{storage.rstrip('/')}/{cell_folder(champion)}",
         counts={**counts, "reused": reused},
         seconds=seconds,
         storage=storage,

@@ -74,8 +74,7 @@ def status_of(
     open_trials = []
     for proposal in history.protocol.unfinished():
         view = trial_view(history, history.proposed[proposal.number])
-        num_epochs = len(store.list(f"cells/{view.cell}/epochs/"))
-        open_trials.append(replace(view, epoch=num_epochs))
+        open_trials.append(replace(view, epoch=cells.num_epochs(view.cell)))
     holder = holder_of(store, name)
     is_complete = _is_complete(history, planned, done)
     return SweepStatus(

@@ -20,7 +20,7 @@ from typing import Any
 
 import shapca
 from shapca.errors import InputError
-from shapca.runs.epochs import RESULT
+from shapca.runs.layout import RESULT, RUN, best_weights
 from shapca.storage import FolderStore, ObjectStore, read_json
 
 RUN_FOLDER = "artifacts/run"
@@ -48,12 +48,10 @@ def run_files(store: ObjectStore, place: str) -> tuple[str, ...]:
     Raises:
         InputError: The run has not ended, or has no model.
     """
-    from shapca.runs.checkpoint import best_weights_name
     from shapca.runs.encoder_files import IMAGE, TEXT
-    from shapca.runs.run_record import RUN
     from shapca.runs.trained import best_epoch
 
-    weights = best_weights_name(best_epoch(store, place))
+    weights = best_weights(best_epoch(store, place))
     return (RUN, RESULT, weights, *store.list(TEXT), *store.list(IMAGE))
 
 
@@ -89,8 +87,6 @@ def package(run: Path, out: Path, *, about: Mapping[str, str], identity: Mapping
     import pandas
     from mlflow.models import Model
     from mlflow.pyfunc import save_model
-
-    from shapca.runs.run_record import RUN
 
     record = read_json(FolderStore(run), RUN)
     assert record is not None

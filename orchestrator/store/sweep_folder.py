@@ -1,0 +1,49 @@
+"""Where a storage keeps sweeps and studies, by the names of objects below `sweeps/<name>/`.
+
+declaration.json            what must not change while the sweep goes on
+sweep.json, study.json      the whole file, as run last
+events/000001.json …        what was proposed and how it ended, one object an event
+events.json                 the first n hundred of them
+lease/000001.json           who works on it
+beat/000001.json            its last sign of life
+runs/<key>.json             the documents that MLflow is made from
+published/<hash of URI>/…   what MLflow has of them
+delivery.json               what was packaged for the nodes
+forecasts/<milliseconds>.json
+report/…, tables/…          pages, tables and figures
+"""
+
+DECLARATION = "declaration.json"
+SWEEP = "sweep.json"
+STUDY = "study.json"
+EVENTS = "events/"
+PACKED_EVENTS = "events.json"
+LEASES = "lease/"
+BEATS = "beat/"
+RUNS = "runs/"
+PUBLISHED = "published"
+DELIVERY = "delivery.json"
+FORECASTS = "forecasts/"
+REPORT = "report/"
+TABLES = "tables/"
+SWEEPS = "sweeps/"
+
+
+def sweep_folder(sweep: str) -> str:
+    """The folder of a sweep or study."""
+    return f"{SWEEPS}{sweep}"
+
+
+def in_sweep(sweep: str, name: str) -> str:
+    """An object of a sweep or study, or the prefix of several."""
+    return f"{SWEEPS}{sweep}/{name}"
+
+
+def numbered(folder: str, number: int) -> str:
+    """The object of a number in one of the folders of numbered objects."""
+    return f"{folder}{number:06}.json"
+
+
+def number_of(name: str) -> int:
+    """The number of a numbered object."""
+    return int(name.rpartition("/")[2].removesuffix(".json"))
