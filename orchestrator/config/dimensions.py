@@ -9,10 +9,7 @@ from typing import Annotated, Any, Generic, Literal, Self, TypeVar, overload
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from shapca.config import (
-    Number,
-    Section,
-)
+from shapca.config import Number, Section
 
 Scalar = bool | int | float | str | None
 
@@ -50,16 +47,13 @@ class Computed(Sequence[Item], Generic[Item]):
         return self._item(index % self.size)
 
 
-class FloatDimension(Section):
-    """A real number between two bounds, both included."""
+class _Range(Section):
+    """Numbers between two bounds, both included."""
 
-    type: Literal["float"]
     low: Number
     high: Number
     log: bool = False
     """Sample the logarithm uniformly."""
-    num: Annotated[int, Field(ge=2)] = 3
-    """Points that the grid sampler takes between the bounds."""
 
     @model_validator(mode="after")
     def _bounds(self) -> Self:
@@ -72,6 +66,14 @@ class FloatDimension(Section):
     def corners(self) -> tuple[Scalar, ...]:
         """The extreme values."""
         return self.low, self.high
+
+
+class FloatDimension(_Range):
+    """A real number between two bounds, both included."""
+
+    type: Literal["float"]
+    num: Annotated[int, Field(ge=2)] = 3
+    """Points that the grid sampler takes between the bounds."""
 
     def grid(self) -> Computed[Scalar]:
         """`num` evenly spaced values, bounds included."""
@@ -87,26 +89,12 @@ class FloatDimension(Section):
         return self.low + step * (self.high - self.low)
 
 
-class IntDimension(Section):
+class IntDimension(_Range):
     """A whole number between two bounds, both included."""
 
     type: Literal["int"]
     low: int
     high: int
-    log: bool = False
-    """Sample the logarithm uniformly."""
-
-    @model_validator(mode="after")
-    def _bounds(self) -> Self:
-        if self.low >= self.high:
-            raise ValueError(f"low must be below high (got {self.low} and {self.high})")
-        if self.log and self.low <= 0:
-            raise ValueError(f"a log scale needs low above 0 (got {self.low})")
-        return self
-
-    def corners(self) -> tuple[Scalar, ...]:
-        """The extreme values."""
-        return self.low, self.high
 
     def grid(self) -> Computed[Scalar]:
         """Every value."""
@@ -138,7 +126,7 @@ def _has_type(value: Any) -> Any:
     """Say what a dimension's type may be; the library's own words name no type.
 
     Raises:
-        ValueError: it has none of them.
+        ValueError: It has none of them.
     """
     kinds = ("float", "int", "choice")
     kind = value.get("type") if isinstance(value, Mapping) else getattr(value, "type", None)

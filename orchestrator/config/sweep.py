@@ -94,7 +94,7 @@ class ResourceConfig(Section):
     gpu: Annotated[Number, Field(ge=0)] = 0
     """GPUs of a trial; a fraction shares one, which is bookkeeping and limits no memory."""
     max_concurrent: Annotated[int, Field(ge=1)] | None = None
-    """Trials at once; none: as many as the resources allow."""
+    """Trials at once; None: as many as the resources allow."""
 
 
 class BudgetConfig(Section):
@@ -154,12 +154,20 @@ class SweepConfig(Section):
         """Read a search-space file; every corner of the space must be a valid experiment.
 
         Raises:
-            InputError: with the file and the dotted key.
+            InputError: With the file and the dotted key.
         """
         sweep = validate(cls, apply_overrides(read_yaml(path), overrides), str(path))
         for values in sweep.corners():
             sweep.resolve(values, source=str(path))
         return sweep
+
+    def experiments(self) -> Iterator[ExperimentConfig]:
+        """The experiment at every corner of the space."""
+        return map(self.resolve, self.corners())
+
+    def max_epochs(self) -> int:
+        """Epochs that a trial trains at most."""
+        return max(config.optimisation.epochs for config in self.experiments())
 
     def corners(self) -> Iterator[dict[str, Scalar]]:
         """Settings that together show every extreme value of every dimension.
@@ -199,7 +207,7 @@ class SweepConfig(Section):
         """The full experiment of one setting of the space.
 
         Raises:
-            InputError: the setting is no valid experiment; the message names the dotted key.
+            InputError: The setting is no valid experiment; the message names the dotted key.
         """
         if self.configurations:
             tree = dict(self.configurations[str(values[LISTED])].experiment)

@@ -23,9 +23,9 @@ class Importance:
     """Shares of the hyper-parameters.
 
     Attributes:
-        shares: by dotted key, largest first; they sum to 1.
-        num_trials: finished trials that they come from; pruned and failed ones do not count.
-        method: of what kind they are.
+        shares: By dotted key, largest first; they sum to 1.
+        num_trials: Finished trials that they come from; pruned and failed ones do not count.
+        method: Of what kind they are.
     """
 
     shares: Mapping[str, float]
@@ -42,8 +42,8 @@ def importance_of(space: Mapping[str, Dimension], history: Sequence[Tried]) -> I
     """The importance of each dimension for the validation F1.
 
     Args:
-        space: dimensions by dotted key.
-        history: what was tried.
+        space: Dimensions by dotted key.
+        history: What was tried.
 
     Returns:
         None where fewer than four trials finished, or where all scored the same.

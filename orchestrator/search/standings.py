@@ -42,7 +42,7 @@ class Outcome:
 
     Attributes:
         status: The verdict of this sweep.
-        value: Best validation F1 in percent; none where no epoch was completed.
+        value: Best validation F1 in percent; None where no epoch was completed.
         epoch: Last epoch that the sweep saw.
         reason: Why it failed or diverged.
     """

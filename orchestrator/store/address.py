@@ -18,7 +18,7 @@ def absolute_uri(uri: str) -> str:
     """The address with a folder made absolute: trials run in other working directories.
 
     Raises:
-        InputError: an empty address, which would mean the working directory.
+        InputError: An empty address, which would mean the working directory.
     """
     if not uri.strip():
         raise InputError("storage: expected a folder or s3://bucket/prefix, got an empty name")
@@ -37,7 +37,7 @@ def open_store(uri: str) -> ObjectStore:
         uri: A folder, or `s3://bucket/prefix`.
 
     Raises:
-        InputError: an address of another kind, or a folder that cannot be.
+        InputError: An address of another kind, or a folder that cannot be.
     """
     if uri.startswith("s3://"):
         from orchestrator.store.s3 import S3Store

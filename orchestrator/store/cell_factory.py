@@ -30,7 +30,7 @@ class CellFactory:
         """The cell of an experiment and a seed.
 
         Raises:
-            InputError: its data set, a part of it, or its weights are missing.
+            InputError: Its data set, a part of it, or its weights are missing.
         """
         return Cell(config, seed, self._parts_of(config), self._weights_of(config))
 
@@ -38,7 +38,7 @@ class CellFactory:
         """The prepared data set that an experiment reads.
 
         Raises:
-            InputError: it is missing.
+            InputError: It is missing.
         """
         name = config.data.dataset
         if name not in self._data:
@@ -81,7 +81,7 @@ def prepared_folder(data_root: Path, config: ExperimentConfig) -> Path:
     `synthetic`, `synthetic-<domain>`, and either with `-<task>` where the task is not `mner`.
 
     Raises:
-        InputError: no such folder.
+        InputError: No such folder.
     """
     name = config.data.dataset
     folder = data_root / name
@@ -112,10 +112,10 @@ def is_synthetic(name: str) -> bool:
 
 
 def synthetic_domain(name: str, task: Task) -> str | None:
-    """The domain that a synthetic data set is drawn from; none where it is no synthetic one.
+    """The domain that a synthetic data set is drawn from; None where it is no synthetic one.
 
     Raises:
-        InputError: a synthetic one of an unknown domain, or of another task.
+        InputError: A synthetic one of an unknown domain, or of another task.
     """
     if not is_synthetic(name):
         return None

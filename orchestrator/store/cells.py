@@ -49,10 +49,10 @@ class Cell:
     """One training run.
 
     Attributes:
-        config: the experiment.
-        seed: its training seed.
-        parts: hash of each data part that the experiment reads.
-        weights: hash of each set of pretrained weights that it starts from.
+        config: The experiment.
+        seed: Its training seed.
+        parts: Hash of each data part that the experiment reads.
+        weights: Hash of each set of pretrained weights that it starts from.
     """
 
     config: ExperimentConfig
@@ -117,7 +117,7 @@ class CellStore:
         """The identity of a registered cell.
 
         Raises:
-            InputError: no such cell.
+            InputError: No such cell.
         """
         record = read_json(self.store, in_cell(key, CELL))
         if record is None:
@@ -134,19 +134,16 @@ class CellStore:
         return verdicts
 
     def status(self, key: str) -> Status | None:
-        """Verdict of one cell; none while it has not ended."""
-        for status in STATUSES:
-            if self.store.get(status_of(key, status)) is not None:
-                return status
-        return None
+        """Verdict of one cell; None while it has not ended."""
+        return next((s for s in STATUSES if self.store.get(status_of(key, s)) is not None), None)
 
     def settle(self, key: str, status: Status, summary: Mapping[str, Any]) -> None:
         """Give a cell its verdict. A later finish replaces an earlier failure.
 
         Args:
-            key: the cell.
-            status: how it ended.
-            summary: a small record for listings (best metrics, code fingerprint, error).
+            key: The cell.
+            status: How it ended.
+            summary: A small record for listings (best metrics, code fingerprint, error).
         """
         self.store.put(status_of(key, status), to_json(dict(summary)))
         for other in STATUSES:
@@ -154,7 +151,7 @@ class CellStore:
                 self.store.delete(status_of(key, other))
 
     def summary(self, key: str) -> dict[str, Any] | None:
-        """The record that `settle` kept, or none while the cell has no verdict."""
+        """The record that `settle` kept; None while the cell has no verdict."""
         for status in STATUSES:
             if (record := read_json(self.store, status_of(key, status))) is not None:
                 return {"status": status, **record}
@@ -171,7 +168,7 @@ class CellStore:
         return self.claimed_by(key) or sweep
 
     def claimed_by(self, key: str) -> str | None:
-        """The sweep that said it works on a cell, or none."""
+        """The sweep that said it works on a cell; None where none does."""
         record = read_json(self.store, in_cell(key, CLAIM))
         return None if record is None else str(record["sweep"])
 
@@ -269,11 +266,11 @@ class CellStore:
         return sorted({name for names in changed for name in names})
 
     def result(self, key: str) -> dict[str, Any] | None:
-        """`result.json` of a cell's training, or none."""
+        """`result.json` of a cell's training; None where it has not ended."""
         return read_json(self.store, in_cell(key, RESULT))
 
     def evaluation(self, key: str, name: str) -> dict[str, Any] | None:
-        """An evaluation record of a cell (`valid`, `test`, …), or none."""
+        """An evaluation record of a cell (`valid`, `test`, …); None where there is none."""
         return read_json(self.store, in_cell(key, evaluation_record(name)))
 
     def num_epochs(self, key: str) -> int:

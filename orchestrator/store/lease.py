@@ -13,7 +13,6 @@ import socket
 import threading
 import time
 from dataclasses import asdict, dataclass
-from types import TracebackType
 from typing import Any, Self
 
 from orchestrator.store.sweep_folder import BEATS, LEASES, in_sweep, number_of, numbered
@@ -94,7 +93,7 @@ class Lease:
         """Take the lease and begin to beat.
 
         Raises:
-            InputError: another driver works on the sweep; the message says which.
+            InputError: Another driver works on the sweep; the message says which.
         """
         last, holder = self._last()
         age = None if holder is None or holder.is_gone() else self._age(last)
@@ -125,7 +124,7 @@ class Lease:
         """Make sure that the lease is still held.
 
         Raises:
-            LeaseLost: another driver holds it now.
+            LeaseLost: Another driver holds it now.
         """
         if self._lost.is_set():
             raise LeaseLost(f"sweep {self._sweep}: another driver has taken it over")
@@ -142,12 +141,7 @@ class Lease:
     def __enter__(self) -> Self:
         return self.acquire()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.release()
 
     def _keep(self) -> None:
@@ -184,7 +178,7 @@ class Lease:
         return number_of(name), None if record is None else Holder(**record)
 
     def _age(self, number: int) -> float | None:
-        """Seconds since the last sign of life; none where the lease was released."""
+        """Seconds since the last sign of life; None where the lease was released."""
         beat = read_json(self._store, self._name(BEATS, number))
         return None if beat is None else time.time() - beat["at"]
 
@@ -193,7 +187,7 @@ class Lease:
 
 
 def holder_of(store: ObjectStore, sweep: str) -> Holder | None:
-    """Who works on a sweep now; none where nobody does or the last one is certainly gone."""
+    """Who works on a sweep now; None where nobody does or the last one is certainly gone."""
     lease = Lease(store, sweep)
     number, holder = lease._last()
     if holder is None or holder.is_gone():

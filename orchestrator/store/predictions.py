@@ -24,7 +24,7 @@ def predictions_of(
     They are kept in the cell's store, so that a picture is drawn again without the weights.
 
     Raises:
-        InputError: the cell has no weights, and nothing was kept.
+        InputError: The cell has no weights, and nothing was kept.
     """
     if (known := stored_predictions(cells, key, data)) is not None:
         return known
@@ -48,7 +48,7 @@ def predictions_of(
 def stored_predictions(
     cells: CellStore, key: str, data: PreparedData
 ) -> dict[str, Prediction] | None:
-    """What `predictions_of` kept of a cell, or none."""
+    """What `predictions_of` kept of a cell; None where it kept nothing."""
     if cells.status(key) is None:
         return None
     record: dict[str, Any] | None = read_json(cells.run_store(key), _name(cells, key, data))

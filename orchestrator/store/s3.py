@@ -23,7 +23,7 @@ class S3Store:
         uri: `s3://bucket/prefix`.
 
     Raises:
-        InputError: no bucket is named, s3fs is not installed, or the bucket cannot be used.
+        InputError: No bucket is named, s3fs is not installed, or the bucket cannot be used.
     """
 
     def __init__(self, uri: str) -> None:
@@ -65,7 +65,7 @@ class S3Store:
         self._files.pipe_file(self._path(name), content)
 
     def get(self, name: str) -> bytes | None:
-        """The object's content, or none where it does not exist."""
+        """The object's content; None where it does not exist."""
         try:
             content: bytes = self._files.cat_file(self._path(name))
         except FileNotFoundError:
@@ -92,7 +92,7 @@ class S3Store:
 
 
 def _endpoint_of_environment() -> str | None:
-    """The endpoint that AWS's tools would take from the environment; none: from their files."""
+    """The endpoint that AWS's tools would take from the environment; None: from their files."""
     return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or None
 
 

@@ -24,7 +24,7 @@ from orchestrator.sweeps.control.reuse import StaleCellsError, StalePolicy, stal
 from orchestrator.sweeps.record.declaration import declaration
 from orchestrator.sweeps.record.event_log import Opened
 from orchestrator.sweeps.record.history import History
-from orchestrator.sweeps.record.outcome import SweepOutcome, SweepStatus, champion_model, outcome_of
+from orchestrator.sweeps.record.outcome import Ending, SweepOutcome, champion_model, outcome_of
 from orchestrator.sweeps.trials.cell_run import TRAINING
 from orchestrator.sweeps.trials.runner import run_trials
 from orchestrator.sweeps.views.markdown import note
@@ -51,8 +51,8 @@ class SweepOptions:
 
     Attributes:
         storage: A folder, or `s3://bucket/prefix`.
-        tracking_uri: MLflow's; none: SQLite under the storage; `none`: no tracking.
-        data_root: Folder of the prepared data sets; none: as the sweep's file says.
+        tracking_uri: MLflow's; None: SQLite under the storage; `none`: no tracking.
+        data_root: Folder of the prepared data sets; None: as the sweep's file says.
         ray: How to reach Ray.
         stale: What to do with finished cells of other code.
         retry_failed: Try failed cells again.
@@ -82,7 +82,7 @@ def run_sweep(
         training: `module:function` that opens a cell's training.
 
     Raises:
-        InputError: bad input, before anything is trained: data or weights missing, another sweep
+        InputError: Bad input, before anything is trained: data or weights missing, another sweep
             of that name, a driver at work on it, resources that no node has, cells of other code.
     """
     began = time.monotonic()
@@ -127,41 +127,32 @@ def _remove_leftovers(store: ObjectStore, sweep: str) -> None:
 
 
 def publisher_of(store: ObjectStore, name: str, storage: str, uri: str | None) -> Publisher | None:
-    """What keeps MLflow in line with a sweep or study; none where nothing is to be tracked."""
+    """What keeps MLflow in line with a sweep or study; None where nothing is to be tracked."""
     if uri == NO_TRACKING:
         return None
     return Publisher(store, name, name, resolve_tracking(uri, storage))
 
 
+@dataclass
 class _Driver:
     """One command's work on a sweep whose lease it holds."""
 
-    def __init__(
-        self,
-        history: History,
-        cells: CellStore,
-        publisher: Publisher | None,
-        lease: Lease,
-        options: SweepOptions,
-        storage: str,
-        runtime: RuntimeConfig,
-        began: float,
-        report: MakeReport | None,
-    ) -> None:
-        self.history = history
-        self.cells = cells
-        self.publisher = publisher
-        self.lease = lease
-        self.options = options
-        self.storage = storage
-        self.runtime = runtime
-        self.began = began
-        self.report = report
+    history: History
+    cells: CellStore
+    publisher: Publisher | None
+    lease: Lease
+    options: SweepOptions
+    storage: str
+    runtime: RuntimeConfig
+    began: float
+    report: MakeReport | None
+
+    def __post_init__(self) -> None:
         self.conductor = Conductor(
-            history,
-            cells,
+            self.history,
+            self.cells,
             code=code_fingerprint(),
-            stale=options.stale,
+            stale=self.options.stale,
             on_change=self._notify,
         )
 
@@ -239,7 +230,7 @@ class _Driver:
 
         return show
 
-    def _end(self, status: SweepStatus, reason: str | None, patience: float) -> SweepOutcome:
+    def _end(self, status: Ending, reason: str | None, patience: float) -> SweepOutcome:
         self._open_documents()
         if status == "finished":
             outcome = self._outcome(status, reason)
@@ -274,7 +265,7 @@ class _Driver:
         if self.publisher is not None:
             self.publisher.stop(patience)
 
-    def _outcome(self, status: SweepStatus, reason: str | None) -> SweepOutcome:
+    def _outcome(self, status: Ending, reason: str | None) -> SweepOutcome:
         return outcome_of(
             self.history,
             self.cells,

@@ -33,14 +33,14 @@ class Difference:
     """System A minus system B.
 
     Attributes:
-        mean: mean difference in F1 points.
-        low: lower end of the confidence interval.
-        high: upper end.
-        p_value: two-sided; NaN where fewer than two seeds leave the seeds' part unknown.
-        seed_error: standard error that the seeds contribute.
-        example_error: standard error that the examples contribute.
-        num_seeds: pairs of seeds.
-        num_examples: examples of the test set.
+        mean: Mean difference in F1 points.
+        low: Lower end of the confidence interval.
+        high: Upper end.
+        p_value: Two-sided; NaN where fewer than two seeds leave the seeds' part unknown.
+        seed_error: Standard error that the seeds contribute.
+        example_error: Standard error that the examples contribute.
+        num_seeds: Pairs of seeds.
+        num_examples: Examples of the test set.
     """
 
     mean: float
@@ -81,7 +81,7 @@ def bootstrap_f1(counts: Counts, num_resamples: int, generator: np.random.Genera
     Args:
         counts: (M, N, 3) of M systems or seeds.
         num_resamples: R.
-        generator: source of the resamples.
+        generator: Source of the resamples.
 
     Returns:
         (R, M)
@@ -111,12 +111,12 @@ def paired_difference(
     Args:
         a: (S, N, 3) counts of system A.
         b: (S, N, 3) counts of system B on the same examples; its seeds are paired with A's.
-        level: confidence level.
-        num_resamples: resampled test sets.
-        seed: of the resampling, so that a report is reproducible.
+        level: Confidence level.
+        num_resamples: Resampled test sets.
+        seed: Of the resampling, so that a report is reproducible.
 
     Raises:
-        ValueError: the shapes differ, or there is nothing to compare.
+        ValueError: The shapes differ, or there is nothing to compare.
     """
     if a.shape != b.shape or a.ndim != 3 or a.shape[-1] != 3 or 0 in a.shape:
         raise ValueError(f"expected two equal shapes (S, N, 3), got {a.shape} and {b.shape}")
@@ -198,13 +198,13 @@ def expected_maximum(scores: Sequence[float]) -> Floats:
     E[max of m draws] = Σ_i v_(i) · [(i/n)^m − ((i−1)/n)^m] over the sorted scores.
 
     Args:
-        scores: validation scores of n trials, in any order.
+        scores: Validation scores of n trials, in any order.
 
     Returns:
         (n,) expectation after m = 1 … n trials.
 
     Raises:
-        ValueError: no scores.
+        ValueError: No scores.
     """
     values = np.sort(np.asarray(scores, dtype=np.float64))
     n = len(values)

@@ -8,7 +8,7 @@ import shutil
 import stat
 import sys
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -20,7 +20,7 @@ from orchestrator.store.address import is_remote, open_store
 from orchestrator.sweeps.checks.forecast import disk_bytes
 from orchestrator.sweeps.checks.probe import EpochCost
 from orchestrator.tracking.client.addresses import redact
-from shapca.config import ExperimentConfig, is_local_path
+from shapca.config import is_local_path
 from shapca.errors import InputError
 from shapca.runs.code import code_fingerprint
 
@@ -146,7 +146,7 @@ def examine_data(sweep: SweepConfig, data_root: Path) -> Iterator[Finding]:
     from shapca.data.prepared import PreparedData
 
     parts: dict[str, set[tuple[str | None, bool]]] = {}
-    for config in experiments(sweep):
+    for config in sweep.experiments():
         has_image = config.image.encoder != "none"
         wanted = parts.setdefault(config.data.dataset, set())
         if (config.data.contexts, has_image) in wanted:
@@ -178,7 +178,7 @@ def examine_weights(sweep: SweepConfig, *, ask_hub: bool) -> Iterator[Finding]:
     from shapca.model.encoders import missing_weights, weights_fingerprints
 
     seen: set[tuple[str, str, str]] = set()
-    for config in experiments(sweep):
+    for config in sweep.experiments():
         key = (config.text.encoder, config.image.encoder, config.image.weights)
         if key in seen:
             continue
@@ -225,7 +225,7 @@ def largest_model(sweep: SweepConfig) -> EpochCost:
     from shapca.model.parameters import default_labels, model_size
 
     best, seen = 0, set()
-    for config in experiments(sweep):
+    for config in sweep.experiments():
         shape = (config.task, config.text, config.image, config.fusion, config.head)
         if shape in seen:
             continue
@@ -242,8 +242,3 @@ def planned(sweep: SweepConfig) -> dict[str, int]:
 
     # A storage that does not exist: a sweep without a history.
     return History.read(FolderStore("/nonexistent"), sweep).protocol.planned()
-
-
-def experiments(sweep: SweepConfig) -> Iterable[ExperimentConfig]:
-    """Every experiment at a corner of the space."""
-    return (sweep.resolve(values) for values in sweep.corners())

@@ -104,9 +104,9 @@ def forecast(
         history: Its record so far.
         cost: What an epoch costs.
         slots: Trials at once.
-        now: Unix time in seconds; none: the present.
+        now: Unix time in seconds; None: the present.
     """
-    epochs = max(sweep.resolve(values).optimisation.epochs for values in sweep.corners())
+    epochs = sweep.max_epochs()
     planned, phases, at_most = history.protocol.planned(), [], 0.0
     for phase, wanted in planned.items():
         ended = sum(history.proposed[n].phase == phase for n in history.ended)
@@ -179,7 +179,7 @@ def past_forecasts(store: ObjectStore) -> list[PastForecast]:
 
 
 def recorded_cost(store: ObjectStore, history: History) -> EpochCost | None:
-    """What an epoch of this sweep took so far, from its record; none where that says nothing."""
+    """What an epoch of this sweep took so far, from its record; None where that says nothing."""
     trained = [end for end in history.ended.values() if end.trained > 0]
     if not trained:
         return None

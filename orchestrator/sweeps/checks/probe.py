@@ -57,7 +57,7 @@ def probe(sweep: SweepConfig, runtime: RuntimeConfig) -> EpochCost:
         runtime: Device, threads and data root, as a trial would have them.
 
     Raises:
-        InputError: data set or weights are missing.
+        InputError: Data set or weights are missing.
     """
     from orchestrator.store.cell_factory import prepared_folder
     from shapca.data.prepared import PreparedData

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from orchestrator.sweeps.record.history import History
 
@@ -13,25 +12,23 @@ class Budget:
 
     Args:
         history: The sweep's record.
-        clock: Gives the Unix time.
     """
 
-    def __init__(self, history: History, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, history: History) -> None:
         self._history = history
         self._limits = history.sweep.budget
         self._gpus = history.sweep.resources.gpu
-        self._clock = clock
-        self._began = clock()
+        self._began = history.clock()
         self._wall_before = history.wall_seconds()
 
     def time_is_up(self, running_seconds: Iterable[float]) -> str | None:
-        """Why running trials must stop, too; none while they need not.
+        """Why running trials must stop, too; None while they need not.
 
         Args:
             running_seconds: How long each running trial has occupied its resources.
         """
         hours = self._limits.wall_hours
-        wall = self._wall_before + self._clock() - self._began
+        wall = self._wall_before + self._history.clock() - self._began
         if hours is not None and wall >= 3600 * hours:
             return f"its budget of {hours:g} hours is used up"
         hours = self._limits.gpu_hours
@@ -42,7 +39,7 @@ class Budget:
         return None
 
     def cells_are_up(self, num_running: int) -> str | None:
-        """Why no further cell may start; none while one may."""
+        """Why no further cell may start; None while one may."""
         cells = self._limits.cells
         if cells is not None and self._history.cells_trained() + num_running >= cells:
             return f"its budget of {cells} cells is used up"

@@ -79,7 +79,6 @@ class Conductor:
         code: Fingerprint of the present training code.
         stale: What to do with cells of other code.
         on_change: Told the keys of run documents that are new or have new epochs.
-        clock: Gives the Unix time.
 
     Attributes:
         running: Trials at work, by number.
@@ -95,7 +94,6 @@ class Conductor:
         code: str,
         stale: StalePolicy = "refuse",
         on_change: Callable[[str], None] = lambda key: None,
-        clock: Callable[[], float] = time.time,
     ) -> None:
         self.history = history
         self.running: dict[int, Running] = {}
@@ -103,9 +101,8 @@ class Conductor:
         self.message: str | None = None
         self._sweep: SweepConfig = history.sweep
         self._cells = cells
-        self._reuse = Reuse(history, cells, code=code, stale=stale, clock=clock)
-        self._budget = Budget(history, clock)
-        self._clock = clock
+        self._reuse = Reuse(history, cells, code=code, stale=stale)
+        self._budget = Budget(history)
         self._on_change = on_change
         self.documents = RunWriter(cells, history, on_change)
         self._retention = Retention(cells, history)
@@ -118,7 +115,7 @@ class Conductor:
         """Work for a trial, or whether to wait or to stop.
 
         Raises:
-            StaleCellsError: a cell of other code would be mixed in.
+            StaleCellsError: A cell of other code would be mixed in.
         """
         while True:
             if self._over_budget():
@@ -212,7 +209,7 @@ class Conductor:
             self._waiting.append(number)
             self.history.interrupted(number, running.seconds)
             reason = self.halted or "stopped"
-            self.documents.cell_interrupted(running.event, self._clock(), reason)
+            self.documents.cell_interrupted(running.event, self.history.clock(), reason)
             return
         self._end(running.event, end)
 
@@ -245,7 +242,7 @@ class Conductor:
             self._cells.let_go(running.event.cell)
             self.history.interrupted(number, running.seconds)
         self.running.clear()
-        self.documents.close_open(status, self._clock(), reason)
+        self.documents.close_open(status, self.history.clock(), reason)
 
     def _loss(self, key: str) -> str:
         summary = self._cells.summary(key)
@@ -266,7 +263,9 @@ class Conductor:
     ) -> Ended:
         event = running.event
         codes = sorted(self._cells.codes(event.cell))
-        end = Ended(status, reason=reason, number=event.number, at=self._clock(), codes=codes)
+        end = Ended(
+            status, reason=reason, number=event.number, at=self.history.clock(), codes=codes
+        )
         if last is None:
             return end
         return replace(

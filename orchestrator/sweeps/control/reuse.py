@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from itertools import accumulate
@@ -31,32 +30,21 @@ class Reuse:
         cells: The store.
         code: Fingerprint of the present training code.
         stale: What to do with cells of other code.
-        clock: Gives the Unix time.
     """
 
     def __init__(
-        self,
-        history: History,
-        cells: CellStore,
-        *,
-        code: str,
-        stale: StalePolicy,
-        clock: Callable[[], float] = time.time,
+        self, history: History, cells: CellStore, *, code: str, stale: StalePolicy
     ) -> None:
         self._history = history
         self._cells = cells
         self._code = code
         self._stale = stale
-        self._clock = clock
 
     @cached_property
     def pruner(self) -> Pruner:
         """Early stopping as it stood: it has seen what ended trials reported."""
         sweep = self._history.sweep
-        configs = [sweep.resolve(values) for values in sweep.corners()]
-        pruner = build_pruner(
-            sweep.scheduler, max(config.optimisation.epochs for config in configs)
-        )
+        pruner = build_pruner(sweep.scheduler, sweep.max_epochs())
         for number, end in self._history.ended.items():
             if self._history.proposed[number].phase == "search":
                 for epoch, value in enumerate(end.curve, start=1):
@@ -65,16 +53,16 @@ class Reuse:
         return pruner
 
     def known_end(self, event: Proposed) -> Ended | None:
-        """How a cell ended that needs no trial, or none.
+        """How a cell ended that needs no trial; None where it needs one.
 
         Raises:
-            StaleCellsError: it was made by other code, and nothing was said about that.
+            StaleCellsError: It was made by other code, and nothing was said about that.
         """
         ended, proposed, cells = self._history.ended, self._history.proposed, self._cells
         twins = [number for number in ended if proposed[number].cell == event.cell]
         is_tested = not event.test or cells.evaluation(event.cell, "test") is not None
         if twins and (is_tested or ended[twins[-1]].status != "finished"):
-            twin, now = ended[twins[-1]], self._clock()
+            twin, now = ended[twins[-1]], self._history.clock()
             return replace(twin, number=event.number, at=now, trained=0, seconds=0.0, found=True)
         summary = cells.summary(event.cell)
         if summary is None or summary["status"] == "failed":
@@ -88,10 +76,10 @@ class Reuse:
         return self._found(event, summary)
 
     def refuses(self, key: str, codes: Collection[str]) -> bool:
-        """Whether what is there of a cell was given up, after what the user wants of stale ones.
+        """Whether a cell's results of other code were removed, as the user asked.
 
         Raises:
-            StaleCellsError: it was made by other code, and nothing was said about that.
+            StaleCellsError: It was made by other code, and nothing was said about that.
         """
         if self._stale == "accept" or all(code == self._code for code in codes):
             return False
@@ -108,7 +96,7 @@ class Reuse:
         end = Ended(
             number=event.number,
             status=summary["status"],
-            at=self._clock(),
+            at=self._history.clock(),
             epoch=summary["epochs"],
             value=summary["value"],
             best_epoch=summary["best_epoch"],

@@ -83,11 +83,11 @@ class RunWriter:
         metric, and a search seed's score does not belong among those of confirmed winners.
 
         Args:
-            status: its own.
+            status: Its own.
             at: Unix time in seconds.
             note: Markdown that stands on top of it.
-            artifacts: path in MLflow to the name of an object in the storage.
-            tags: further ones.
+            artifacts: Path in MLflow to the name of an object in the storage.
+            tags: Further ones.
         """
         winner = self._protocol.confirmation() or self._protocol.winner()
         metrics = self._averages(winner) if winner and status == "finished" else {}

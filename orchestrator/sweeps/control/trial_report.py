@@ -19,7 +19,7 @@ class Report:
         state: `running`, or the verdict.
         complete: No epoch is left to train.
         reason: Why it failed or diverged.
-        trained: Epochs that this attempt trained; recorded ones that it only repeats count not.
+        trained: Epochs that this attempt trained; recorded ones that it only repeats do not count.
         seconds: Time since the attempt began.
     """
 

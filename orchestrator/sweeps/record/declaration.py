@@ -24,7 +24,7 @@ def declaration(sweep: SweepConfig, factory: CellFactory) -> dict[str, Any]:
     """What identifies a sweep: its space, experiment, search and inputs by content.
 
     Raises:
-        InputError: a data set or weights are missing.
+        InputError: A data set or weights are missing.
     """
     protocol = sweep.protocol.model_dump(mode="json")
     inputs: dict[str, Any] = {}
@@ -56,7 +56,7 @@ def declare(store: ObjectStore, name: str, declared: dict[str, Any]) -> None:
     A sweep of which nothing was proposed yet, since it was refused for other reasons, may change.
 
     Raises:
-        InputError: the sweep of that name is another one; the message names what differs.
+        InputError: The sweep of that name is another one; the message names what differs.
     """
     check_kind(store, name, is_study=declared["protocol"]["kind"] == "listed")
     place = _place(name)
@@ -82,7 +82,7 @@ def check_kind(store: ObjectStore, name: str, *, is_study: bool) -> None:
     """Refuse a study with the name of a sweep, and the other way round: they share one record.
 
     Raises:
-        InputError: the name is taken.
+        InputError: The name is taken.
     """
     record = read_json(store, _place(name))
     if record is None or not _has_begun(store, name):
@@ -111,7 +111,7 @@ def recall(store: ObjectStore, name: str) -> SweepConfig:
     """The file of a sweep as it was run last.
 
     Raises:
-        InputError: no sweep of that name was run in this storage.
+        InputError: No sweep of that name was run in this storage.
     """
     record = read_json(store, in_sweep(name, SWEEP))
     if record is None:

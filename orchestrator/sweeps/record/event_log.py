@@ -6,8 +6,7 @@ hundred events are also kept together in one object, so that a long sweep is rea
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, TypeAlias
 
@@ -134,20 +133,18 @@ class EventLog:
         store: The storage.
         sweep: The sweep's name.
         events: What has happened, in order.
-        clock: Gives the Unix time.
     """
 
     store: ObjectStore
     sweep: str
     events: list[Event] = field(default_factory=list)
-    clock: Callable[[], float] = time.time
 
     @classmethod
     def load(cls, store: ObjectStore, sweep: str) -> EventLog:
         """Read a sweep's record; it is empty where the sweep has not begun.
 
         Raises:
-            InputError: an event is missing from the middle, or of a kind not known.
+            InputError: An event is missing from the middle, or of a kind not known.
         """
         log = cls(store, sweep)
         packed = read_json(store, log._pack_name()) or []
@@ -169,7 +166,7 @@ class EventLog:
         """Write an event.
 
         Raises:
-            LeaseLost: another driver wrote one in its place.
+            LeaseLost: Another driver wrote one in its place.
         """
         number = len(self.events) + 1
         if not self.store.put_new(self._name(number), to_json(_encode(event))):

@@ -56,7 +56,7 @@ class History:
         self.sweep = sweep
         self.log = log
         self._factory = factory
-        self._clock = clock
+        self.clock = clock
         self._replay()
 
     @classmethod
@@ -125,7 +125,7 @@ class History:
         if isinstance(following, Signal):
             return following
         cell = self.cell(following.values, following.seed).key
-        event = Proposed(**vars(following), cell=cell, at=self._clock())
+        event = Proposed(**vars(following), cell=cell, at=self.clock())
         self.log.append(event)
         self._take_proposed(event)
         return self.proposed[event.number]
@@ -144,14 +144,14 @@ class History:
 
     def open(self, driver: str, code: str) -> None:
         """Record that a driver took the sweep up."""
-        self.log.append(Opened(self._clock(), driver, code))
+        self.log.append(Opened(self.clock(), driver, code))
 
     def retry_failed(self, cells: CellStore) -> int:
         """Record that failed cells are tried again; how many."""
         failed = [number for number, end in self.ended.items() if end.status == "failed"]
         for number in failed:
             cells.reopen(self.proposed[number].cell)
-            self.log.append(Reopened(number, self._clock()))
+            self.log.append(Reopened(number, self.clock()))
             self.protocol.reopened(number)
             del self.ended[number]
         return len(failed)
@@ -170,7 +170,7 @@ class History:
         """Begin the record anew, without the stale cells' results."""
         for key in stale:
             cells.reset(key)
-        self.log.append(Restarted(self._clock(), f"{len(stale)} cells of older code"))
+        self.log.append(Restarted(self.clock(), f"{len(stale)} cells of older code"))
         self._replay()
 
     def follow_list(self, cells: CellStore) -> None:
@@ -192,7 +192,7 @@ class History:
             end = self.ended.get(event.number)
             is_there = end is None or end.status != "finished" or event.cell in statuses
             if not (is_same and is_there):
-                self.log.append(Restarted(self._clock(), f"another list from cell {place + 1} on"))
+                self.log.append(Restarted(self.clock(), f"another list from cell {place + 1} on"))
                 self._replay()
                 return
 
@@ -214,7 +214,7 @@ class History:
 
     def interrupted(self, number: int, seconds: float) -> None:
         """Record that a trial was let go after it had occupied its resources for so long."""
-        self.log.append(Interrupted(number, seconds, self._clock()))
+        self.log.append(Interrupted(number, seconds, self.clock()))
 
     def trial_seconds(self) -> float:
         """Time that ended and interrupted trials occupied their resources."""
@@ -230,13 +230,13 @@ def recorded(store: ObjectStore, name: str) -> History:
     """The history of a sweep or study as the storage has it, to be looked at alone.
 
     Raises:
-        InputError: no sweep of that name in this storage.
+        InputError: No sweep of that name in this storage.
     """
     return History.read(store, recall(store, name))
 
 
 def _limit(sweep: SweepConfig) -> int | None:
-    """Configurations that there are at most; none where a sampler can go on for ever."""
+    """Configurations that there are at most; None where a sampler can go on for ever."""
     if sweep.configurations:
         return len(sweep.configurations)
     return len(sweep.grid()) if sweep.protocol.sampler == "grid" else None

@@ -18,7 +18,7 @@ from orchestrator.tracking.state import TrackingState
 from shapca.metrics.seed_scores import SeedScores
 
 CHAMPION = "champion"
-SweepStatus = Literal["finished", "interrupted", "budget"]
+Ending = Literal["finished", "interrupted", "budget"]
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class SweepOutcome:
     """
 
     sweep: str
-    status: SweepStatus
+    status: Ending
     reason: str | None
     rows: tuple[ConfigurationResult, ...]
     winner: ConfigurationResult | None
@@ -116,7 +116,7 @@ def outcome_of(
     history: History,
     cells: CellStore,
     *,
-    status: SweepStatus,
+    status: Ending,
     reason: str | None,
     seconds: float,
     storage: str,
@@ -185,7 +185,7 @@ def _result(
 
 
 def champion_model(outcome: SweepOutcome) -> ModelDocument | None:
-    """The champion as MLflow shall register it, under the sweep's name; none while there is none.
+    """The champion as MLflow shall register it, under the sweep's name; None while there is none.
 
     It is the reported seed with the best validation F1. What is reported is the mean of all seeds.
     """

@@ -21,11 +21,11 @@ class SweepStatus:
 
     Attributes:
         state: `running` under a driver, `complete`, or `stopped` before its end.
-        holder: the driver at work, if any.
-        planned: trials per phase that the protocol asks for at most.
-        done: trials per phase that have ended.
-        open: trials that have begun and not ended.
-        outcome: what there is to report so far.
+        holder: The driver at work, if any.
+        planned: Trials per phase that the protocol asks for at most.
+        done: Trials per phase that have ended.
+        open: Trials that have begun and not ended.
+        outcome: What there is to report so far.
     """
 
     state: Literal["running", "complete", "stopped"]
@@ -42,13 +42,13 @@ def sweep_status(
     """How a sweep stands.
 
     Args:
-        store: the storage.
-        name: the sweep.
-        storage: the storage's address, to be shown.
-        planned: trials per phase of the whole study that it belongs to, if it is one.
+        store: The storage.
+        name: The sweep.
+        storage: The storage's address, to be shown.
+        planned: Trials per phase of the whole study that it belongs to, if it is one.
 
     Raises:
-        InputError: no such sweep in this storage.
+        InputError: No such sweep in this storage.
     """
     return status_of(recorded(store, name), store, storage, planned)
 
@@ -59,10 +59,10 @@ def status_of(
     """How a sweep stands by its record.
 
     Args:
-        history: the record.
-        store: the storage.
-        storage: the storage's address, to be shown.
-        planned: trials per phase of the whole study that it belongs to, if it is one.
+        history: The record.
+        store: The storage.
+        storage: The storage's address, to be shown.
+        planned: Trials per phase of the whole study that it belongs to, if it is one.
     """
     name = history.sweep.name
     cells = CellStore(store)

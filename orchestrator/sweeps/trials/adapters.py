@@ -67,7 +67,7 @@ class SweepSearcher(Searcher):
         self._bridge = bridge
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """The next cell, none where trials must end first, or that there is no more."""
+        """The next cell; None where trials must end first; `FINISHED` where there is no more."""
         following = self._bridge.attempt(self._bridge.conductor.next, Signal.DONE)
         if isinstance(following, Assignment):
             self._bridge.numbers[trial_id] = following.number

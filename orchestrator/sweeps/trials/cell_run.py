@@ -102,9 +102,9 @@ class CellRun:
         """Train or repeat one epoch, or end the run.
 
         Raises:
-            SupersededError: another process was given the cell, as happens to one whose node was
+            SupersededError: Another process was given the cell, as happens to one whose node was
                 out of reach and taken for lost. Nothing of the cell was touched.
-            Exception: training failed. The cell has the verdict `failed` by then, which another
+            Exception: Training failed. The cell has the verdict `failed` by then, which another
                 attempt reports: so the failed process can be replaced by a fresh one.
         """
         if (failure := self._recorded_failure()) is not None:

@@ -42,7 +42,7 @@ def run_trials(
         delivery: What was packaged for nodes that lack the data.
 
     Raises:
-        KeyboardInterrupt: the user interrupted it; trials are not waited for.
+        KeyboardInterrupt: The user interrupted it; trials are not waited for.
     """
     from ray import tune
 

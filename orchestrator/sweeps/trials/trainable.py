@@ -64,7 +64,7 @@ class CellTrial(tune.Trainable):
 
 
 def report_of(result: dict[str, Any]) -> Report | None:
-    """What a trial said, from Tune's result; none where it says nothing of a cell."""
+    """What a trial said, from Tune's result; None where it says nothing of a cell."""
     if "state" not in result:
         return None
     return Report(**{field.name: result[field.name] for field in dataclasses.fields(Report)})

@@ -15,8 +15,8 @@ class TimeLeft:
     """Seconds until the end.
 
     Attributes:
-        expected: if trials to come take as long as those of their phase did so far.
-        at_most: if none of them is pruned or stops early.
+        expected: If trials to come take as long as those of their phase did so far.
+        at_most: If none of them is pruned or stops early.
     """
 
     expected: float
@@ -24,7 +24,7 @@ class TimeLeft:
 
 
 def time_left(view: SweepView) -> TimeLeft | None:
-    """Time left, or none while no epoch of this driver's own has shown how long one takes.
+    """Time left; None while no epoch of this driver's own has shown how long one takes.
 
     Trials found finished in the store cost nothing and teach nothing. Phases follow each other, so
     a phase takes at least as long as its longest trial. Replicated cells are only tested in the

@@ -13,9 +13,9 @@ def note(outcome: SweepOutcome, sweep: SweepConfig | None = None, most: int = 10
     """The outcome as Markdown, for the sweep's run in MLflow.
 
     Args:
-        outcome: what the sweep came to.
-        sweep: its file, so that the note says what it is and how it is run again.
-        most: rows of the table.
+        outcome: What the sweep came to.
+        sweep: Its file, so that the note says what it is and how it is run again.
+        most: Rows of the table.
     """
     lines = [f"**{outcome.sweep}**: {outcome.reason or outcome.status}"]
     if sweep is not None:
@@ -49,15 +49,11 @@ def note(outcome: SweepOutcome, sweep: SweepConfig | None = None, most: int = 10
 
 def _what_it_is(sweep: SweepConfig) -> str:
     """One sentence on data, search and seeds."""
-    experiment = sweep.resolve(next(sweep.corners()))
-    data = "several data sets" if _varies_data(sweep) else experiment.data.dataset
+    experiment = next(sweep.experiments())
+    names = {config.data.dataset for config in sweep.experiments()}
+    data = "several data sets" if len(names) > 1 else experiment.data.dataset
     words = PROTOCOLS[sweep.protocol.kind].words(sweep)
     return f"`{experiment.task}` on `{data}`{words}"
-
-
-def _varies_data(sweep: SweepConfig) -> bool:
-    names = {sweep.resolve(values).data.dataset for values in sweep.corners()}
-    return len(names) > 1
 
 
 def _how_to_go_on(outcome: SweepOutcome) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from types import TracebackType
 from typing import Self
 
 from rich.console import Console, Group, JustifyMethod, RenderableType
@@ -28,7 +27,7 @@ class Progress:
     """Shows snapshots of a sweep until it is closed.
 
     Args:
-        console: where to; none: stderr.
+        console: Where to; None: stderr.
     """
 
     def __init__(self, console: Console | None = None) -> None:
@@ -46,12 +45,7 @@ class Progress:
             self._live.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """Stop showing; the terminal is as it was."""
         if self._live is not None:
             self._live.stop()

@@ -19,17 +19,17 @@ class SweepView:
     """A sweep at one moment.
 
     Attributes:
-        sweep: its name.
+        sweep: Its name.
         phase: `search`, `shortlist`, `confirm`, `replicate`, `single`, `done`.
-        planned: trials per phase that the protocol asks for in all, in the order of the phases;
+        planned: Trials per phase that the protocol asks for in all, in the order of the phases;
             an upper bound where a phase may end early.
-        running: trials at work.
-        ended: every trial that has ended, in the order in which they ended; it only grows.
-        slots: trials that run at once.
-        started_at: when this driver began.
-        now: when this snapshot was taken.
-        tracking: how far MLflow follows.
-        message: one line about the driver's state (budget reached, waiting for resources), if any.
+        running: Trials at work.
+        ended: Every trial that has ended, in the order in which they ended; it only grows.
+        slots: Trials that run at once.
+        started_at: When this driver began.
+        now: When this snapshot was taken.
+        tracking: How far MLflow follows.
+        message: One line about the driver's state (budget reached, waiting for resources), if any.
     """
 
     sweep: str

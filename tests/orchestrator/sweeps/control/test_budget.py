@@ -34,7 +34,7 @@ def opened(folder: Path, clock: Clock, **changes: Any) -> Conductor:
     factory: Any = FakeFactory()
     history = History(sweep, EventLog.load(store, sweep.name), factory, clock)
     history.open("driver", CODE)
-    conductor = Conductor(history, CellStore(store), code=CODE, clock=clock)
+    conductor = Conductor(history, CellStore(store), code=CODE)
     conductor.documents.sweep_started(clock.now)
     return conductor
 
