@@ -7,16 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from orchestrator.config.dimensions import Values
-from orchestrator.config.naming import describe
 from orchestrator.config.sweep import SweepConfig
 from orchestrator.search.importance import Importance, importance_of
-from orchestrator.search.standings import Phase, Verdict
 from orchestrator.store.cells import CellStore
 from orchestrator.store.sweep_folder import DECLARATION, in_sweep
 from orchestrator.sweeps.record.event_log import Ended, Proposed
 from orchestrator.sweeps.record.history import History
 from orchestrator.sweeps.record.outcome import ConfigurationResult, SweepOutcome
+from orchestrator.sweeps.record.trial_view import TrialView, trial_view
 from shapca.config import ExperimentConfig
 from shapca.storage import read_json
 
@@ -26,49 +24,19 @@ ReportState = Literal["running", "complete", "stopped"]
 TrialState = Literal["done", "pruned", "failed", "diverged", "running", "missing"]
 
 
-@dataclass(frozen=True)
-class Trial:
-    """One trial of the sweep.
+@dataclass(frozen=True, kw_only=True)
+class Trial(TrialView):
+    """One trial of the sweep, as a report shows it.
 
     Attributes:
-        number: its place in the sweep, from 1.
-        phase: why it was wanted.
-        name: its setting.
-        values: the same by dotted key.
-        seed: its training seed.
-        configuration: key of the configuration.
-        cell: key of the cell.
         state: `done`, how else it ended, `running` under a driver, or `missing`: begun, and left.
-        is_stale: made by other code than that which the report compares with.
-        epoch: epochs done.
-        epochs: epochs at most.
-        value: best validation F1 in percent.
-        best_epoch: its epoch.
-        seconds: time that it occupied its resources in this sweep.
-        trained: epochs that this sweep trained of it.
-        found: it was known before, and nothing was trained.
-        reason: why it failed or diverged.
-        scores: validation F1 after each epoch, where they were read.
-        losses: training loss of each epoch, where they were read.
+        is_stale: Made by other code than that which the report compares with.
+        scores: Validation F1 after each epoch, where they were read.
+        losses: Training loss of each epoch, where they were read.
     """
 
-    number: int
-    phase: Phase
-    name: str
-    values: Values
-    seed: int
-    configuration: str
-    cell: str
     state: TrialState
     is_stale: bool = False
-    epoch: int = 0
-    epochs: int = 0
-    value: float | None = None
-    best_epoch: int | None = None
-    seconds: float = 0.0
-    trained: int = 0
-    found: bool = False
-    reason: str | None = None
     scores: tuple[float, ...] = ()
     losses: tuple[float, ...] = ()
 
@@ -214,35 +182,11 @@ def _trial(
     state: ReportState,
     stale: set[str],
 ) -> Trial:
-    config = history.sweep.resolve(event.values)
-    trial = Trial(
-        number=event.number,
-        phase=event.phase,
-        name=describe(event.values),
-        values=event.values,
-        seed=event.seed,
-        configuration=event.configuration,
-        cell=event.cell,
-        state="running" if state == "running" else "missing",
-        epochs=config.optimisation.epochs,
-    )
-    if end is None:
-        return trial
-    verdicts: dict[Verdict, TrialState] = {
-        "finished": "done", "pruned": "pruned", "failed": "failed", "diverged": "diverged",
-    }  # fmt: skip
-    return replace(
-        trial,
-        state=verdicts[end.status],
-        is_stale=event.cell in stale,
-        epoch=end.epoch,
-        value=end.value,
-        best_epoch=end.best_epoch,
-        seconds=end.seconds,
-        trained=end.trained,
-        found=end.found,
-        reason=end.reason,
-    )
+    shown: TrialState = "running" if state == "running" else "missing"
+    if end is not None:
+        shown = "done" if end.status == "finished" else end.status
+    is_stale = end is not None and event.cell in stale
+    return Trial(**vars(trial_view(history, event, end)), state=shown, is_stale=is_stale)
 
 
 def _with_curves(trials: list[Trial], winner: ConfigurationResult | None) -> set[int]:

@@ -188,7 +188,7 @@ def ends(content: Content) -> Html | None:
             Cell(str(trial.number), trial.number, "n"),
             Cell(state_chip(trial.state)),
             Cell(trial.phase),
-            Cell(trial.name, None, "name"),
+            Cell(trial.setting, None, "name"),
             Cell(str(trial.seed), trial.seed, "n"),
             Cell(f"{trial.epoch}/{trial.epochs}", trial.epoch, "n"),
             number(trial.value),

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from orchestrator.config.dimensions import Values
+from orchestrator.config.naming import describe
 from shapca.metrics.seed_scores import SeedScores
 
 Phase = Literal["search", "shortlist", "replicate", "confirm", "study"]
@@ -34,6 +35,16 @@ class Proposal:
     seed: int
     configuration: str
     test: bool = False
+
+    @property
+    def setting(self) -> str:
+        """Its setting for people, e.g. `lr=1e-4 α=0.2`."""
+        return describe(self.values)
+
+    @property
+    def name(self) -> str:
+        """Setting and seed, e.g. `lr=1e-4 α=0.2 · seed 1`."""
+        return f"{self.setting} · seed {self.seed}"
 
 
 @dataclass(frozen=True)

@@ -162,4 +162,4 @@ def trial_label(trial: Trial) -> str:
     """What a trial says of itself when it is pointed at."""
     value = "" if trial.value is None else f": val F1 {trial.value:.2f}%"
     state = "" if trial.state == "done" else f" ({trial.state})"
-    return f"#{trial.number} {trial.phase}, {trial.name}, seed {trial.seed}{value}{state}"
+    return f"#{trial.number} {trial.phase}, {trial.setting}, seed {trial.seed}{value}{state}"

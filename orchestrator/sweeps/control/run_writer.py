@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from orchestrator.config.naming import describe
 from orchestrator.config.sweep import LISTED
 from orchestrator.search.standings import Standing
 from orchestrator.store.cell_folder import in_cell
@@ -113,7 +112,7 @@ class RunWriter:
             RunDocument(
                 key=self.key_of(event),
                 kind="cell",
-                name=f"{describe(event.values)} · seed {event.seed}",
+                name=event.name,
                 status="running",
                 started_at=event.at,
                 parent=self._parent_of(event),
@@ -200,8 +199,7 @@ class RunWriter:
             RunDocument(
                 key=f"{prefix}-{event.configuration}",
                 kind="configuration",
-                name=f"{describe(event.values)} · mean of {len(scores) if is_complete else wanted} "
-                "seeds",
+                name=f"{event.setting} · mean of {len(scores) if is_complete else wanted} seeds",
                 status=("failed" if missing else "finished") if is_complete else "running",
                 started_at=event.at,
                 parent=PARENT,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from orchestrator.config.naming import describe
 from orchestrator.sweeps.record.event_log import Ended, Proposed
 from orchestrator.sweeps.record.history import History
 
@@ -40,11 +39,6 @@ class TrialView(Proposed):
     trained: int = 0
     found: bool = False
     reason: str | None = None
-
-    @property
-    def name(self) -> str:
-        """For people, e.g. `lr=1e-4 α=0.2 · seed 1`."""
-        return f"{describe(self.values)} · seed {self.seed}"
 
     @property
     def known_seconds(self) -> float:
