@@ -39,6 +39,8 @@ class Protocol:
 
     Attributes:
         search_phase: Phase of the cells that the sampler learns from.
+        proposals: Every proposal so far, in order.
+        outcomes: How they ended, by number, in the order in which they did.
     """
 
     search_phase: ClassVar[Phase] = "search"
@@ -57,8 +59,8 @@ class Protocol:
         self._configuration_of = configuration_of
         self._limit = limit
         self._target = target
-        self._proposals: list[Proposal] = []
-        self._outcomes: dict[int, Outcome] = {}
+        self.proposals: list[Proposal] = []
+        self.outcomes: dict[int, Outcome] = {}
 
     # What differs by kind -------------------------------------------------------------------
 
@@ -151,7 +153,7 @@ class Protocol:
         for candidate in candidates:
             tried = [
                 proposal
-                for proposal in self._proposals
+                for proposal in self.proposals
                 if proposal.configuration == candidate.configuration
                 and (proposal.phase == "confirm") == is_confirm
             ]
@@ -165,7 +167,7 @@ class Protocol:
 
     def _proposal(self, phase: Phase, entry: int, values: Values, seed: int) -> Proposal:
         return Proposal(
-            number=len(self._proposals) + 1,
+            number=len(self.proposals) + 1,
             phase=phase,
             entry=entry,
             values=dict(values),
@@ -188,30 +190,21 @@ class Protocol:
         Raises:
             ValueError: Its number is not the next one.
         """
-        if proposal.number != len(self._proposals) + 1:
-            raise ValueError(f"proposal {proposal.number} after {len(self._proposals)} others")
-        self._proposals.append(proposal)
+        if proposal.number != len(self.proposals) + 1:
+            raise ValueError(f"proposal {proposal.number} after {len(self.proposals)} others")
+        self.proposals.append(proposal)
 
     def ended(self, number: int, outcome: Outcome) -> None:
         """Take note of how a proposal ended."""
-        self._outcomes[number] = outcome
+        self.outcomes[number] = outcome
 
     def reopened(self, number: int) -> None:
         """Forget how a proposal ended: it is run again."""
-        self._outcomes.pop(number, None)
-
-    @property
-    def proposals(self) -> tuple[Proposal, ...]:
-        """Every proposal so far, in order."""
-        return tuple(self._proposals)
-
-    def outcome(self, number: int) -> Outcome | None:
-        """How a proposal ended; None while it has not."""
-        return self._outcomes.get(number)
+        self.outcomes.pop(number, None)
 
     def unfinished(self) -> list[Proposal]:
         """Proposals without an outcome, in order."""
-        return [p for p in self._proposals if p.number not in self._outcomes]
+        return [p for p in self.proposals if p.number not in self.outcomes]
 
     def history(self) -> list[Tried]:
         """What the sampler learns from: one item per configuration of the search, in order.
@@ -222,7 +215,7 @@ class Protocol:
         history = []
         for _, tried in sorted(self._entries().items()):
             values = tried[0].values
-            outcomes = [self._outcomes[p.number] for p in tried if p.number in self._outcomes]
+            outcomes = [self.outcomes[p.number] for p in tried if p.number in self.outcomes]
             scores = [o.value for o in outcomes if o.value is not None]
             if len(outcomes) < len(self.config.seeds):
                 history.append(Tried(values, "running"))
@@ -242,8 +235,8 @@ class Protocol:
         earlier entry.
         """
         groups: dict[str, list[tuple[Proposal, Outcome]]] = {}
-        for proposal in self._proposals:
-            if proposal.phase in phases and (outcome := self._outcomes.get(proposal.number)):
+        for proposal in self.proposals:
+            if proposal.phase in phases and (outcome := self.outcomes.get(proposal.number)):
                 groups.setdefault(proposal.configuration, []).append((proposal, outcome))
         return sorted(map(standing_of, groups.values()), key=rank)
 
@@ -257,7 +250,7 @@ class Protocol:
 
     def _entries(self) -> dict[int, list[Proposal]]:
         entries: dict[int, list[Proposal]] = {}
-        for proposal in self._proposals:
+        for proposal in self.proposals:
             if proposal.phase == self.search_phase:
                 entries.setdefault(proposal.entry, []).append(proposal)
         return entries
@@ -267,13 +260,13 @@ class Protocol:
     def kept(self, sweep: SweepConfig) -> set[int]:
         """Proposals whose cells keep their weights as things stand."""
         if sweep.keep_models == "all":
-            return {proposal.number for proposal in self._proposals}
+            return {proposal.number for proposal in self.proposals}
         configurations = self._kept_configurations(sweep)
         return {
             proposal.number
-            for proposal in self._proposals
+            for proposal in self.proposals
             if proposal.phase == "confirm"
-            or proposal.number not in self._outcomes
+            or proposal.number not in self.outcomes
             or proposal.configuration in configurations
         }
 

@@ -15,7 +15,7 @@ from typing import Any
 from orchestrator.config.sweep import SweepConfig
 from orchestrator.search.protocol import Signal
 from orchestrator.store.cells import Cell, CellStore
-from orchestrator.sweeps.control.conductor import Assignment, Conductor
+from orchestrator.sweeps.control.conductor import Conductor
 from orchestrator.sweeps.record.declaration import remember
 from orchestrator.sweeps.record.event_log import Ended, EventLog, Proposed
 from orchestrator.sweeps.record.history import History
@@ -188,7 +188,7 @@ def execute(
         How many steps trials made.
     """
     cells, steps = CellStore(FolderStore(folder)), 0
-    while isinstance(following := conductor.next(), Assignment):
+    while isinstance(following := conductor.next(), Proposed):
         run = CellRun(
             cells,
             following.cell,

@@ -11,7 +11,8 @@ from orchestrator.config.sweep import SweepConfig
 from orchestrator.store.address import open_store
 from orchestrator.store.cells import CellStore
 from orchestrator.sweeps import driver
-from orchestrator.sweeps.control.conductor import Assignment, Conductor
+from orchestrator.sweeps.control.conductor import Conductor
+from orchestrator.sweeps.record.event_log import Proposed
 from orchestrator.sweeps.trials.cell_run import CellRun
 from shapca.config import RuntimeConfig
 
@@ -31,7 +32,7 @@ def run_trials(
     """One cell after the other."""
     assert delivery is None, "nothing is packaged for this very process"
     cells = CellStore(open_store(storage))
-    while isinstance(following := conductor.next(), Assignment):
+    while isinstance(following := conductor.next(), Proposed):
         check()
         number, report = following.number, None
         while report is None or report.state == "running":

@@ -70,7 +70,7 @@ class Confirm(Protocol):
             ("confirm_seeds", config.confirm_seeds, False, "has served the search"),
             ("shortlist_seeds", selection, True, "has confirmed a winner"),
         ):
-            taken = {p.seed for p in self._proposals if (p.phase == "confirm") == is_confirm}
+            taken = {p.seed for p in self.proposals if (p.phase == "confirm") == is_confirm}
             if again := sorted(set(wanted) & taken):
                 raise InputError(
                     f"protocol.{key}: {' '.join(map(str, again))} {role} of this sweep before; "

@@ -23,7 +23,7 @@ class Listed(Protocol):
 
     def propose(self) -> Proposal | Signal:
         """Every configuration on the first seed, then on the next: a whole table comes early."""
-        tried = {(proposal.entry, proposal.seed) for proposal in self._proposals}
+        tried = {(proposal.entry, proposal.seed) for proposal in self.proposals}
         for seed in self.config.seeds:
             for entry in range(1, self._num_entries + 1):
                 if (entry, seed) not in tried:
@@ -45,7 +45,7 @@ class Listed(Protocol):
     def _kept_configurations(self, sweep: SweepConfig) -> set[str]:
         return {
             proposal.configuration
-            for proposal in self._proposals
+            for proposal in self.proposals
             if sweep.configurations[str(proposal.values[LISTED])].keep_models
         }
 

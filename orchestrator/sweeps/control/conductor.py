@@ -27,21 +27,6 @@ from orchestrator.tracking.run_document import RunStatus
 CLAIM_POLL_SECONDS = 5.0
 
 
-@dataclass(frozen=True)
-class Assignment:
-    """Work for a trial.
-
-    Attributes:
-        number: The proposal.
-        cell: Key of its cell.
-        test: Whether its test score is wanted.
-    """
-
-    number: int
-    cell: str
-    test: bool
-
-
 @dataclass
 class Running:
     """A trial at work.
@@ -111,7 +96,7 @@ class Conductor:
 
     # What next ------------------------------------------------------------------------------
 
-    def next(self) -> Assignment | Signal:
+    def next(self) -> Proposed | Signal:
         """Work for a trial, or whether to wait or to stop.
 
         Raises:
@@ -120,22 +105,21 @@ class Conductor:
         while True:
             if self._over_budget():
                 return Signal.WAIT if self.running else Signal.DONE
-            event = self._waiting_event() or self.history.propose()
-            if isinstance(event, Signal):
-                return event
-            if event.number not in self._waiting:
-                self._waiting.insert(0, event.number)
+            if not self._waiting:
+                following = self.history.propose()
+                if isinstance(following, Signal):
+                    return following
+                self._waiting.append(following.number)
+            event = self.history.proposed[self._waiting[0]]
             if self._is_held_up(event):
                 return Signal.WAIT
-            self._waiting.remove(event.number)
-            if (end := self._reuse.known_end(event)) is not None:
-                self._begin(event)
-                self._end(event, end)
-            else:
-                return self._assign(event)
-
-    def _waiting_event(self) -> Proposed | None:
-        return self.history.proposed[self._waiting[0]] if self._waiting else None
+            self._waiting.pop(0)
+            end = self._reuse.known_end(event)
+            if end is None:
+                self._assign(event)
+                return event
+            self._begin(event)
+            self._end(event, end)
 
     def _is_held_up(self, event: Proposed) -> bool:
         """Whether somebody works on the very cell: a trial of ours, or another sweep."""
@@ -160,14 +144,13 @@ class Conductor:
         self.message = f"waiting for cell {event.cell}, which sweep {other} trains"
         return True
 
-    def _assign(self, event: Proposed) -> Assignment:
+    def _assign(self, event: Proposed) -> None:
         self._cells.reopen(event.cell)
         self._reuse.refuses(event.cell, self._cells.codes(event.cell))
         self._cells.clear_orphans(event.cell)
         config = self._sweep.resolve(event.values)
         self.running[event.number] = Running(event, config.optimisation.epochs)
         self._begin(event)
-        return Assignment(event.number, event.cell, event.test)
 
     def _begin(self, event: Proposed) -> None:
         self.documents.cell_started(event, self.history.cell(event.values, event.seed))

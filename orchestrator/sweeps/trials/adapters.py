@@ -16,7 +16,8 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from orchestrator.search.protocol import Signal
-from orchestrator.sweeps.control.conductor import Assignment, Conductor
+from orchestrator.sweeps.control.conductor import Conductor
+from orchestrator.sweeps.record.event_log import Proposed
 from orchestrator.sweeps.trials.trainable import report_of
 
 
@@ -69,7 +70,7 @@ class SweepSearcher(Searcher):
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The next cell; None where trials must end first; `FINISHED` where there is no more."""
         following = self._bridge.attempt(self._bridge.conductor.next, Signal.DONE)
-        if isinstance(following, Assignment):
+        if isinstance(following, Proposed):
             self._bridge.numbers[trial_id] = following.number
             return {"cell": following.cell, "test": following.test}
         if following is Signal.DONE:

@@ -136,11 +136,10 @@ def test_a_complete_protocol_proposes_nothing(kind: str, luck: int) -> None:
     assert protocol.propose() is Signal.DONE
     assert not protocol.unfinished()
     last = protocol.proposals[-1]
-    outcome = protocol.outcome(last.number)
-    assert outcome is not None
+    outcome = protocol.outcomes[last.number]
     protocol.reopened(last.number)
     assert protocol.unfinished() == [last]
-    assert protocol.outcome(last.number) is None
+    assert last.number not in protocol.outcomes
     protocol.ended(last.number, outcome)
     assert protocol.propose() is Signal.DONE
 

@@ -10,9 +10,9 @@ import pytest
 
 from orchestrator.search.protocol import Signal
 from orchestrator.store.cells import CellStore
-from orchestrator.sweeps.control.conductor import Assignment, Conductor
+from orchestrator.sweeps.control.conductor import Conductor
 from orchestrator.sweeps.control.trial_report import Report
-from orchestrator.sweeps.record.event_log import EventLog
+from orchestrator.sweeps.record.event_log import EventLog, Proposed
 from orchestrator.sweeps.record.history import History
 from shapca.storage import FolderStore
 from tests.orchestrator.fakes import CODE, FakeFactory, execute, open_sweep, sweep_config
@@ -45,7 +45,7 @@ def say(epoch: int, seconds: float, state: Any = "running") -> Report:
 
 def start(conductor: Conductor) -> int:
     following = conductor.next()
-    assert isinstance(following, Assignment)
+    assert isinstance(following, Proposed)
     return following.number
 
 

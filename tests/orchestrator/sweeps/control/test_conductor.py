@@ -11,10 +11,10 @@ import pytest
 
 from orchestrator.search.protocol import Signal
 from orchestrator.store.cells import CellStore
-from orchestrator.sweeps.control.conductor import Assignment, Conductor
+from orchestrator.sweeps.control.conductor import Conductor
 from orchestrator.sweeps.control.retention import Retention
 from orchestrator.sweeps.control.reuse import StaleCellsError
-from orchestrator.sweeps.record.event_log import Ended
+from orchestrator.sweeps.record.event_log import Ended, Proposed
 from orchestrator.sweeps.record.outcome import _result
 from orchestrator.sweeps.trials.cell_run import CellRun, SupersededError
 from orchestrator.tracking.run_document import read_runs
@@ -285,7 +285,7 @@ def test_two_slots_never_train_one_cell_at_once(tmp_path: Path) -> None:
         update={"space": type(config).model_validate({"name": "x", "space": space}).space}
     )
     conductor = open_sweep(tmp_path, config)
-    assert isinstance(conductor.next(), Assignment)
+    assert isinstance(conductor.next(), Proposed)
     assert conductor.next() is Signal.WAIT
 
 
@@ -296,12 +296,12 @@ def test_a_cell_that_another_living_sweep_trains_is_waited_for(tmp_path: Path) -
     first = open_sweep(tmp_path, sweep_config())
     second = open_sweep(tmp_path, sweep_config(name="second"))
     with Lease(store, "small"):
-        assert isinstance(first.next(), Assignment)
+        assert isinstance(first.next(), Proposed)
         assert second.next() is Signal.WAIT
         assert second.message is not None
         assert "which sweep small trains" in second.message
     second._claim_checked = 0.0
-    assert isinstance(second.next(), Assignment)  # the other driver is gone
+    assert isinstance(second.next(), Proposed)  # the other driver is gone
     assert second.message is None
 
 
@@ -401,7 +401,7 @@ def test_an_end_is_recorded_once_its_documents_are_written(tmp_path: Path) -> No
 def test_a_process_whose_cell_was_given_away_leaves_it_alone(tmp_path: Path) -> None:
     conductor = open_sweep(tmp_path, sweep_config())
     given = conductor.next()
-    assert isinstance(given, Assignment)
+    assert isinstance(given, Proposed)
 
     def process() -> CellRun:
         return CellRun(
@@ -423,7 +423,7 @@ def test_a_process_whose_cell_was_given_away_leaves_it_alone(tmp_path: Path) -> 
 def test_a_cell_that_ran_the_machine_out_of_memory_says_how(tmp_path: Path) -> None:
     conductor = open_sweep(tmp_path, sweep_config())
     given = conductor.next()
-    assert isinstance(given, Assignment)
+    assert isinstance(given, Proposed)
     cells = CellStore(FolderStore(tmp_path))
     record = {"epoch": 1, "metrics": {"val/f1": 1.0, "peak_memory_mb": 1234.4}}
     cells.store.put(f"cells/{given.cell}/epochs/0001.json", to_json(record))
