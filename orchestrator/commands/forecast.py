@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Annotated
@@ -61,7 +62,7 @@ def forecast(
     forecasts.record(open_store(address), found)
     if as_json:
         past_records = [{**vars(one), "error": one.error} for one in past]
-        typer.echo(json.dumps({**found.to_json(), "past": past_records}, sort_keys=True))
+        typer.echo(json.dumps({**asdict(found), "past": past_records}, sort_keys=True))
     else:
         _show(found, past)
 

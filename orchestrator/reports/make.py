@@ -18,9 +18,9 @@ from orchestrator.reports.origin import sweep_yaml, winner_yaml
 from orchestrator.reports.page import page_of
 from orchestrator.store.cells import CellStore
 from orchestrator.store.sweep_folder import REPORT, in_sweep
-from orchestrator.sweeps.record.history import History, recorded
+from orchestrator.sweeps.record.history import History
 from orchestrator.sweeps.record.outcome import SweepOutcome
-from orchestrator.sweeps.record.status import status_of
+from orchestrator.sweeps.record.status import sweep_status
 from orchestrator.sweeps.views.markdown import note
 from orchestrator.tables.formats import to_csv, to_latex, to_markdown
 from orchestrator.tables.table import Table
@@ -54,10 +54,9 @@ def content_from(
     Raises:
         InputError: no such sweep in this storage.
     """
-    history = recorded(store, name)
-    status = status_of(history, store, storage, planned)
+    status = sweep_status(store, name, storage, planned)
     return content_of(
-        history,
+        status.history,
         CellStore(store),
         status.outcome,
         state=status.state,

@@ -13,7 +13,7 @@ SIMULATED_TRIALS = 20_000
 def expected_epochs(config: SchedulerConfig, epochs: int, trials: int) -> float:
     """Epochs that a trial of the search takes on average.
 
-    For ASHA, the rule of `schedulers.RayPruner` is played through with trials of random quality
+    For ASHA, the rule of `pruners.RayPruner` is played through with trials of random quality
     that come one after the other, a trial's rank being the same at every rung. For many trials
     that is `g + (gr - g)/r + (gr² - gr)/r² + …`; the first few pass more easily. The median rule
     stops half of the trials after the grace period.

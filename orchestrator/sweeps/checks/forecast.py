@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any
 
 from orchestrator.config.sweep import SweepConfig
 from orchestrator.search.expected_epochs import expected_epochs
@@ -66,10 +65,6 @@ class Forecast:
     disk_bytes: int
     hours_before: float
     limits: tuple[str, ...] = ()
-
-    def to_json(self) -> dict[str, Any]:
-        """As it is recorded and printed."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -150,7 +145,7 @@ def disk_bytes(sweep: SweepConfig, planned: Mapping[str, int], cost: EpochCost, 
 def record(store: ObjectStore, made: Forecast) -> None:
     """Keep a forecast beside its sweep, so that it can be compared with what comes."""
     name = in_sweep(made.sweep, f"{FORECASTS}{round(1000 * made.at)}.json")
-    store.put_new(name, to_json(made.to_json()))
+    store.put_new(name, to_json(asdict(made)))
 
 
 def past_forecasts(store: ObjectStore) -> list[PastForecast]:

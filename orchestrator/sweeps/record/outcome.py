@@ -116,11 +116,11 @@ def outcome_of(
     history: History,
     cells: CellStore,
     *,
-    status: Ending,
-    reason: str | None,
     seconds: float,
     storage: str,
-    tracking: TrackingState,
+    status: Ending = "finished",
+    reason: str | None = None,
+    tracking: TrackingState = TrackingState("off"),
 ) -> SweepOutcome:
     """The outcome of a sweep, from its record and its cells."""
     winner = reported(history, cells)

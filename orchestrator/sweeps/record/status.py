@@ -11,7 +11,6 @@ from orchestrator.store.lease import holder_of
 from orchestrator.sweeps.record.history import History, recorded
 from orchestrator.sweeps.record.outcome import SweepOutcome, outcome_of
 from orchestrator.sweeps.record.trial_view import TrialView, trial_view
-from orchestrator.tracking.state import TrackingState
 from shapca.storage import ObjectStore
 
 
@@ -26,6 +25,7 @@ class SweepStatus:
         done: Trials per phase that have ended.
         open: Trials that have begun and not ended.
         outcome: What there is to report so far.
+        history: The record that all this is read from.
     """
 
     state: Literal["running", "complete", "stopped"]
@@ -34,6 +34,7 @@ class SweepStatus:
     done: dict[str, int]
     open: tuple[TrialView, ...]
     outcome: SweepOutcome
+    history: History
 
 
 def sweep_status(
@@ -50,22 +51,7 @@ def sweep_status(
     Raises:
         InputError: No such sweep in this storage.
     """
-    return status_of(recorded(store, name), store, storage, planned)
-
-
-def status_of(
-    history: History, store: ObjectStore, storage: str, planned: Mapping[str, int] | None = None
-) -> SweepStatus:
-    """How a sweep stands by its record.
-
-    Args:
-        history: The record.
-        store: The storage.
-        storage: The storage's address, to be shown.
-        planned: Trials per phase of the whole study that it belongs to, if it is one.
-    """
-    name = history.sweep.name
-    cells = CellStore(store)
+    history, cells = recorded(store, name), CellStore(store)
     planned = {**history.protocol.planned(), **(planned or {})}
     done = dict.fromkeys(planned, 0)
     for number in history.ended:
@@ -83,15 +69,8 @@ def status_of(
         planned=planned,
         done=done,
         open=tuple(open_trials),
-        outcome=outcome_of(
-            history,
-            cells,
-            status="finished",
-            reason=None,
-            seconds=history.wall_seconds(),
-            storage=storage,
-            tracking=TrackingState("off"),
-        ),
+        outcome=outcome_of(history, cells, seconds=history.wall_seconds(), storage=storage),
+        history=history,
     )
 
 

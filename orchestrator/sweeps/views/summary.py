@@ -58,7 +58,7 @@ def closing_lines(outcome: SweepOutcome) -> list[Text]:
             for seed, reason in row.missing.items()
         ]
     if outcome.status != "finished":
-        lines.append(Text("to go on, run the same command again"))
+        lines.append(Text("to resume, run the same command again"))
     return lines + _tracking_lines(outcome)
 
 
