@@ -46,12 +46,12 @@ class Surroundings:
     """Code, libraries and machine that cells were trained with.
 
     Attributes:
-        code: fingerprint of the training code.
-        git_commit: commit of the checkout, if any.
-        device: name of the device.
+        code: Fingerprint of the training code.
+        git_commit: Commit of the checkout, if any.
+        device: Name of the device.
         num_threads: CPU threads.
-        versions: name and version of the libraries.
-        num_cells: cells that were trained in it, wholly or in part.
+        versions: Name and version of the libraries.
+        num_cells: Cells that were trained in it, wholly or in part.
     """
 
     code: str
@@ -67,19 +67,19 @@ class Content:
     """All that a report shows.
 
     Attributes:
-        name: the sweep.
-        state: how it stands.
-        holder: the driver at work, if any.
-        made_at: when the report was made, Unix time in seconds.
-        code: fingerprint of the code that cells are compared with: other ones are stale.
-        sweep: its file.
-        outcome: configurations and winner.
-        planned: trials per phase that are wanted at most.
-        trials: every trial that was begun, in order.
-        importance: of the hyper-parameters, if it can be told.
-        experiment: the winner's whole configuration.
-        inputs: by data set, the hash of each part.
-        surroundings: what cells were trained with.
+        name: The sweep.
+        state: How it stands.
+        holder: The driver at work, if any.
+        made_at: When the report was made, Unix time in seconds.
+        code: Fingerprint of the code that cells are compared with: other ones are stale.
+        sweep: Its file.
+        outcome: Configurations and winner.
+        planned: Trials per phase that are wanted at most.
+        trials: Every trial that was begun, in order.
+        importance: Of the hyper-parameters, if it can be computed.
+        experiment: The winner's whole configuration.
+        inputs: By data set, the hash of each part.
+        surroundings: What cells were trained with.
     """
 
     name: str
@@ -139,12 +139,12 @@ def content_of(
     """Read a sweep for its report.
 
     Args:
-        history: its record.
-        cells: the storage.
-        outcome: what it has come to so far.
-        state: how it stands.
-        holder: the driver at work, if any.
-        code: fingerprint of the present training code.
+        history: Its record.
+        cells: The storage.
+        outcome: What it has come to so far.
+        state: How it stands.
+        holder: The driver at work, if any.
+        code: Fingerprint of the present training code.
         made_at: Unix time in seconds.
     """
     stale = set(history.stale(code))
@@ -200,7 +200,7 @@ def _with_curves(trials: list[Trial], winner: ConfigurationResult | None) -> set
 def _curved(cells: CellStore, trial: Trial) -> Trial:
     records = cells.epochs(trial.cell)
     if trial.state not in ("running", "missing"):
-        records = records[: trial.epoch]  # another sweep may have gone on with the cell
+        records = records[: trial.epoch]  # another sweep may have resumed the cell
     metrics = [record["metrics"] for record in records]
     scores = tuple(m["val/f1"] for m in metrics if "val/f1" in m)
     return replace(

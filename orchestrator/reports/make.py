@@ -45,11 +45,11 @@ def content_from(
     """What there is to report of a sweep.
 
     Args:
-        store: the storage.
-        name: the sweep.
-        storage: the storage's address, to be shown.
-        code: fingerprint of the present training code.
-        planned: trials per phase of the whole study that it belongs to, if it is one.
+        store: The storage.
+        name: The sweep.
+        storage: The storage's address, to be shown.
+        code: Fingerprint of the present training code.
+        planned: Trials per phase of the whole study that it belongs to, if it is one.
 
     Raises:
         InputError: no such sweep in this storage.
@@ -72,9 +72,9 @@ def report_files(
     """The files of a report by name.
 
     Args:
-        content: what it shows.
-        figures: also the figures as PNG and SVG, which take seconds.
-        tables: a study's, with published figures beside what was measured.
+        content: What it shows.
+        figures: Also the figures as PNG and SVG, which take seconds.
+        tables: A study's, with published figures beside what was measured.
     """
     charts = charts_of(content)
     made = {PAGE: page_of(content, charts, tables), "trials.csv": trials_csv(content)}
@@ -128,7 +128,7 @@ def attach(store: ObjectStore, name: str, artifacts: Mapping[str, str], made_at:
 
 
 def clock(at: float) -> str:
-    """A time for people; it also tells the publisher that the files are new."""
+    """A time for people; it also shows the publisher that the files are new."""
     return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(at))
 
 
@@ -146,10 +146,10 @@ def attachments(
     """Artifacts and tags of a report without figures. That it fails must not hurt the sweep.
 
     Args:
-        store: the storage, which keeps the files.
-        name: the sweep.
-        make: gives what there is to report.
-        tables: a study's.
+        store: The storage, which keeps the files.
+        name: The sweep.
+        make: Gives what there is to report.
+        tables: A study's.
     """
     try:
         content = make()

@@ -15,7 +15,7 @@ class Html:
     """Markup, as opposed to text.
 
     Attributes:
-        text: well-formed HTML.
+        text: Well-formed HTML.
     """
 
     text: str
@@ -28,9 +28,9 @@ def element(name: str, /, *children: Child, **attributes: object) -> Html:
     """An element.
 
     Args:
-        name: of the element.
-        *children: markup as it is, text escaped, iterables flattened, None left out.
-        **attributes: by name; `class_` becomes `class` and `data_value` `data-value`. None and
+        name: Of the element.
+        *children: Markup as it is, text escaped, iterables flattened, None left out.
+        **attributes: By name; `class_` becomes `class` and `data_value` `data-value`. None and
             False leave an attribute out, True gives one without a value.
     """
     parts = [name]
@@ -65,9 +65,9 @@ class Cell:
     """One cell of a table.
 
     Attributes:
-        shown: what is written.
-        value: what it sorts by; none: what is written.
-        class_: its looks; `n` is a number.
+        shown: What is written.
+        value: What it sorts by; None: what is written.
+        class_: Its looks; `n` is a number.
     """
 
     shown: Child
@@ -92,10 +92,10 @@ def table(
     """A table that scrolls sideways where it is too wide.
 
     Args:
-        headings: each with its class.
-        rows: cells from left to right.
-        best: places of the rows to be set off.
-        sortable: whether a click on a heading sorts.
+        headings: Each with its class.
+        rows: Cells from left to right.
+        best: Places of the rows to be set off.
+        sortable: Whether a click on a heading sorts.
     """
     head = [
         element(

@@ -92,7 +92,7 @@ def _file(name: str, text: str, *, is_open: bool = False) -> Html:
 
 
 def winner_yaml(content: Content) -> str | None:
-    """A training file that holds what differs from the defaults; none where there is no winner."""
+    """A training file that holds what differs from the defaults; None where there is no winner."""
     if content.experiment is None:
         return None
     tree: dict[str, Any] = content.experiment.model_dump(mode="json", exclude_defaults=True)
@@ -115,7 +115,7 @@ def winner_commands(content: Content) -> list[str]:
 
 
 def sweep_command(content: Content) -> str:
-    """The command that runs the whole sweep again, or goes on with it."""
+    """The command that runs the whole sweep again, or resumes it."""
     storage = quoted(content.outcome.storage)
     command = f"study {content.name}.yaml" if content.is_listed else "sweep sweep.yaml"
     return f"orchestrator {command} --data-root data --storage {storage}"

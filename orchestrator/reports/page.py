@@ -27,9 +27,9 @@ def page_of(content: Content, charts: Sequence[Chart], tables: Sequence[Table] =
     """The page.
 
     Args:
-        content: what it shows.
-        charts: its charts.
-        tables: a study's.
+        content: What it shows.
+        charts: Its charts.
+        tables: A study's.
     """
     body = [
         sections.head(content),

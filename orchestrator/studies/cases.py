@@ -22,9 +22,9 @@ class Finding:
     """An entity or relation, as it is annotated or found.
 
     Attributes:
-        text: for people: `PER Kevin Durant`, `present_in: Kevin Durant → Oracle Arena`.
-        spans: words [start, end) and type of each entity in it.
-        is_right: it is annotated, or it is the annotation.
+        text: For people: `PER Kevin Durant`, `present_in: Kevin Durant → Oracle Arena`.
+        spans: Words [start, end) and type of each entity in it.
+        is_right: It is annotated, or it is the annotation.
     """
 
     text: str
@@ -37,12 +37,12 @@ class Case:
     """One post.
 
     Attributes:
-        id: of the post.
-        words: its text.
-        context: the bridging context, if any.
+        id: Of the post.
+        words: Its text.
+        context: The bridging context, if any.
         picture: (side, side, 3) pixels, if there is a picture.
-        gold: what is annotated.
-        systems: what each system finds, by its name.
+        gold: What is annotated.
+        systems: What each system finds, by its name.
     """
 
     id: str
@@ -67,8 +67,8 @@ class Selection:
     """Posts to show.
 
     Attributes:
-        cases: the posts.
-        how: why these, and how many others there are: a picture of successes must not pass for the
+        cases: The posts.
+        how: Why these, and how many others there are: a picture of successes must not pass for the
             rule.
     """
 
@@ -87,11 +87,11 @@ def cases(
     """The posts to show.
 
     Args:
-        data: the data set; its test split is shown.
-        config: tells the context set.
-        systems: predictions by post, by the system's name, in the order to be shown.
-        posts: ids of posts; empty: the first that the last system alone gets wholly right.
-        num_posts: how many, where they are not named.
+        data: The data set; its test split is shown.
+        config: Tells the context set.
+        systems: Predictions by post, by the system's name, in the order to be shown.
+        posts: Ids of posts; empty: the first that the last system alone gets wholly right.
+        num_posts: How many, where they are not named.
 
     Raises:
         InputError: a post that is not in the test split.

@@ -27,14 +27,14 @@ class StudyData(Section):
     experiment: dict[str, Any] = Field(default_factory=dict)
     """A partial ExperimentConfig, over the study's own."""
     from_sweep: Name | None = None
-    """Take the hyper-parameters of this sweep's confirmed winner; none: those of this file."""
+    """Take the hyper-parameters of this sweep's confirmed winner; None: those of this file."""
 
 
 class StudyColumn(Section):
     """A column: a score of the models that were trained on a data set."""
 
     title: str | None = None
-    """Its heading; none: its key."""
+    """Its heading; None: its key."""
     group: str | None = None
     """Heading over it and its neighbours of the same group."""
     data: str
@@ -43,9 +43,9 @@ class StudyColumn(Section):
     """Name of the score in an evaluation record (`f1`, `precision`, `entity_f1` …), or
     `parameters`: the model's size in millions."""
     test_on: Name | None = None
-    """Prepared data set whose test split is scored; none: that of `data`."""
+    """Prepared data set whose test split is scored; None: that of `data`."""
     contexts: Name | None = None
-    """Context set to read there; none: the one of the same name."""
+    """Context set to read there; None: the one of the same name."""
     label_map: dict[str, str] = Field(default_factory=dict)
     """The model's types to those of `test_on`, where their names differ."""
     digits: Annotated[int, Field(ge=0, le=6)] = 2
@@ -64,7 +64,7 @@ class StudyRow(Section):
     set: dict[str, Any] = Field(default_factory=dict)
     """Dotted keys of the experiment and their values, after the variant's."""
     data: tuple[str, ...] | None = None
-    """Data sets that the row applies to; none: all."""
+    """Data sets that the row applies to; None: all."""
     published: dict[str, Number] = Field(default_factory=dict)
     """Published numbers by the column's key: targets of a row that is trained here. What is not
     known is left out."""
@@ -113,7 +113,7 @@ class CaseFigure(Section):
     rows: Annotated[tuple[str, ...], Field(min_length=2)]
     """Systems from left to right."""
     posts: tuple[str, ...] = ()
-    """Ids of the posts; none: the first posts that the last system alone gets wholly right."""
+    """Ids of the posts; empty: the first posts that the last system alone gets wholly right."""
     num_posts: Annotated[int, Field(ge=1, le=8)] = 2
     """How many posts, where they are not named."""
 

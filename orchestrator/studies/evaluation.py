@@ -22,11 +22,11 @@ class StudyEvaluations:
     """Evaluations of a study that need a cell's weights once it has been trained.
 
     Args:
-        sweep: the part of the study that is run.
-        plan: the whole study.
-        tables: reads what is known already.
-        factory: makes cells of experiments.
-        cells: the store.
+        sweep: The part of the study that is run.
+        plan: The whole study.
+        tables: Reads what is known already.
+        factory: Makes cells of experiments.
+        cells: The store.
     """
 
     def __init__(

@@ -81,9 +81,9 @@ def side_by_side(title: str, cases: Sequence[Case], note: str) -> dict[str, byte
     """Posts with what is annotated and what each system found: right in green, wrong in red.
 
     Args:
-        title: over it.
-        cases: the posts.
-        note: below it: how they were chosen.
+        title: Over it.
+        cases: The posts.
+        note: Below it: how they were chosen.
 
     Returns:
         Suffix (`png`, `svg`) to content; empty where there is no post to show.

@@ -57,7 +57,7 @@ def write_files(
 def shown_cases(
     cells: CellStore, factory: CellFactory, plan: StudyPlan, figure: CaseFigure
 ) -> Selection | None:
-    """The posts that a figure shows; none while predictions of a system are missing."""
+    """The posts that a figure shows; None while predictions of a system are missing."""
     config = plan.configs[figure.rows[-1], figure.data]
     systems = {}
     try:

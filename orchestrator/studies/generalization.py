@@ -30,13 +30,13 @@ class Generalization:
     """A configuration's seeds on the test split of another data set.
 
     Attributes:
-        name: the configuration, for people.
-        configuration: its key.
-        source: the data set that it was trained on.
-        target: the data set that it was tested on.
-        cells: key of the cell by seed.
-        records: scores by seed.
-        missing: seeds that were not evaluated, with the reason.
+        name: The configuration, for people.
+        configuration: Its key.
+        source: The data set that it was trained on.
+        target: The data set that it was tested on.
+        cells: Key of the cell by seed.
+        records: Scores by seed.
+        missing: Seeds that were not evaluated, with the reason.
     """
 
     name: str
@@ -110,14 +110,14 @@ def evaluate_elsewhere(
     """Score every seed of a configuration on a data set's test split; what is known is read.
 
     Args:
-        cells: the storage.
-        winner: the configuration with its cells by seed.
-        data: the other data set.
-        contexts: context set to read there; none: the one of the same name.
-        label_map: the model's types to the data set's, where their names differ.
-        runtime: device, threads and workers.
-        accept_stale: use cells of other code as they are.
-        sweep: name of the sweep, for messages.
+        cells: The storage.
+        winner: The configuration with its cells by seed.
+        data: The other data set.
+        contexts: Context set to read there; None: the one of the same name.
+        label_map: The model's types to the data set's, where their names differ.
+        runtime: Device, threads and workers.
+        accept_stale: Use cells of other code as they are.
+        sweep: Name of the sweep, for messages.
 
     Raises:
         InputError: a label without its counterpart, a part of the data that is missing, weights
@@ -190,9 +190,9 @@ def write_documents(
     Writing the same again changes nothing: the key holds what was evaluated, on what.
 
     Args:
-        store: the storage.
-        sweep: name of the sweep or study.
-        found: the scores.
+        store: The storage.
+        sweep: Name of the sweep or study.
+        found: The scores.
         tags: Further tags of all these runs.
     """
     first = next(iter(found.records.values()))

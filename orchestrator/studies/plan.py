@@ -30,11 +30,11 @@ class StudyPlan:
     """What a study trains.
 
     Attributes:
-        study: its file.
-        configs: the experiment of each row and data set that goes together.
-        names: the listed configuration that it is in `sweep`; rows whose experiments are equal
+        study: Its file.
+        configs: The experiment of each row and data set that goes together.
+        names: The listed configuration that it is in `sweep`; rows whose experiments are equal
             share one. Those that no column asks to be trained have none.
-        sweep: the study as a sweep over a list of configurations; none where nothing is trained.
+        sweep: The study as a sweep over a list of configurations; None where nothing is trained.
     """
 
     study: StudyConfig
@@ -43,11 +43,11 @@ class StudyPlan:
     sweep: SweepConfig | None
 
     def selected(self, rows: Collection[str], data: Collection[str]) -> SweepConfig | None:
-        """The sweep over what belongs to some rows and data sets; none where nothing does.
+        """The sweep over what belongs to some rows and data sets; None where nothing does.
 
         Args:
-            rows: titles of rows; empty: all.
-            data: keys of data sets; empty: all.
+            rows: Titles of rows; empty: all.
+            data: Keys of data sets; empty: all.
 
         Raises:
             InputError: a name that the study does not have.
@@ -105,8 +105,8 @@ def plan_study(study: StudyConfig, winners: Winners) -> StudyPlan:
     the row's variant, then what the row sets.
 
     Args:
-        study: its file.
-        winners: settings of the winners of the sweeps that it names.
+        study: Its file.
+        winners: Settings of the winners of the sweeps that it names.
 
     Raises:
         InputError: a row is no valid experiment; the message names row, data set and key.
@@ -181,7 +181,7 @@ def read_winners(study: StudyConfig, store: ObjectStore) -> dict[str, Mapping[st
 def _config(
     study: StudyConfig, title: str, row: StudyRow, key: str, winners: Winners
 ) -> ExperimentConfig | None:
-    """The experiment of a row on a data set; none where the row does not apply to it."""
+    """The experiment of a row on a data set; None where the row does not apply to it."""
     if not row.is_trained or (row.data is not None and key not in row.data):
         return None
     data = study.data[key]

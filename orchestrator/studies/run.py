@@ -42,12 +42,12 @@ class StudyOutcome:
     """A study when its driver ends.
 
     Attributes:
-        study: its file.
-        table: its table as things stand.
-        files: names of its tables and figures in the storage, by file name.
-        sweep: what its training came to; none where nothing was to be trained.
-        reset: cells that are trained again because their weights were needed and not kept.
-        seconds: wall time of it all, evaluation on other data and files included.
+        study: Its file.
+        table: Its table as things stand.
+        files: Names of its tables and figures in the storage, by file name.
+        sweep: What its training came to; None where nothing was to be trained.
+        reset: Cells that are trained again because their weights were needed and not kept.
+        seconds: Wall time of it all, evaluation on other data and files included.
     """
 
     study: StudyConfig
@@ -80,16 +80,16 @@ def run_study(
     training: str = TRAINING,
     say: Say = lambda line: None,
 ) -> StudyOutcome:
-    """Run a study, or go on with it: what the storage holds is never trained again.
+    """Run or resume a study: what the storage holds is never trained again.
 
     Args:
-        study: its file.
-        options: where and how, as of a sweep.
-        rows: run these rows only; the others are shown as they stand. Empty: all.
-        data: run these data sets only. Empty: all.
-        train: false: make the table of what the storage holds.
+        study: Its file.
+        options: Where and how, as of a sweep.
+        rows: Run these rows only; the others are shown as they stand. Empty: all.
+        data: Run these data sets only. Empty: all.
+        train: False: make the table of what the storage holds.
         training: `module:function` that opens a cell's training.
-        say: told, a line at a time, how evaluation beyond the cells' own tests goes.
+        say: Told, a line at a time, how evaluation beyond the cells' own tests goes.
 
     Raises:
         InputError: bad input, before anything is trained.

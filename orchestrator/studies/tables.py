@@ -35,12 +35,12 @@ class SeedResult:
     """What the store has of one cell for one column.
 
     Attributes:
-        key: the cell.
-        metrics: scores by name; none where there are none yet.
-        counts: counts (correct, predicted, gold) of each example by the score's name.
-        codes: fingerprints of the code that worked on it.
+        key: The cell.
+        metrics: Scores by name; None where there are no scores yet.
+        counts: Counts (correct, predicted, gold) of each example by the score's name.
+        codes: Fingerprints of the code that worked on it.
         state: `done`, `running` or `missing`.
-        reason: why there are no scores.
+        reason: Why there are no scores.
     """
 
     key: str
@@ -55,10 +55,10 @@ class StudyTables:
     """Fills a study's table; nothing is trained or evaluated here.
 
     Args:
-        plan: what the study wants.
-        cells: the store.
-        factory: makes cells of experiments.
-        code: fingerprint of the present training code.
+        plan: What the study wants.
+        cells: The store.
+        factory: Makes cells of experiments.
+        code: Fingerprint of the present training code.
     """
 
     def __init__(self, plan: StudyPlan, cells: CellStore, factory: CellFactory, code: str) -> None:
@@ -281,7 +281,7 @@ class StudyTables:
 
 
 def counts_of(score: str) -> str | None:
-    """Under which name the counts behind an F1 are kept; none for other scores.
+    """Under which name the counts behind an F1 are kept; None for other scores.
 
     `f1` → `main`, `entity_f1` → `entity`.
     """
@@ -291,7 +291,7 @@ def counts_of(score: str) -> str | None:
 
 
 def contexts_on_target(column: StudyColumn, config: ExperimentConfig) -> str | None:
-    """The context set to read on another data set; none where the model reads none."""
+    """The context set to read on another data set; None where the model reads none."""
     return None if config.data.contexts is None else column.contexts
 
 

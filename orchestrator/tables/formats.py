@@ -29,9 +29,9 @@ def cell_text(cell: TableCell, column: Column, *, target: bool = True) -> str:
     """A cell in one line: `76.93 ± 0.41* [76.50, +0.43]`, `71.81†`, `n/a`, `missing`.
 
     Args:
-        cell: the cell.
-        column: where it stands.
-        target: show what was published beside what was measured.
+        cell: The cell.
+        column: Where it stands.
+        target: Show what was published beside what was measured.
     """
     text = figures(cell, column) + marks(cell)
     if target and cell.target is not None and cell.state != "published":

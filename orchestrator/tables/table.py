@@ -24,13 +24,13 @@ class Comparison:
     """A cell minus the cell of the reference row in its column, over the seeds that both have.
 
     Attributes:
-        mean: mean difference in F1 points.
-        low: lower end of its 95% interval, NaN for one seed.
-        high: upper end, NaN for one seed.
-        p_value: two-sided, of this comparison alone; NaN for one seed.
-        corrected: after Holm over all comparisons of the table; NaN for one seed.
-        seeds: the paired seeds.
-        num_examples: examples of the test set.
+        mean: Mean difference in F1 points.
+        low: Lower end of its 95% interval, NaN for one seed.
+        high: Upper end, NaN for one seed.
+        p_value: Two-sided, of this comparison alone; NaN for one seed.
+        corrected: After Holm over all comparisons of the table; NaN for one seed.
+        seeds: The paired seeds.
+        num_examples: Examples of the test set.
     """
 
     mean: float
@@ -55,16 +55,16 @@ class TableCell:
         state: `done` (every seed that was asked for), `running`, `stale` (made by other code than
             the present one), `missing` (a seed failed or was never run), `n/a` (the row does not
             apply to the column), `published` (a number of others, not measured here).
-        mean: mean over the seeds that count; what was published, for a published cell.
-        std: sample standard deviation (n - 1); none below two seeds.
-        low: lower end of the 95% interval (Student's t over the seeds).
-        high: its upper end.
-        scores: score by seed, of the seeds that count.
-        missing: seeds without a score, with the reason.
-        target: what was published for a measured cell, if that is known.
-        against: the difference to the reference row, if there is one.
-        cells: key of the cell by seed.
-        reason: why there is nothing, or what is wrong with it.
+        mean: Mean over the seeds that count; what was published, for a published cell.
+        std: Sample standard deviation (n - 1); None below two seeds.
+        low: Lower end of the 95% interval (Student's t over the seeds).
+        high: Its upper end.
+        scores: Score by seed, of the seeds that count.
+        missing: Seeds without a score, with the reason.
+        target: What was published for a measured cell, if that is known.
+        against: The difference to the reference row, if there is one.
+        cells: Key of the cell by seed.
+        reason: Why there is nothing, or what is wrong with it.
     """
 
     state: CellState
@@ -128,12 +128,12 @@ class Column:
     """One column.
 
     Attributes:
-        key: what the cells of a row are kept under.
-        title: its heading.
-        group: heading over it and its neighbours of the same group, if any.
-        digits: decimals shown.
-        better: which values are better; none: nothing is marked as best.
-        unit: stands behind every figure, e.g. `M`.
+        key: What the cells of a row are kept under.
+        title: Its heading.
+        group: Heading over it and its neighbours of the same group, if any.
+        digits: Decimals shown.
+        better: Which values are better; None: nothing is marked as best.
+        unit: Stands behind every figure, e.g. `M`.
     """
 
     key: str
@@ -149,10 +149,10 @@ class Row:
     """One row.
 
     Attributes:
-        key: tells it from the others.
-        title: its heading.
-        cells: by the column's key; a column without one is empty.
-        group: heading over it and its neighbours of the same group, if any.
+        key: Tells it from the others.
+        title: Its heading.
+        cells: By the column's key; a column without one is empty.
+        group: Heading over it and its neighbours of the same group, if any.
     """
 
     key: str
@@ -166,14 +166,14 @@ class Table:
     """A table of results.
 
     Attributes:
-        name: for files and labels, e.g. `table1`.
-        title: its caption.
-        columns: from left to right.
-        rows: from top to bottom.
-        reference: key of the row that the others are compared with, if any.
-        heading: over the column of row titles.
-        scored_on: what the scores were measured on, as a clause.
-        notes: what a reader has to know, besides what `remarks` says of every table.
+        name: For files and labels, e.g. `table1`.
+        title: Its caption.
+        columns: From left to right.
+        rows: From top to bottom.
+        reference: Key of the row that the others are compared with, if any.
+        heading: Over the column of row titles.
+        scored_on: What the scores were measured on, as a clause.
+        notes: What a reader has to know, besides what `remarks` says of every table.
     """
 
     name: str
@@ -186,7 +186,7 @@ class Table:
     scored_on: str = "on the test split, which each cell sees once"
 
     def row(self, key: str) -> Row | None:
-        """The row of that key, or none."""
+        """The row of that key, or None."""
         return next((row for row in self.rows if row.key == key), None)
 
     def best(self, column: Column) -> frozenset[str]:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from orchestrator.store.cells import CellStore
 from orchestrator.tracking.run_document import RunDocument
 from shapca.storage import ObjectStore, digest, read_json, to_json
 
@@ -20,14 +21,14 @@ class Entry:
     Attributes:
         run_id: MLflow's id.
         parent: MLflow's id of the run above.
-        epochs: epoch records published.
-        last_epoch_at: when the last of them was finished, which tells a cell trained anew.
-        document: digest of the document published, its metrics aside.
-        figures: digest of the document's metrics published.
-        params: digest of the parameters logged; they are logged once.
-        tags: keys of the document's tags.
-        artifacts: path → digest of the content.
-        model: version registered for it, if any.
+        epochs: Epoch records published.
+        last_epoch_at: When the last of them was finished, by which a cell trained anew is known.
+        document: Digest of the document published, its metrics aside.
+        figures: Digest of the document's metrics published.
+        params: Digest of the parameters logged; they are logged once.
+        tags: Keys of the document's tags.
+        artifacts: Path → digest of the content.
+        model: Version registered for it, if any.
     """
 
     run_id: str
@@ -47,14 +48,14 @@ class Plan:
     """What one run lacks in MLflow.
 
     Attributes:
-        document: the run as it shall be.
-        entry: the run as MLflow has it, if at all.
-        outdated: id of a run that shows a training which has been begun anew since.
+        document: The run as it shall be.
+        entry: The run as MLflow has it, if at all.
+        outdated: Id of a run that shows a training which has been begun anew since.
         parent: MLflow's id of the run above.
-        is_orphan: the document names a run above that was never published.
-        records: epoch records that MLflow lacks.
-        is_changed: something else than metrics is different.
-        has_figures: final figures are different.
+        is_orphan: The document names a run above that was never published.
+        records: Epoch records that MLflow lacks.
+        is_changed: Something else than metrics is different.
+        has_figures: Final figures are different.
     """
 
     document: RunDocument
@@ -91,8 +92,8 @@ class Journal:
     """Entries of one sweep and one MLflow store.
 
     Args:
-        store: the storage.
-        folder: prefix of the entries' names.
+        store: The storage.
+        folder: Prefix of the entries' names.
     """
 
     def __init__(self, store: ObjectStore, folder: str) -> None:
@@ -100,7 +101,7 @@ class Journal:
         self._folder = folder
 
     def entry(self, key: str) -> Entry | None:
-        """What MLflow has of a run; none where it was never published."""
+        """What MLflow has of a run; None where it was never published."""
         record = read_json(self._store, self._name(key))
         return None if record is None else Entry(**{**record, "tags": tuple(record["tags"])})
 
@@ -111,6 +112,43 @@ class Journal:
     def forget(self, key: str) -> None:
         """Take an entry away: the run is looked for in MLflow, or made, and sent whole."""
         self._store.delete(self._name(key))
+
+    def plan(self, document: RunDocument, cells: CellStore) -> Plan:
+        """What a run lacks in MLflow, by the journal and its cell's epoch records."""
+        entry = self.entry(document.key)
+        above = None if document.parent is None else self.entry(document.parent)
+        parent = None if above is None else above.run_id
+        is_running = document.status == "running"
+        is_changed = (
+            entry is None or entry.document != document_digest(document) or entry.parent != parent
+        )
+        records: list[dict[str, Any]] = []
+        outdated = None
+        if document.cell is not None and (is_changed or is_running):
+            known = 0 if entry is None else entry.epochs
+            records = cells.epochs(document.cell, known or 1)
+            if entry is not None and known:
+                last, records = (records[0] if records else None), records[1:]
+                is_beyond = known > (document.last_epoch or known)
+                if is_beyond or last is None or last["finished_at"] != entry.last_epoch_at:
+                    # Begun anew since, or pruned earlier than shown: values cannot be taken back.
+                    outdated, entry = entry.run_id, None
+                    records = cells.epochs(document.cell)
+            if document.last_epoch is not None:
+                records = [r for r in records if r["epoch"] <= document.last_epoch]
+        has_figures = not is_running and bool(document.metrics)
+        if has_figures and entry is not None:
+            has_figures = entry.figures != digest(dict(document.metrics))
+        return Plan(
+            document,
+            entry,
+            outdated,
+            parent,
+            is_orphan=document.parent is not None and above is None,
+            records=tuple(records),
+            is_changed=is_changed or entry is None,
+            has_figures=has_figures,
+        )
 
     def _name(self, key: str) -> str:
         return f"{self._folder}/{key}.json"

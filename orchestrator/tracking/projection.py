@@ -51,11 +51,11 @@ class Projection:
     """Brings the runs of one sweep into one MLflow experiment.
 
     Args:
-        store: the storage.
-        sweep: name of the sweep.
-        experiment: name of the MLflow experiment.
-        uri: where MLflow keeps its runs.
-        artifacts: where a new experiment keeps its artifacts; none: beside a SQLite database, in
+        store: The storage.
+        sweep: Name of the sweep.
+        experiment: Name of the MLflow experiment.
+        uri: Where MLflow keeps its runs.
+        artifacts: Where a new experiment keeps its artifacts; None: beside a SQLite database, in
             the storage folder, or where the tracking server wants them.
 
     Raises:
@@ -102,10 +102,8 @@ class Projection:
 
     def documents(self) -> list[RunDocument]:
         """All run documents, parents before their children."""
-        return sorted(
-            read_runs(self._store, self._sweep).values(),
-            key=lambda document: (_ORDER[document.kind], document.started_at, document.key),
-        )
+        documents = read_runs(self._store, self._sweep).values()
+        return sorted(documents, key=lambda d: (_ORDER[d.kind], d.started_at, d.key))
 
     def document(self, key: str) -> RunDocument | None:
         """One run document."""
@@ -113,46 +111,14 @@ class Projection:
 
     def plan(self, document: RunDocument) -> Plan:
         """What MLflow lacks of a run; MLflow is not asked."""
-        entry = self._journal.entry(document.key)
-        above = None if document.parent is None else self._journal.entry(document.parent)
-        parent = None if above is None else above.run_id
-        is_changed = (
-            entry is None or entry.document != document_digest(document) or entry.parent != parent
-        )
-        records: list[dict[str, Any]] = []
-        outdated = None
-        if document.cell is not None and (is_changed or document.status == "running"):
-            if entry is None or not entry.epochs:
-                records = self._cells.epochs(document.cell)
-            else:
-                found = self._cells.epochs(document.cell, entry.epochs)
-                last, records = (found[0] if found else None), found[1:]
-                is_beyond = entry.epochs > (document.last_epoch or entry.epochs)
-                if is_beyond or last is None or last["finished_at"] != entry.last_epoch_at:
-                    # Begun anew since, or pruned earlier than shown: values cannot be taken back.
-                    outdated, entry = entry.run_id, None
-                    records = self._cells.epochs(document.cell)
-            if document.last_epoch is not None:
-                records = [r for r in records if r["epoch"] <= document.last_epoch]
-        return Plan(
-            document,
-            entry,
-            outdated,
-            parent,
-            is_orphan=document.parent is not None and above is None,
-            records=tuple(records),
-            is_changed=is_changed or entry is None,
-            has_figures=document.status != "running"
-            and bool(document.metrics)
-            and (entry is None or entry.figures != digest(dict(document.metrics))),
-        )
+        return self._journal.plan(document, self._cells)
 
     def publish(self, plan: Plan, *, metrics: bool = True) -> None:
         """Send what a plan says.
 
         Args:
-            plan: what the run lacks.
-            metrics: send epochs and final figures too. A run that has ended needs them before its
+            plan: What the run lacks.
+            metrics: Send epochs and final figures too. A run that has ended needs them before its
                 state may be set.
 
         Raises:
@@ -196,8 +162,8 @@ class Projection:
             if document.kind == "sweep":
                 for view in VIEWS:
                     tracking.save_view(runs.experiment, view)
-            if document.kind == "sweep" and document.note:
-                tracking.describe_experiment(runs.experiment, document.note)
+                if document.note:
+                    tracking.describe_experiment(runs.experiment, document.note)
             if plan.is_terminal or not is_new:  # a new run is RUNNING already
                 tracking.set_status(entry.run_id, STATES[document.status], document.ended_at)
             if document.model is not None:

@@ -1,4 +1,4 @@
-"""The one thread that tells MLflow: it follows the store, and an outage never reaches the driver.
+"""The one thread that writes to MLflow: it follows the store; no outage reaches the driver.
 
 Metrics go out in batches. A run needs one call that carries metrics when it ends; calls before that
 are made only as far as all calls together stay below one per `epochs_per_call` epoch reports, or
@@ -32,13 +32,13 @@ class SyncReport:
     """What `Publisher.reconcile` did.
 
     Attributes:
-        num_runs: runs that the sweep has.
-        num_published: runs that MLflow lacked or had otherwise.
-        num_epochs: epoch records sent.
-        num_duplicates: runs that MLflow had twice, now in its bin.
-        num_ended: runs without a document that MLflow took for running, now ended.
-        num_cut: values longer than MLflow keeps, cut.
-        refused: run key → why MLflow refuses it.
+        num_runs: Runs that the sweep has.
+        num_published: Runs that MLflow lacked or had otherwise.
+        num_epochs: Epoch records sent.
+        num_duplicates: Runs that MLflow had twice, now in its bin.
+        num_ended: Runs without a document that MLflow took for running, now ended.
+        num_cut: Values longer than MLflow keeps, cut.
+        refused: Run key → why MLflow refuses it.
     """
 
     num_runs: int
@@ -54,16 +54,16 @@ class Publisher:
     """Keeps MLflow in line with a sweep's documents and its cells' epoch records.
 
     Args:
-        store: the storage.
-        sweep: name of the sweep.
-        experiment: name of the MLflow experiment.
-        tracking_uri: where MLflow keeps its runs.
-        artifacts: where a new experiment keeps artifacts; none: see `Projection`.
-        epochs_per_call: epoch reports for one call with metrics, on average.
-        idle_seconds: send waiting epochs when nothing was sent for so long.
-        gather_seconds: wait so long after news for more of it.
-        first_retry: seconds before the first new attempt in an outage; doubled at each.
-        last_retry: seconds between attempts at most.
+        store: The storage.
+        sweep: Name of the sweep.
+        experiment: Name of the MLflow experiment.
+        tracking_uri: Where MLflow keeps its runs.
+        artifacts: Where a new experiment keeps artifacts; None: see `Projection`.
+        epochs_per_call: Epoch reports for one call with metrics, on average.
+        idle_seconds: Send waiting epochs when nothing was sent for so long.
+        gather_seconds: Wait so long after news for more of it.
+        first_retry: Seconds before the first new attempt in an outage; doubled at each.
+        last_retry: Seconds between attempts at most.
 
     Raises:
         InputError: the tracking URI is of no use. Nothing is contacted here.
@@ -169,7 +169,7 @@ class Publisher:
         """Say that run documents, or epochs of their cells, are new. Returns at once.
 
         Args:
-            keys: keys of the documents.
+            keys: Keys of the documents.
         """
         with self._lock:
             self._dirty.update(dict.fromkeys(keys))
@@ -179,7 +179,7 @@ class Publisher:
         """Send what waits, then end the thread.
 
         Args:
-            timeout: seconds to wait for it; what is not sent by then is left to `sync`.
+            timeout: Seconds to wait for it; what is not sent by then is left to `sync`.
 
         Returns:
             How far MLflow followed: `current`, or `behind` with the number of runs.

@@ -25,10 +25,10 @@ class ModelDocument:
     """A cell's best model as MLflow shall register it.
 
     Attributes:
-        name: of the registered model.
-        alias: that shall mean it.
+        name: Of the registered model.
+        alias: That shall mean it.
         note: Markdown shown with it.
-        tags: sweep, cell, configuration, seed, val_f1 …
+        tags: Sweep, cell, configuration, seed, val_f1 …
     """
 
     name: str
@@ -42,22 +42,22 @@ class RunDocument:
     """One run as MLflow shall show it.
 
     Attributes:
-        key: idempotency key within the sweep: `sweep`, `configuration-<key>`, `<phase>-<cell>`.
-        kind: the parent, an average over seeds, or one cell.
-        name: for people, e.g. `lr=1e-4 α=0.2 β=0.4 τ=0.1 · seed 1`.
+        key: Idempotency key within the sweep: `sweep`, `configuration-<key>`, `<phase>-<cell>`.
+        kind: The parent, an average over seeds, or one cell.
+        name: For people, e.g. `lr=1e-4 α=0.2 β=0.4 τ=0.1 · seed 1`.
         status: `running`, or how it ended; `killed` is pruned or interrupted.
-        parent: key of the run above, none for the sweep itself.
-        cell: key of the cell whose epoch records are the run's metrics, if any.
-        last_epoch: show the cell's epochs up to this one only (a pruned trial of a cell that
-            another sweep may have continued); none: all.
-        tags: phase, dataset, seed, configuration, git_commit, pruned_at, error …
-        params: the resolved config, flattened; values as text.
-        metrics: final figures: `val/f1`, `test/f1`, `val/f1_mean`, `num_seeds` …
+        parent: Key of the run above, None for the sweep itself.
+        cell: Key of the cell whose epoch records are the run's metrics, if any.
+        last_epoch: Show the cell's epochs up to this one only (a pruned trial of a cell that
+            another sweep may have continued); None: all.
+        tags: Phase, dataset, seed, configuration, git_commit, pruned_at, error …
+        params: The resolved config, flattened; values as text.
+        metrics: Final figures: `val/f1`, `test/f1`, `val/f1_mean`, `num_seeds` …
         note: Markdown shown on top of the run.
         started_at: Unix time in seconds.
-        ended_at: Unix time in seconds, none while running.
-        artifacts: path in MLflow → object name in the store.
-        model: register the cell's best model, which is the sweep's champion.
+        ended_at: Unix time in seconds, None while running.
+        artifacts: Path in MLflow → object name in the store.
+        model: Register the cell's best model, which is the sweep's champion.
     """
 
     key: str

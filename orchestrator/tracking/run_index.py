@@ -23,10 +23,10 @@ class RunIndex:
     """The runs of one storage in one experiment.
 
     Args:
-        tracking: the client.
-        experiment: id of the experiment.
-        storage: what tells the storage's runs from another's.
-        journal: says which of two runs is the one that was published to.
+        tracking: The client.
+        experiment: Id of the experiment.
+        storage: What tells the storage's runs from another's.
+        journal: Says which of two runs is the one that was published to.
     """
 
     def __init__(self, tracking: Tracking, experiment: str, storage: str, journal: Journal) -> None:
@@ -70,9 +70,9 @@ class RunIndex:
         """Id of a key's run, and whether it was created just now.
 
         Args:
-            key: the run's key.
-            name: for people.
-            tags: for a new run.
+            key: The run's key.
+            name: For people.
+            tags: For a new run.
             started_at: Unix time in seconds.
         """
         if self._runs is None:

@@ -15,9 +15,9 @@ class TrackingState:
     Attributes:
         status: `off` (no tracking), `starting`, `current`, `publishing`, or `behind`: MLflow does
             not answer, or refuses a run.
-        uri: where, without credentials.
-        pending: runs that MLflow does not yet show as the store has them.
-        error: what MLflow said last, without credentials.
+        uri: Where, without credentials.
+        pending: Runs that MLflow does not yet show as the store has them.
+        error: What MLflow said last, without credentials.
     """
 
     status: TrackingStatus

@@ -22,11 +22,11 @@ class Series:
     """Points or a line of one kind.
 
     Attributes:
-        name: for the legend; none: it has no entry there.
-        points: x and y of each, in order.
-        role: its colour.
-        mark: shape of the points; none: no points.
-        line: how they are joined; none: not at all.
+        name: For the legend; None: it has no entry there.
+        points: X and y of each, in order.
+        role: Its colour.
+        mark: Shape of the points; None: no points.
+        line: How they are joined; None: not at all.
         labels: What each point says when it is pointed at.
         band: Low and high end of a shaded band at each point, in figures alone; empty: no band.
     """
@@ -45,12 +45,12 @@ class Plot:
     """Points and lines over two axes.
 
     Attributes:
-        key: for file names.
-        title: heading.
-        caption: what one sees, and what to beware of.
-        x: horizontal axis.
-        y: vertical axis.
-        series: drawn in this order.
+        key: For file names.
+        title: Heading.
+        caption: What one sees, and what to beware of.
+        x: Horizontal axis.
+        y: Vertical axis.
+        series: Drawn in this order.
     """
 
     key: str
@@ -87,11 +87,11 @@ class Thread:
     """One line of parallel coordinates.
 
     Attributes:
-        places: where it crosses each axis, 0 at the bottom, 1 at the top.
+        places: Where it crosses each axis, 0 at the bottom, 1 at the top.
         shade: 0 for the worst to 1 for the best.
-        label: what it says when it is pointed at.
-        is_best: whether it is the winner's.
-        is_cut: whether its trial was stopped early.
+        label: What it says when it is pointed at.
+        is_best: Whether it is the winner's.
+        is_cut: Whether its trial was stopped early.
     """
 
     places: tuple[float, ...]

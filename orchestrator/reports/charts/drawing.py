@@ -35,8 +35,8 @@ def figure_files(charts: Sequence[Chart], dpi: int = 160) -> dict[str, bytes]:
     """Each chart as `figures/<key>.png` and `.svg`.
 
     Args:
-        charts: what to draw.
-        dpi: resolution of the PNG files.
+        charts: What to draw.
+        dpi: Resolution of the PNG files.
     """
     return {
         f"figures/{chart.key}.{kind}": content

@@ -40,7 +40,7 @@ _LOOKS: tuple[tuple[TrialState, Role, Mark], ...] = (
 
 
 def charts_of(content: Content) -> list[Chart]:
-    """The charts that there is something to show for, in the order of the page."""
+    """The charts that have something to show, in the order of the page."""
     made: Iterable[Chart | None] = (
         history(content),
         parallel(content),

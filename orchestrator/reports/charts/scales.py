@@ -12,12 +12,12 @@ class Axis:
     """One axis of a chart.
 
     Attributes:
-        label: what it shows, with its unit.
-        low: value at its beginning.
-        high: value at its end.
-        log: whether equal steps are equal ratios.
-        whole: whether only whole numbers are written beside it.
-        names: of the places 0, 1, …, where it is no number.
+        label: What it shows, with its unit.
+        low: Value at its beginning.
+        high: Value at its end.
+        log: Whether equal steps are equal ratios.
+        whole: Whether only whole numbers are written beside it.
+        names: Of the places 0, 1, …, where it is no number.
     """
 
     label: str
@@ -87,7 +87,7 @@ def _round_step(step: float) -> float:
 
 
 def _log_ticks(low: float, high: float, count: int) -> list[float]:
-    """Powers of ten, with 2 and 5 times them where there is room; none where fewer than two fit."""
+    """Powers of ten, with 2 and 5 times them where there is room; two at least, or []."""
     best: list[float] = []
     choices: Sequence[tuple[float, ...]] = ((1.0,), (1.0, 3.0), (1.0, 2.0, 5.0))
     for factors in choices:

@@ -116,7 +116,7 @@ def parse_model_uri(uri: str) -> tuple[str, str, bool]:
 
 
 def default_artifacts(uri: str, storage: Path | None) -> str | None:
-    """Where a new experiment keeps its artifacts; none: the tracking server decides.
+    """Where a new experiment keeps its artifacts; None: the tracking server decides.
 
     Raises:
         InputError: a bare database over a storage that is no folder has no place for them.

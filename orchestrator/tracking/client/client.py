@@ -7,24 +7,18 @@ twice unseen.
 
 from __future__ import annotations
 
-import contextlib
-import logging
-import os
 import re
-import sqlite3
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from orchestrator.tracking.client.addresses import check_uri, redact
+from orchestrator.tracking.client.environment import prepare_sqlite, set_environment, silence
 from orchestrator.tracking.client.saved_views import SavedView
 from shapca.errors import InputError
-from shapca.storage import make_private_folder
-from shapca.storage.objects import TEMPORARY, remove_leftovers
-from shapca.storage.processes import this_process
 
 RUN_KEY = "shapca.run_key"
 STORAGE = "shapca.storage"
@@ -48,18 +42,6 @@ _REFUSALS = {
     "INVALID_STATE",
     "RESOURCE_ALREADY_EXISTS",
     "RESOURCE_DOES_NOT_EXIST",
-}
-# Requests give up after 10 s and are not repeated by the client, which would repeat the creation
-# of a run that the server did create; telemetry and links on the console are off.
-_ENVIRONMENT = {
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
-    "MLFLOW_ARTIFACT_UPLOAD_DOWNLOAD_TIMEOUT": "120",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    # A model is made of what is installed, and its upload draws nothing over the progress view.
-    "MLFLOW_UV_AUTO_DETECT": "false",
-    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
 
 
@@ -96,7 +78,7 @@ class Tracking:
     """Runs of one MLflow store.
 
     Args:
-        uri: the tracking URI, see `check_uri`.
+        uri: The tracking URI, see `check_uri`.
 
     Raises:
         InputError: the URI is of no use.
@@ -110,10 +92,10 @@ class Tracking:
         set_environment()
         with translated():
             if self.uri.startswith("sqlite:"):
-                _prepare_sqlite(Path(self.uri.removeprefix("sqlite:///")))
+                prepare_sqlite(Path(self.uri.removeprefix("sqlite:///")))
             from mlflow import MlflowClient
 
-            _silence()
+            silence()
             self._client: Any = MlflowClient(tracking_uri=self.uri)
 
     def check(self) -> None:
@@ -129,8 +111,8 @@ class Tracking:
         """Id of the experiment of this name, created if missing.
 
         Args:
-            name: the experiment.
-            artifacts: where a new one keeps artifacts; none: MLflow decides.
+            name: The experiment.
+            artifacts: Where a new one keeps artifacts; None: MLflow decides.
 
         Raises:
             InputError: it was deleted in MLflow, which keeps its name taken.
@@ -189,8 +171,8 @@ class Tracking:
         """Create a run in state RUNNING; its id.
 
         Args:
-            experiment: id of the experiment.
-            name: for people.
+            experiment: Id of the experiment.
+            name: For people.
             tags: RUN_KEY and STORAGE among them, so that the run can be found again.
             started_at: Unix time in seconds.
         """
@@ -269,22 +251,6 @@ class Tracking:
         return _cut(value, length)
 
 
-def set_environment() -> None:
-    """Settings of MLflow for this process, before it is first used."""
-    for name, value in _ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-    _silence()
-
-
-def _silence() -> None:
-    """Errors are raised; MLflow's own lines would break the progress view.
-
-    To be called again after the first import of MLflow, which sets the level of its logger.
-    """
-    for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-
-
 def cut_param(value: str) -> str:
     """A parameter's value as MLflow keeps it."""
     return _cut(value, MAX_PARAM_LENGTH)
@@ -292,42 +258,6 @@ def cut_param(value: str) -> str:
 
 def _cut(value: str, length: int) -> str:
     return value if len(value) <= length else value[: length - len(CUT)] + CUT
-
-
-def _prepare_sqlite(path: Path) -> None:
-    """Make the database file its owner's alone, with a write-ahead log.
-
-    So the UI reads while runs are written, and a commit syncs the disk once instead of three times.
-    """
-    make_private_folder(path.parent)
-    if not path.exists():
-        _create_sqlite(path)
-    with closing(sqlite3.connect(path, timeout=20)) as connection:
-        connection.execute("PRAGMA journal_mode=WAL")
-
-
-def _create_sqlite(path: Path) -> None:
-    """Let MLflow make its tables in another file, which then appears under its name whole.
-
-    Making them takes seconds and dozens of migrations: a process killed on the way would leave a
-    database that MLflow can neither use nor mend, and so would two at once.
-    """
-    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-
-    _silence()
-    remove_leftovers(path.parent)
-    handle, name = tempfile.mkstemp(
-        dir=path.parent, prefix=f"{TEMPORARY}{this_process()}-", suffix=".db"
-    )
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        store = SqlAlchemyStore(f"sqlite:///{temporary}", (path.parent / "mlartifacts").as_uri())
-        store.engine.dispose()
-        with contextlib.suppress(FileExistsError):  # another process was faster
-            os.link(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -19,11 +19,11 @@ class SavedView:
     """One view of an experiment's runs.
 
     Attributes:
-        key: stands in the link.
-        name: stands under "Views".
-        columns: as MLflow names them, from left to right.
-        search: which runs; empty: all.
-        order: by what; MLflow nests children under their parents only where that is the start.
+        key: Stands in the link.
+        name: Stands under "Views".
+        columns: As MLflow names them, from left to right.
+        search: Which runs; empty: all.
+        order: By what; MLflow nests children under their parents only where that is the start.
     """
 
     key: str
@@ -92,8 +92,8 @@ def link(server: str, experiment: str, view: SavedView = AVERAGES) -> str:
 
     Args:
         server: `http://…`, without a slash at its end.
-        experiment: its id.
-        view: which one.
+        experiment: Its id.
+        view: Which one.
     """
     query = f"workflowType=machine_learning&viewStateShareKey={view.key}"
     return f"{server}/#/experiments/{experiment}/runs?{query}"

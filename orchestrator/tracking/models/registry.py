@@ -14,7 +14,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from orchestrator.tracking.client.addresses import parse_model_uri
-from orchestrator.tracking.client.client import TrackingRefusedError, set_environment, translated
+from orchestrator.tracking.client.client import TrackingRefusedError, translated
+from orchestrator.tracking.client.environment import set_environment
 from orchestrator.tracking.models.model_package import RUN_FOLDER, copy_run, package, run_files
 from orchestrator.tracking.run_document import ModelDocument
 from shapca.errors import InputError
@@ -38,7 +39,7 @@ class Registry:
     """The models of one MLflow store.
 
     Args:
-        uri: its tracking URI, checked.
+        uri: Its tracking URI, checked.
     """
 
     def __init__(self, uri: str) -> None:
@@ -54,11 +55,11 @@ class Registry:
         """Log and register a cell's model unless that was done, and let the alias mean it.
 
         Args:
-            model: under which name, and what it is.
-            cell: store of the cell.
-            experiment: id of the experiment of its run.
+            model: Under which name, and what it is.
+            cell: Store of the cell.
+            experiment: Id of the experiment of its run.
             run_id: MLflow's id of the cell's run.
-            storage: what tells this storage's models from another's.
+            storage: What tells this storage's models from another's.
 
         Raises:
             TrackingUnavailableError: MLflow does not answer; doing it again makes nothing double.
@@ -202,9 +203,9 @@ def model_key(cell: ObjectStore, storage: str, name: str) -> str:
     """What a model is made of, as 16 hexadecimal digits.
 
     Args:
-        cell: store of the cell.
-        storage: the storage's identity.
-        name: registered name.
+        cell: Store of the cell.
+        storage: The storage's identity.
+        name: Registered name.
 
     Raises:
         InputError: the cell has no model, or its weights are gone.
@@ -223,8 +224,8 @@ def download_run(uri: str, tracking_uri: str, folder: Path) -> Path:
 
     Args:
         uri: `models:/NAME@ALIAS` or `models:/NAME/VERSION`.
-        tracking_uri: the MLflow store, checked.
-        folder: where to put it.
+        tracking_uri: The MLflow store, checked.
+        folder: Where to put it.
 
     Returns:
         The run's folder.

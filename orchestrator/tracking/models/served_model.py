@@ -88,7 +88,7 @@ def extract(extractor: Extractor, records: Sequence[Mapping[str, Any]]) -> list[
 
     Args:
         extractor: The model.
-        records: Posts as above; a missing value is absent, none or NaN.
+        records: Posts as above; a missing value is absent, None or NaN.
 
     Raises:
         InputError: A post beyond the limits, or one that the model has no use for.

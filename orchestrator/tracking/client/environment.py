@@ -1,0 +1,80 @@
+"""What MLflow needs before it is first used: settings of this process, and its SQLite database."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sqlite3
+import tempfile
+from contextlib import closing
+from pathlib import Path
+
+from shapca.storage import make_private_folder
+from shapca.storage.objects import TEMPORARY, remove_leftovers
+from shapca.storage.processes import this_process
+
+# Requests give up after 10 s and are not repeated by the client, which would repeat the creation
+# of a run that the server did create; telemetry and links on the console are off.
+_ENVIRONMENT = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_ARTIFACT_UPLOAD_DOWNLOAD_TIMEOUT": "120",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    # A model is made of what is installed, and its upload draws nothing over the progress view.
+    "MLFLOW_UV_AUTO_DETECT": "false",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+}
+
+
+def set_environment() -> None:
+    """Settings of MLflow for this process, before it is first used."""
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    silence()
+
+
+def silence() -> None:
+    """Errors are raised; MLflow's own lines would break the progress view.
+
+    To be called again after the first import of MLflow, which sets the level of its logger.
+    """
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+def prepare_sqlite(path: Path) -> None:
+    """Make the database file its owner's alone, with a write-ahead log.
+
+    So the UI reads while runs are written, and a commit syncs the disk once instead of three times.
+    """
+    make_private_folder(path.parent)
+    if not path.exists():
+        _create_sqlite(path)
+    with closing(sqlite3.connect(path, timeout=20)) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+
+
+def _create_sqlite(path: Path) -> None:
+    """Let MLflow make its tables in another file, which then appears under its name whole.
+
+    Making them takes seconds and dozens of migrations: a process killed on the way would leave a
+    database that MLflow can neither use nor mend, and so would two at once.
+    """
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    silence()
+    remove_leftovers(path.parent)
+    handle, name = tempfile.mkstemp(
+        dir=path.parent, prefix=f"{TEMPORARY}{this_process()}-", suffix=".db"
+    )
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        store = SqlAlchemyStore(f"sqlite:///{temporary}", (path.parent / "mlartifacts").as_uri())
+        store.engine.dispose()
+        with contextlib.suppress(FileExistsError):  # another process was faster
+            os.link(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
