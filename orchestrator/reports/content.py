@@ -11,7 +11,6 @@ from orchestrator.config.sweep import SweepConfig
 from orchestrator.search.importance import Importance, importance_of
 from orchestrator.store.cells import CellStore
 from orchestrator.store.sweep_folder import DECLARATION, in_sweep
-from orchestrator.sweeps.record.event_log import Ended, Proposed
 from orchestrator.sweeps.record.history import History
 from orchestrator.sweeps.record.outcome import ConfigurationResult, SweepOutcome
 from orchestrator.sweeps.record.trial_view import TrialView, trial_view
@@ -148,10 +147,7 @@ def content_of(
         made_at: Unix time in seconds.
     """
     stale = set(history.stale(code))
-    trials = [
-        _trial(history, event, history.ended.get(number), state, stale)
-        for number, event in history.proposed.items()
-    ]
+    trials = [_trial(history, number, state, stale) for number in history.proposed]
     read_curves = _with_curves(trials, outcome.winner)
     trials = [_curved(cells, trial) if trial.number in read_curves else trial for trial in trials]
     declared: dict[str, Any] = (
@@ -175,18 +171,12 @@ def content_of(
     )
 
 
-def _trial(
-    history: History,
-    event: Proposed,
-    end: Ended | None,
-    state: ReportState,
-    stale: set[str],
-) -> Trial:
-    shown: TrialState = "running" if state == "running" else "missing"
-    if end is not None:
-        shown = "done" if end.status == "finished" else end.status
-    is_stale = end is not None and event.cell in stale
-    return Trial(**vars(trial_view(history, event, end)), state=shown, is_stale=is_stale)
+def _trial(history: History, number: int, state: ReportState, stale: set[str]) -> Trial:
+    view = trial_view(history, history.proposed[number], history.ended.get(number))
+    if view.status == "running":
+        return Trial(**vars(view), state="running" if state == "running" else "missing")
+    ended: TrialState = "done" if view.status == "finished" else view.status
+    return Trial(**vars(view), state=ended, is_stale=view.cell in stale)
 
 
 def _with_curves(trials: list[Trial], winner: ConfigurationResult | None) -> set[int]:
