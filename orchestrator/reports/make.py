@@ -22,7 +22,7 @@ from orchestrator.sweeps.record.history import History
 from orchestrator.sweeps.record.outcome import SweepOutcome
 from orchestrator.sweeps.record.status import sweep_status
 from orchestrator.sweeps.views.markdown import note
-from orchestrator.tables.formats import to_csv, to_latex, to_markdown
+from orchestrator.tables.formats import table_files
 from orchestrator.tables.table import Table
 from orchestrator.tracking.run_document import PARENT, read_run, write_run
 from shapca.storage import ObjectStore
@@ -78,14 +78,11 @@ def report_files(
     """
     charts = charts_of(content)
     made = {PAGE: page_of(content, charts, tables), "trials.csv": trials_csv(content)}
-    shown = list(tables)
-    if not content.is_listed and (table := configuration_table(content)) is not None:
-        shown.append(table)
-    for table in shown:
-        made[f"{table.name}.md"] = to_markdown(table).encode()
-        made[f"{table.name}.csv"] = to_csv(table).encode()
-        made[f"{table.name}.tex"] = to_latex(table).encode()
+    for table in tables:
+        made |= table_files(table)
     if not content.is_listed:
+        if (configurations := configuration_table(content)) is not None:
+            made |= table_files(configurations)
         made["report.md"] = note(content.outcome, content.sweep).encode()
     if (winner := winner_yaml(content)) is not None:
         made["winner.yaml"] = winner.encode()

@@ -296,9 +296,12 @@ def test_metrics(cells: CellStore, key: str) -> dict[str, float]:
 def test_averages(cells: CellStore, keys: Sequence[str]) -> dict[str, float]:
     """`test/…_mean` and `test/…_std` (n - 1) over the cells; empty unless all were tested."""
     scores = [test_metrics(cells, key) for key in keys]
-    if not scores or not all(scores):
-        return {}
-    averages: dict[str, float] = {}
-    for name in scores[0]:
-        averages |= SeedScores([score[name] for score in scores if name in score]).named(name)
-    return averages
+    return averages(scores) if all(scores) else {}
+
+
+def averages(scores: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """`<score>_mean` and `<score>_std` (n - 1) of each score of the first of several seeds."""
+    found: dict[str, float] = {}
+    for name in scores[0] if scores else ():
+        found |= SeedScores([score[name] for score in scores if name in score]).named(name)
+    return found

@@ -165,24 +165,18 @@ def _findings(
     def text(span: Span) -> str:
         return " ".join(example.words[span.start : span.end])
 
-    found = []
-    for entity in sorted(entities):
-        found.append(
-            Finding(
-                f"{entity.type or 'given'}: {text(entity.span)}",
-                ((entity.start, entity.end, entity.type or ""),),
-                gold is None or entity in gold,
-            )
+    found = [
+        Finding(
+            f"{entity.type or 'given'}: {text(entity.span)}",
+            ((entity.start, entity.end, entity.type or ""),),
+            gold is None or entity in gold,
         )
+        for entity in sorted(entities)
+    ]
     for relation in sorted(relations):
         if relation.type != NONE:
-            found.append(
-                Finding(
-                    f"{relation.type}: {text(relation.head)} → {text(relation.tail)}",
-                    (),
-                    gold is None or relation in gold,
-                )
-            )
+            words = f"{relation.type}: {text(relation.head)} → {text(relation.tail)}"
+            found.append(Finding(words, (), gold is None or relation in gold))
     return tuple(found)
 
 

@@ -14,7 +14,7 @@ from orchestrator.studies.cases import Selection, cases
 from orchestrator.studies.config import CaseFigure, CurveFigure
 from orchestrator.studies.figures import curves, side_by_side
 from orchestrator.studies.plan import StudyPlan
-from orchestrator.tables.formats import to_csv, to_json, to_latex, to_markdown
+from orchestrator.tables.formats import table_files, to_json
 from orchestrator.tables.table import Table
 from shapca.errors import InputError
 from shapca.storage import to_json as json_bytes
@@ -29,12 +29,7 @@ def write_files(
         File name to the name of its object in the storage.
     """
     store, name = cells.store, plan.study.name
-    contents = {
-        f"{name}.md": to_markdown(table).encode(),
-        f"{name}.csv": to_csv(table).encode(),
-        f"{name}.tex": to_latex(table).encode(),
-        f"{name}.json": json_bytes(to_json(table)),
-    }
+    contents = {**table_files(table), f"{name}.json": json_bytes(to_json(table))}
     figure = plan.study.figure
     pictures: dict[str, bytes] = {}
     if isinstance(figure, CurveFigure):

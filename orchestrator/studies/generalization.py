@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from orchestrator.store.cell_folder import in_cell
-from orchestrator.store.cells import CellStore
+from orchestrator.store.cells import CellStore, averages
 from orchestrator.sweeps.control.reuse import StaleCellsError, stale_message
 from orchestrator.sweeps.record.history import recorded
 from orchestrator.sweeps.record.outcome import ConfigurationResult, reported
@@ -17,7 +17,6 @@ from shapca.config import RuntimeConfig
 from shapca.data.prepared import PreparedData
 from shapca.errors import InputError
 from shapca.evaluation import EvaluationRecord, evaluate_run
-from shapca.metrics.seed_scores import SeedScores
 from shapca.runs.code import code_fingerprint
 from shapca.runs.layout import EVALUATIONS
 from shapca.storage import ObjectStore, digest, read_json
@@ -53,11 +52,8 @@ class Generalization:
 
     def averages(self) -> dict[str, float]:
         """`test/…_mean` and `test/…_std` (n - 1) over the seeds, and `num_seeds`."""
-        by_seed = [self.metrics(seed) for seed in self.records]
-        averages = {"num_seeds": float(len(by_seed))}
-        for name in by_seed[0] if by_seed else ():
-            averages |= SeedScores([metrics[name] for metrics in by_seed]).named(name)
-        return averages
+        scores = [self.metrics(seed) for seed in self.records]
+        return {"num_seeds": float(len(scores)), **averages(scores)}
 
     def to_json(self) -> dict[str, Any]:
         """For programs."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -36,19 +36,19 @@ class SeedResult:
 
     Attributes:
         key: The cell.
+        state: `done`, `running` or `missing`.
+        reason: Why there are no scores.
         metrics: Scores by name; None where there are no scores yet.
         counts: Counts (correct, predicted, gold) of each example by the score's name.
         codes: Fingerprints of the code that worked on it.
-        state: `done`, `running` or `missing`.
-        reason: Why there are no scores.
     """
 
     key: str
-    metrics: Mapping[str, float] | None
-    counts: Mapping[str, list[list[int]]]
-    codes: frozenset[str]
     state: CellState
     reason: str = ""
+    metrics: Mapping[str, float] | None = None
+    counts: Mapping[str, list[list[int]]] = field(default_factory=dict)
+    codes: frozenset[str] = frozenset()
 
 
 class StudyTables:
@@ -95,12 +95,9 @@ class StudyTables:
         return corrected(self._compared(table))
 
     def _row(self, title: str, row: StudyRow) -> dict[str, TableCell]:
-        cells = {}
-        for key, column in self._study.columns.items():
-            cell = self._cell(title, row, key, column)
-            if cell is not None:
-                cells[key] = cell
-        return cells
+        columns = self._study.columns.items()
+        cells = {key: self._cell(title, row, key, column) for key, column in columns}
+        return {key: cell for key, cell in cells.items() if cell is not None}
 
     def _cell(self, title: str, row: StudyRow, key: str, column: StudyColumn) -> TableCell | None:
         published = row.published.get(key)
@@ -180,19 +177,19 @@ class StudyTables:
         if summary is None:
             epochs = self._cells.num_epochs(key)
             if epochs and self._is_at_work(key):
-                reason = f"at work, epoch {epochs}"
-                return SeedResult(key, None, {}, frozenset(), "running", reason)
+                return SeedResult(key, "running", f"at work, epoch {epochs}")
             reason = f"stopped after epoch {epochs}" if epochs else "never run"
-            return SeedResult(key, None, {}, frozenset(), "missing", reason)
+            return SeedResult(key, "missing", reason)
         if summary["status"] != "finished":
             reason = f"{summary['status']}: {summary.get('reason', '')}".rstrip(": ")
-            return SeedResult(key, None, {}, frozenset(), "missing", reason)
+            return SeedResult(key, "missing", reason)
         codes = frozenset(summary["codes"])
         if column.test_on is None:
             record = self._cells.evaluation(key, "test")
             if record is None:
-                return SeedResult(key, None, {}, codes, "missing", "not tested")
-            return SeedResult(key, record["metrics"], record.get("per_example", {}), codes, "done")
+                return SeedResult(key, "missing", "not tested")
+            counts = record.get("per_example", {})
+            return SeedResult(key, "done", "", record["metrics"], counts, codes)
         from shapca.evaluation import stored_evaluation
 
         stored = stored_evaluation(
@@ -203,12 +200,11 @@ class StudyTables:
             label_map=column.label_map,
         )
         if stored is None:
-            reason = f"not evaluated on {column.test_on}"
-            return SeedResult(key, None, {}, codes, "missing", reason)
+            return SeedResult(key, "missing", f"not evaluated on {column.test_on}")
         counts = {
             name: [list(c) for c in rows] for name, rows in stored.evaluation.per_example.items()
         }
-        return SeedResult(key, stored.evaluation.metrics, counts, codes, "done")
+        return SeedResult(key, "done", "", stored.evaluation.metrics, counts, codes)
 
     def target(self, column: StudyColumn, config: ExperimentConfig) -> PreparedData:
         """The data set that a column's models are tested on, where it is another one.

@@ -157,6 +157,12 @@ def to_latex(table: Table) -> str:
     return "\n".join(lines) + "\n"
 
 
+def table_files(table: Table) -> dict[str, bytes]:
+    """The table as files by name: Markdown, CSV and LaTeX."""
+    texts = {"md": to_markdown(table), "csv": to_csv(table), "tex": to_latex(table)}
+    return {f"{table.name}.{suffix}": text.encode() for suffix, text in texts.items()}
+
+
 def to_json(table: Table) -> dict[str, Any]:
     """The table for programs; a NaN becomes null."""
     record: dict[str, Any] = _without_nan(asdict(table))

@@ -106,12 +106,8 @@ def curves(content: Content) -> Plot | None:
     caption = "Validation F1 after each epoch."
     if shown_ < total:
         caption += f" {shown_} of {total} trials: the best {MOST_CURVES}, the winner's, open ones."
-    points = [point for one in series for point in one.points]
-    return Plot(
-        "curves", "Learning curves", caption,
-        axis_over("epoch", [x for x, _ in points], whole=True),
-        percent_axis(VAL, [y for _, y in points]), series,
-    )  # fmt: skip
+    axis = percent_axis(VAL, [y for one in series for _, y in one.points])
+    return _over_epochs("curves", "Learning curves", caption, axis, series)
 
 
 def losses(content: Content) -> Plot | None:
@@ -119,13 +115,16 @@ def losses(content: Content) -> Plot | None:
     series = _curves(content, lambda trial: trial.losses, "loss {:.3g}")
     if not series:
         return None
-    points = [point for one in series for point in one.points]
-    return Plot(
-        "losses", "Training loss",
-        "Mean loss of each epoch; settings with other weights of the alignment have another loss.",
-        axis_over("epoch", [x for x, _ in points], whole=True),
-        axis_over("training loss", [y for _, y in points]), series,
-    )  # fmt: skip
+    caption = (
+        "Mean loss of each epoch; settings with other weights of the alignment have another loss."
+    )
+    axis = axis_over("training loss", [y for one in series for _, y in one.points])
+    return _over_epochs("losses", "Training loss", caption, axis, series)
+
+
+def _over_epochs(key: str, title: str, caption: str, y: Axis, series: tuple[Series, ...]) -> Plot:
+    epochs = axis_over("epoch", [x for one in series for x, _ in one.points], whole=True)
+    return Plot(key, title, caption, epochs, y, series)
 
 
 def _curves(
@@ -144,17 +143,12 @@ def _curves(
         label = f"{trial_label(trial)}; last {words.format(values[-1])}"
         role: Role = "orange" if is_reported else "muted"
         line: Line = "solid" if is_reported else "dashed" if trial.state == "pruned" else "thin"
-        name = None
         kind = own if is_reported else others
-        if not any(one.role == role and one.line == line for one in kind):
-            name = (
-                "winner, reported seeds"
-                if is_reported
-                else "pruned"
-                if trial.state == "pruned"
-                else "other trials"
-            )
-        kind.append(Series(name, points, role, line=line, labels=[label]))
+        name = "winner, reported seeds" if is_reported else "other trials"
+        if line == "dashed":
+            name = "pruned"
+        is_new = not any(one.role == role and one.line == line for one in kind)
+        kind.append(Series(name if is_new else None, points, role, line=line, labels=[label]))
     return (*others, *own)
 
 
