@@ -31,19 +31,22 @@ def page_of(content: Content, charts: Sequence[Chart], tables: Sequence[Table] =
         charts: Its charts.
         tables: A study's.
     """
+    search = "Training" if content.is_listed else "Search"
+    parts = [
+        ("tables", "Tables", result_tables(tables) if tables else None),
+        ("configurations", "Configurations", sections.configurations(content)),
+        ("search", search, _search(content, charts)),
+        ("seeds", "Seeds and learning", _figures(charts, _SEEDS)),
+        ("ends", "Failures and pruned trials", sections.ends(content)),
+        ("cost", "Cost", origin.cost(content)),
+        ("reproduce", "To reproduce", origin.reproduction(content)),
+        ("provenance", "Data, code and versions", origin.provenance(content)),
+    ]
+    there = [part for part in parts if part[2] is not None]
     body = [
-        sections.head(content),
+        sections.head(content, [(key, title) for key, title, _ in there]),
         sections.hero(content),
-        *_section("tables", "Tables", result_tables(tables) if tables else None),
-        *_section("configurations", "Configurations", sections.configurations(content)),
-        *_section(
-            "search", "Training" if content.is_listed else "Search", _search(content, charts)
-        ),
-        *_section("seeds", "Seeds and learning", _figures(charts, _SEEDS)),
-        *_section("ends", "Failures and pruned trials", sections.ends(content)),
-        *_section("cost", "Cost", origin.cost(content)),
-        *_section("reproduce", "To reproduce", origin.reproduction(content)),
-        *_section("provenance", "Data, code and versions", origin.provenance(content)),
+        *(element("section", element("h2", title), part, id=key) for key, title, part in there),
     ]
     return document(f"{content.name}: report", body, content.made_at)
 
@@ -105,12 +108,6 @@ def _figures(charts: Sequence[Chart], keys: Sequence[str]) -> Html | None:
     if not chosen:
         return None
     return element("div", [figure(c, is_full=c.key == "parallel") for c in chosen], class_="grid2")
-
-
-def _section(key: str, title: str, content: Html | None) -> list[Html]:
-    if content is None:
-        return []
-    return [element("section", element("h2", title), content, id=key)]
 
 
 def _asset(name: str) -> str:

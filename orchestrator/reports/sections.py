@@ -27,14 +27,10 @@ _STATES = {
     "running": "still running",
     "stopped": "stopped before its end; the same command goes on with it",
 }
-_LINKS = (
-    ("configurations", "Configurations"), ("search", "Search"), ("seeds", "Seeds and learning"),
-    ("ends", "Failures"), ("reproduce", "To reproduce"), ("provenance", "Data, code, versions"),
-)  # fmt: skip
 
 
-def head(content: Content) -> Html:
-    """Name, what kind of sweep it is, and how it stands."""
+def head(content: Content, parts: Sequence[tuple[str, str]]) -> Html:
+    """Name, what kind of sweep it is, how it stands, and links to the parts by key and title."""
     sweep, ended = content.sweep, sum(t.state not in ("running", "missing") for t in content.trials)
     experiment = content.experiment
     data = "" if experiment is None else f"{experiment.task} on {experiment.data.dataset} · "
@@ -44,44 +40,37 @@ def head(content: Content) -> Html:
         f"scheduler {sweep.scheduler.kind} · {ended} of at most {planned} trials ended · "
         f"{duration(content.outcome.seconds)}"
     )
-    notices = []
+    notices: list[tuple[str, str]] = []
     if content.state != "complete":
         by = f" by {content.holder}" if content.holder else ""
         text = f"The sweep is {_STATES[content.state]}{by}: what follows is what there is so far."
-        notices.append(element("p", text, class_="notice warn"))
+        notices.append(("warn", text))
     if content.num_stale:
         text = (
             f"{content.num_stale} trials are stale: other training code than the present one "
             f"({content.code}) made them."
         )
-        notices.append(element("p", text, class_="notice warn"))
+        notices.append(("warn", text))
     if content.winner is not None and content.winner.missing:
         names = ", ".join(f"seed {s}: {why}" for s, why in content.winner.missing.items())
-        notices.append(
-            element("p", f"Missing from the winner's mean: {names}", class_="notice bad")
-        )
-    links = [
-        element("a", text, href=f"#{key}")
-        for key, text in ((("tables", "Tables"), *_LINKS) if content.is_listed else _LINKS)
-        if not (content.is_listed and key == "search")
-    ]
+        notices.append(("bad", f"Missing from the winner's mean: {names}"))
+    links = [element("a", title, href=f"#{key}") for key, title in parts]
     return element(
         "header",
         element("h1", content.name),
         element("p", line, class_="line"),
         element("nav", links, aria_label="Sections"),
-        notices,
+        [element("p", text, class_=f"notice {kind}") for kind, text in notices],
     )
 
 
 def hero(content: Content) -> Html:
     """The winner and its scores."""
     winner = content.winner
-    if content.is_listed:
-        text = "Every listed configuration on every seed; nothing is chosen."
-        return element("section", element("p", text), class_="card", style="margin-top:18px")
-    if winner is None:
+    if content.is_listed or winner is None:
         text = "No configuration has finished."
+        if content.is_listed:
+            text = "Every listed configuration on every seed; nothing is chosen."
         return element("section", element("p", text), class_="card", style="margin-top:18px")
     names = short_names(list(winner.values))
     setting = element(
@@ -98,30 +87,25 @@ def hero(content: Content) -> Html:
         kind = "Confirmed winner, on fresh seeds"
     else:
         kind = "Best so far, on the seeds that selected it: its score is flattered by the selection"
-    left = [element("div", kind, class_="label")]
+    what, scores, mean, std = "validation", winner.val, winner.val_mean, winner.val_std
     if winner.test:
-        left.append(_big(winner.test_mean, winner.test_std))
-        left.append(element("div", f"test F1, {_seed_words(winner.test)}", class_="soft"))
-    else:
-        left.append(_big(winner.val_mean, winner.val_std))
-        left.append(element("div", f"validation F1, {_seed_words(winner.val)}", class_="soft"))
-    left.append(setting)
+        what, scores, mean, std = "test", winner.test, winner.test_mean, winner.test_std
+    left = [
+        element("div", kind, class_="label"),
+        _big(mean, std),
+        element("div", f"{what} F1, {_seed_words(scores)}", class_="soft"),
+        setting,
+    ]
     facts: list[tuple[str, Child]] = []
     if winner.test:
-        facts.append(("test F1 by seed", _by_seed(winner.test)))
-        facts.append(("95% interval", _interval(winner.test)))
-    facts.append(
-        (
-            "validation F1",
-            f"{score(winner.val_mean, winner.val_std)}, by seed {_by_seed(winner.val)}",
-        )
-    )
-    facts.append(("configuration", element("code", winner.configuration)))
+        facts += [("test F1 by seed", _by_seed(winner.test))]
+        facts += [("95% interval", _interval(winner.test))]
+    val = f"{score(winner.val_mean, winner.val_std)}, by seed {_by_seed(winner.val)}"
+    facts += [("validation F1", val), ("configuration", element("code", winner.configuration))]
     if content.outcome.model is not None:
         facts.append(("model", element("code", content.outcome.model)))
-    states = [trial for trial in content.of(winner) if trial.is_stale]
-    if states:
-        facts.append(("state", state_chip("stale", f"{len(states)} of its seeds are stale")))
+    if num_stale := sum(trial.is_stale for trial in content.of(winner)):
+        facts.append(("state", state_chip("stale", f"{num_stale} of its seeds are stale")))
     return element(
         "section",
         element("div", element("div", left), fact_list(facts), class_="card hero"),

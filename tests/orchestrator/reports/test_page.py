@@ -131,6 +131,18 @@ def test_nothing_is_loaded_from_anywhere(finished: Path) -> None:
         assert not any(name.startswith("on") for name in attributes)
 
 
+@pytest.mark.parametrize("which", ["finished", "troubled", "unfinished"])
+def test_every_section_is_linked_and_every_link_leads_to_one(
+    which: str, request: pytest.FixtureRequest
+) -> None:
+    tags = page(request.getfixturevalue(which)).tags
+    links = [attributes["href"] for tag, attributes in tags if tag == "a"]
+    sections = [f"#{attributes['id']}" for tag, attributes in tags
+                if tag == "section" and attributes.get("id") not in (None, "winner")]  # fmt: skip
+    assert links == sections
+    assert "#provenance" in links
+
+
 def test_names_and_reasons_cannot_inject_markup(troubled: Path) -> None:
     shown = page(troubled)
     assert sum(tag == "script" for tag, _ in shown.tags) == 1
