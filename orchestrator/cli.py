@@ -56,7 +56,7 @@ def run_driver(application: typer.Typer, arguments: list[str] | None = None) -> 
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
     except RayLostError as error:
-        message = f"error: {error}. Nothing that was trained is lost: the same command goes on"
-        print(message, file=sys.stderr, flush=True)
+        kept = "Nothing that was trained is lost: run the same command again to resume"
+        print(f"error: {error}. {kept}", file=sys.stderr, flush=True)
         sys.stdout.flush()
         os._exit(1)  # Ray's own farewell would wait for what is gone

@@ -28,6 +28,7 @@ from shapca.contexts.generators.opening import open_generator
 from shapca.contexts.settings import GenerationSettings
 from shapca.data.preparation.context_record import ContextRecord
 from shapca.errors import InputError
+from shapca.words import counted
 
 IN_FLIGHT = 2
 """Batches that a worker holds: one at work and one waiting, so that none is idle or hoards."""
@@ -125,10 +126,10 @@ class Spread:
         slots = slots_of(nodes, ResourceConfig(cpu=asked.cpus, gpu=asked.gpus))
         if slots < (asked.num or 1) and not self.ray.wait_for_resources:
             raise InputError(
-                f"--workers: {asked.num or 1} with {asked.cpus:g} CPUs and {asked.gpus:g} GPUs "
-                f"each do not fit: {slots} would on {len(nodes)} nodes. Lower --workers, "
-                "--cpus-per-worker or --gpus-per-worker, or pass --wait-for-resources where nodes "
-                "are still to come"
+                f"--workers {asked.num or 1}: with {counted(asked.cpus, 'CPU')} and "
+                f"{counted(asked.gpus, 'GPU')} each, only {slots} would fit on "
+                f"{counted(len(nodes), 'node')}. Lower --workers, --cpus-per-worker or "
+                "--gpus-per-worker, or pass --wait-for-resources if nodes are still to come"
             )
         return asked.num or max(1, slots)
 

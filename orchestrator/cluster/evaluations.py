@@ -14,7 +14,7 @@ from typing import Any, Literal
 from orchestrator.cluster.nodes import check_code, check_storage, is_alone
 from orchestrator.cluster.parcels.delivery import Delivery, pack_files, parts_of
 from orchestrator.cluster.resources import check_resources, node_resources
-from orchestrator.cluster.session import RayOptions, ray_session
+from orchestrator.cluster.session import RayOptions, first_line, ray_session
 from orchestrator.config.sweep import ResourceConfig
 from orchestrator.store.address import open_store
 from orchestrator.store.cells import CellStore
@@ -86,8 +86,7 @@ def evaluate_on_nodes(
             try:
                 ray.get(done)
             except ray.exceptions.RayError as error:
-                cause = getattr(error, "cause", None) or error
-                reason = str(cause).strip().partition("\n")[0] or type(cause).__name__
+                reason = first_line(getattr(error, "cause", None) or error)
             on_done(task, reason)
 
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from orchestrator.cluster.session import first_line
 from orchestrator.tracking.client.addresses import redact
 from shapca.errors import InputError
 
@@ -210,24 +211,20 @@ def _translated(address: str) -> Iterator[None]:
     except InputError:
         raise
     except AuthenticationError as error:
-        raise InputError(f"{shown}: {_first_line(error)}. {TOKEN_HINT}") from None
+        raise InputError(f"{shown}: {first_line(error)}. {TOKEN_HINT}") from None
     except (ConnectionError, requests.RequestException, aiohttp.ClientError, OSError) as error:
         if getattr(error, "status", None) in (401, 403):
-            raise InputError(f"{shown}: {_first_line(error)}. {TOKEN_HINT}") from None
+            raise InputError(f"{shown}: {first_line(error)}. {TOKEN_HINT}") from None
         raise InputError(
-            f"{shown}: no job server of Ray answers there ({_first_line(error)}). Expected the "
+            f"{shown}: no job server of Ray answers there ({first_line(error)}). Expected the "
             "head's dashboard, e.g. http://HEAD:8265; it needs ray[default] on the head, and from "
             "outside a tunnel: ray dashboard CLUSTER.yaml, or ssh -L 8265:127.0.0.1:8265 HEAD"
         ) from None
     except (RuntimeError, ValueError) as error:
-        raise InputError(f"{shown}: {_first_line(error)}") from None
+        raise InputError(f"{shown}: {first_line(error)}") from None
 
 
 TOKEN_HINT = (
     "The cluster uses token authentication: set RAY_AUTH_MODE=token, and the cluster's token as "
     "RAY_AUTH_TOKEN or in a file named by RAY_AUTH_TOKEN_PATH (by default ~/.ray/auth_token)"
 )
-
-
-def _first_line(error: BaseException) -> str:
-    return redact(str(error).strip().partition("\n")[0] or type(error).__name__)

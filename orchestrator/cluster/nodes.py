@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 from orchestrator.cluster.parcels.delivery import Delivery, is_here, package, wanted
+from orchestrator.cluster.resources import living_nodes
 from orchestrator.config.sweep import SweepConfig
 from orchestrator.store.address import is_remote, open_store
 from shapca.errors import InputError
@@ -38,23 +39,16 @@ def ask_nodes(question: Callable[..., Answer], *arguments: Any) -> dict[str, Ans
         try:
             answers[name] = ray.get(reference, timeout=PATIENCE_SECONDS)
         except ray.exceptions.GetTimeoutError:
-            raise InputError(f"{name} does not answer within {PATIENCE_SECONDS:g} s") from None
+            raise InputError(f"{name} did not answer within {PATIENCE_SECONDS:g} s") from None
         except ray.exceptions.RayError as error:
             cause = getattr(error, "cause", None)
             if isinstance(cause, InputError):
                 raise InputError(f"{name}: {cause}") from None
             raise InputError(
-                f"{name} cannot run this project ({_first_line(cause or error)}). Install the same "
+                f"{name} cannot run this project ({_last_line(cause or error)}). Install the same "
                 "version there, or send it along with `orchestrator submit`"
             ) from None
     return answers
-
-
-def living_nodes() -> list[Mapping[str, Any]]:
-    """Ray's records of the nodes that are alive."""
-    import ray
-
-    return [node for node in ray.nodes() if node["Alive"]]
 
 
 def is_alone() -> bool:
@@ -81,7 +75,7 @@ def check_storage(storage: str, store: ObjectStore) -> None:
         store.delete(probe)
     if blind := [name for name, answer in sees.items() if not answer]:
         raise InputError(
-            f"storage {storage}: {', '.join(blind)} does not see it. A sweep over several nodes "
+            f"storage {storage}: {', '.join(blind)} cannot see it. A sweep over several nodes "
             "needs a storage that all of them share: a folder on a shared file system, or "
             "s3://bucket/prefix (--storage)"
         )
@@ -98,8 +92,8 @@ def check_code() -> None:
     here = code_fingerprint()
     if other := [name for name, code in ask_nodes(code_fingerprint).items() if code != here]:
         raise InputError(
-            f"{', '.join(other)}: other code of this project than the driver's. Install the same "
-            "version there, or send it along with `orchestrator submit`"
+            f"{', '.join(other)}: other code of this project than on the driver's node. Install "
+            "the same version there, or send it along with `orchestrator submit`"
         )
 
 
@@ -133,6 +127,6 @@ def _sees(storage: str, name: str) -> bool:
         return False
 
 
-def _first_line(error: BaseException) -> str:
+def _last_line(error: BaseException) -> str:
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[-1] if lines else ''}"

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 from orchestrator.config.sweep import ResourceConfig
 from shapca.errors import InputError
 from shapca.storage.processes import num_cpus
+from shapca.words import counted
 
 
 def slots_of(nodes: list[dict[str, float]], resources: ResourceConfig) -> int:
@@ -38,10 +41,11 @@ def check_resources(
         largest = max((node.get("CPU", 0.0) for node in nodes), default=0.0)
         gpus = max((node.get("GPU", 0.0) for node in nodes), default=0.0)
         raise InputError(
-            f"resources: a trial asks for {resources.cpu:g} CPUs and {resources.gpu:g} GPUs, but "
-            f"the largest of {len(nodes)} nodes has {largest:g} CPUs and {gpus:g} GPUs. Lower "
+            f"resources: a trial asks for {counted(resources.cpu, 'CPU')} and "
+            f"{counted(resources.gpu, 'GPU')}, but the largest of {counted(len(nodes), 'node')} "
+            f"has {counted(largest, 'CPU')} and {counted(gpus, 'GPU')}. Lower "
             "resources.cpu or resources.gpu (--set resources.gpu=0), or pass "
-            "--wait-for-resources where nodes are still to come"
+            "--wait-for-resources if nodes are still to come"
         )
     if resources.max_concurrent is not None:
         return resources.max_concurrent if wait else min(slots, resources.max_concurrent)
@@ -57,6 +61,11 @@ def this_machine() -> dict[str, float]:
 
 def node_resources() -> list[dict[str, float]]:
     """Resources of each living node."""
+    return [node["Resources"] for node in living_nodes()]
+
+
+def living_nodes() -> list[Mapping[str, Any]]:
+    """Ray's records of the nodes that are alive."""
     import ray
 
-    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return [node for node in ray.nodes() if node["Alive"]]

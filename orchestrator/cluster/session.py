@@ -80,7 +80,7 @@ def ray_session(options: RayOptions) -> Iterator[None]:
             if address is not None or "timed out" not in str(error):
                 raise
             raise RayLostError(
-                "Ray did not start in time: this machine is very busy, try again when it has less "
+                "Ray did not start in time: this machine is very busy. Try again when it has less "
                 "to do"
             ) from error
         try:
@@ -139,9 +139,9 @@ def _quiet() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def first_line(error: Exception) -> str:
-    """The first line of what an error says, without credentials."""
-    return redact(str(error).strip().partition("\n")[0])
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says, or else its name; without credentials."""
+    return redact(str(error).strip().partition("\n")[0] or type(error).__name__)
 
 
 def _not_reachable(address: str | None, error: Exception) -> str:

@@ -45,7 +45,7 @@ TrackingUriOrNone = Annotated[
     typer.Option(
         envvar="MLFLOW_TRACKING_URI",
         show_envvar=True,
-        help="MLflow's store; by default SQLite under the storage. `none`: no tracking.",
+        help="MLflow's store; by default SQLite under the storage; `none`: no tracking.",
     ),
 ]
 DataRoot = Annotated[Path | None, typer.Option(help="Folder of the prepared data sets.")]
@@ -69,9 +69,11 @@ WaitForResources = Annotated[
     ),
 ]
 AcceptStale = Annotated[
-    bool, typer.Option("--accept-stale", help="Use finished cells of other code as they are.")
+    bool, typer.Option("--accept-stale", help="Reuse finished cells that other code trained.")
 ]
-RerunStale = Annotated[bool, typer.Option("--rerun-stale", help="Train cells of other code again.")]
+RerunStale = Annotated[
+    bool, typer.Option("--rerun-stale", help="Train the cells of other code again.")
+]
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Try failed cells again.")]
 
 
@@ -108,7 +110,7 @@ class RunOptions:
 
 
 def sweep_name(space_or_name: str) -> str:
-    """The name of a sweep or study that is given by its file or its name.
+    """The name of a sweep or study that is given by its file or name.
 
     Raises:
         InputError: a file that is no search space, or a path that does not exist.
@@ -130,7 +132,7 @@ def stale_policy(accept: bool, rerun: bool) -> StalePolicy:
         InputError: both are given.
     """
     if accept and rerun:
-        raise InputError("--accept-stale and --rerun-stale: expected one of them at most")
+        raise InputError("--accept-stale and --rerun-stale: expected at most one of them")
     return "accept" if accept else "rerun" if rerun else "refuse"
 
 

@@ -31,7 +31,7 @@ def contexts(
     wait_for_resources: WaitForResources = False,
     **options: Any,
 ) -> None:
-    """Describe pictures on many workers. The same texts as from one; the same command goes on."""
+    """Describe pictures on many workers, as one would. The same command again resumes."""
     from orchestrator.cluster.context_workers import Spread, WorkerOptions
     from orchestrator.cluster.session import RayOptions, interruptible
     from orchestrator.cluster.watch import RayLostError
@@ -46,5 +46,7 @@ def contexts(
         with interruptible():
             run_generation(options, spread)
     except RayLostError as error:
-        typer.echo(f"error: {error}; what is done is kept: the same command goes on", err=True)
+        typer.echo(
+            f"error: {error}; what is done is kept: run the same command again to resume", err=True
+        )
         raise typer.Exit(1) from None

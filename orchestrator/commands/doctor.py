@@ -29,11 +29,11 @@ def doctor(
     data_root: DataRoot = None,
     address: RayAddress = None,
     ask_hub: Annotated[
-        bool, typer.Option("--ask-hub", help="Ask the hub for weights that are not here.")
+        bool, typer.Option("--ask-hub", help="Ask the hub about weights that are not here.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Look at all that a sweep needs. Exit code 1 where something would stop it."""
+    """Check all that a sweep needs. Exit code 1 if something would stop it."""
     from orchestrator.config.sweep import SweepConfig
 
     sweep = None if space is None else SweepConfig.load(space, set_ or ())
@@ -76,7 +76,7 @@ def _examine(
     else:
         yield from examine_cluster(address, sweep, place)
     if tracking_uri == NO_TRACKING:
-        yield examine.Finding("ok", "tracking", "none is asked for")
+        yield examine.Finding("ok", "tracking", "off, as asked for")
     else:
         try:
             uri = resolve_tracking(tracking_uri, place)

@@ -13,6 +13,7 @@ import typer
 
 from orchestrator.commands.arguments import DataRoot, Space, Storage
 from shapca.commands.options import AsJson, Overrides
+from shapca.words import counted
 
 if TYPE_CHECKING:
     from orchestrator.sweeps.checks.forecast import Forecast, PastForecast
@@ -28,7 +29,7 @@ def forecast(
         typer.Option(min=1, help="Trials at once.", show_default="as this machine allows"),
     ] = None,
     probe: Annotated[
-        bool, typer.Option("--probe", help="Train an epoch even where the sweep has trained some.")
+        bool, typer.Option("--probe", help="Train an epoch even if the sweep has trained some.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -44,7 +45,7 @@ def forecast(
     sweep = SweepConfig.load(space, set_ or ())
     address = absolute_uri(storage)
     is_new = not is_remote(address) and not Path(address).exists()
-    # A folder is made for a forecast that there is, not for one that is refused.
+    # A refused forecast makes no folder.
     store: ObjectStore = FolderStore(address) if is_new else open_store(address)
     history = History.read(store, sweep)
     if slots is None:
@@ -58,7 +59,7 @@ def forecast(
     found = forecasts.forecast(sweep, history, cost, slots)
     past = forecasts.past_forecasts(store)
     if is_new:
-        typer.echo(f"storage {address} was not there: it is made to keep the forecast", err=True)
+        typer.echo(f"storage {address} did not exist: it is made to keep the forecast", err=True)
     forecasts.record(open_store(address), found)
     if as_json:
         past_records = [{**vars(one), "error": one.error} for one in past]
@@ -68,34 +69,30 @@ def forecast(
 
 
 def _show(found: Forecast, past: list[PastForecast]) -> None:
+    from orchestrator.sweeps.views.progress import duration
+
     cost = found.cost
-    typer.echo(f"{found.sweep}: {cost.seconds:.3g} s an epoch ({cost.source}), {found.slots} slots")
+    slots = counted(found.slots, "slot")
+    typer.echo(f"{found.sweep}: {cost.seconds:.3g} s an epoch ({cost.source}), {slots}")
     for phase in found.phases:
         typer.echo(
-            f"  {phase.phase}: {phase.trials} trials of {phase.epochs:.1f} epochs, "
-            f"{duration(phase.hours)}"
+            f"  {phase.phase}: {counted(phase.trials, 'trial')} of {phase.epochs:.1f} epochs, "
+            f"{duration(3600 * phase.hours)}"
         )
     end = time.strftime("%Y-%m-%d %H:%M", time.localtime(found.at + 3600 * found.hours))
     typer.echo(
-        f"  in all {duration(found.hours)} (at most {duration(found.hours_at_most)}): until {end}"
+        f"  in all {duration(3600 * found.hours)} "
+        f"(at most {duration(3600 * found.hours_at_most)}): until {end}"
     )
     typer.echo(
         f"  GPU hours {found.gpu_hours:.2f}; disk {found.disk_bytes / 2**30:.2f} GiB at most"
     )
     for limit in found.limits:
-        typer.echo(f"  the budget {limit} is expected to end it before")
+        typer.echo(f"  the budget {limit} is expected to end it earlier")
     for one in past[-5:]:
-        said, took = duration(one.forecast_hours), duration(one.actual_hours)
+        said, took = duration(3600 * one.forecast_hours), duration(3600 * one.actual_hours)
         typer.echo(
-            f"  earlier forecast of {one.sweep}: {said} said, {took} taken ({one.error:+.0%})"
+            f"  earlier forecast of {one.sweep}: {said} forecast, {took} taken ({one.error:+.0%})"
         )
     if len(past) > 1:
         typer.echo(f"  median error of {len(past)} forecasts: {median(p.error for p in past):+.0%}")
-
-
-def duration(hours: float) -> str:
-    """Hours as a person says them."""
-    seconds = 3600 * hours
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if hours < 2 else f"{hours:.1f} h"

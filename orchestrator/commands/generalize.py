@@ -45,7 +45,7 @@ def generalize(
     accept_stale: AcceptStale = False,
     as_json: AsJson = False,
 ) -> None:
-    """Score every confirmed seed on another data set's test split; known scores are read."""
+    """Score every confirmed seed on another data set's test split; stored scores are reused."""
     from orchestrator.store.address import resolve_data_root
     from orchestrator.store.cells import CellStore
     from orchestrator.store.lease import Lease
@@ -88,7 +88,7 @@ def generalize(
         _show(found)
     if behind is not None:
         sync = f"orchestrator sync {name}{storage_option(address)}"
-        typer.echo(f"MLflow is behind ({behind}); to make up: {sync}", err=True)
+        typer.echo(f"MLflow is behind ({behind}); to catch up: {sync}", err=True)
 
 
 def _show(found: Generalization) -> None:

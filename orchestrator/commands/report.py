@@ -19,6 +19,7 @@ from orchestrator.commands.arguments import (
 from shapca.commands.options import AsJson
 from shapca.errors import InputError
 from shapca.storage import ObjectStore
+from shapca.words import counted
 
 
 def report(
@@ -61,7 +62,7 @@ def report(
         typer.echo(json.dumps(record, ensure_ascii=False, sort_keys=True))
         return
     where = page if is_remote(page) else Path(page).as_uri()
-    typer.echo(f"{name}: {len(made)} files; open {where}")
+    typer.echo(f"{name}: {counted(len(made), 'file')}; open {where}")
     typer.echo(said)
 
 
@@ -88,10 +89,10 @@ def _log(
     if holder is not None:
         return f"MLflow: {holder} works on the sweep and logs its report when it ends"
     if tracking_uri is None and is_remote(address):
-        return "MLflow: not told; give --tracking-uri"
+        return "MLflow: not updated; give --tracking-uri"
     uri = resolve_tracking(tracking_uri, address)
     if uri.startswith("sqlite:") and not Path(uri.removeprefix("sqlite:///")).is_file():
-        return f"MLflow: not told; there is no database at {redact(uri)}"
+        return f"MLflow: not updated; there is no database at {redact(uri)}"
     with Lease(store, name):
         if not attach(store, name, artifacts, made_at):
             return "MLflow: the sweep has no run yet"
@@ -100,7 +101,7 @@ def _log(
         except TrackingUnavailableError as error:
             return (
                 f"MLflow at {redact(uri)} does not answer ({error}); "
-                f"`orchestrator sync {name}{storage_option(address)}` makes up for it"
+                f"`orchestrator sync {name}{storage_option(address)}` catches up"
             )
     if refused:
         key, reason = next(iter(refused.items()))

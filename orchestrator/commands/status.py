@@ -33,7 +33,7 @@ def status(
 ) -> None:
     """Show how a sweep stands: trials, averages, winner, whether a driver is at work.
 
-    With an address: also how its job stands there; without a sweep, every submitted one.
+    With --address: also the state of its job there; without a sweep, of every submitted one.
     """
     if address is not None or submission is not None:
         _show_jobs(sweep, storage, address, submission, as_json)
@@ -124,6 +124,6 @@ def _show(found: SweepStatus) -> None:
         lines.append(f"{verb}: #{trial.number} {trial.phase} {trial.name}, epoch {trial.epoch}")
     if found.state == "stopped":
         verb = "study" if "study" in found.planned else "sweep"
-        lines.append(f"to go on, run `orchestrator {verb}` again")
+        lines.append(f"to resume, run `orchestrator {verb}` again")
     for line in (*lines, *winner_lines(outcome)):
         console.print(line, soft_wrap=True, markup=False, highlight=False)

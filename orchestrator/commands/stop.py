@@ -23,7 +23,7 @@ def stop(
     storage: Storage = "storage",
     submission: Submission = None,
 ) -> None:
-    """Stop a sweep that was submitted. What it trained stays; submitting it again goes on."""
+    """Stop a submitted sweep. What it has trained is kept; submit it again to resume."""
     from orchestrator.cluster.jobs import Cluster
 
     cluster = Cluster(address)
@@ -35,6 +35,6 @@ def stop(
     deadline = time.monotonic() + PATIENCE_SECONDS
     while (job := cluster.job(job.id)).is_alive and time.monotonic() < deadline:
         time.sleep(0.5)
-    typer.echo(f"{job.id}: {job.status.lower()}; submit it again to go on")
+    typer.echo(f"{job.id}: {job.status.lower()}; submit it again to resume")
     if job.is_alive:
         raise typer.Exit(1)

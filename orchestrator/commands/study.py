@@ -11,6 +11,7 @@ import typer
 
 from orchestrator.commands.arguments import RunOptions, existing_storage
 from shapca.commands.options import AsJson, Overrides, with_options_of
+from shapca.words import counted
 
 if TYPE_CHECKING:
     from orchestrator.studies.run import StudyOutcome
@@ -36,7 +37,7 @@ def study(
     as_json: AsJson = False,
     **options: Any,
 ) -> None:
-    """Run studies. The same command again goes on where it stopped and repeats nothing."""
+    """Run studies. The same command again resumes them and repeats nothing."""
     from orchestrator.studies.config import StudyConfig
     from orchestrator.studies.run import run_study
 
@@ -101,4 +102,4 @@ def _copy(outcome: StudyOutcome, storage: str, out: Path) -> None:
     found = {file: store.get(name) for file, name in outcome.files.items()}
     contents = {file: content for file, content in found.items() if content is not None}
     copy_files(contents, out)
-    typer.echo(f"{len(contents)} files in {out}", err=True)
+    typer.echo(f"{counted(len(contents), 'file')} in {out}", err=True)

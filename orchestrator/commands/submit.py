@@ -32,7 +32,9 @@ def submit(
     storage: Storage = "storage",
     data_root: Annotated[
         Path | None,
-        typer.Option(help="Folder of the prepared data sets, here or at the same path there."),
+        typer.Option(
+            help="Folder of the prepared data sets, here or at the same path on the cluster."
+        ),
     ] = None,
     send_data: Annotated[
         bool | None,
@@ -44,7 +46,7 @@ def submit(
     ] = None,
     tracking_uri: Annotated[
         str | None,
-        typer.Option(help="MLflow's store, as the cluster reaches it. `none`: no tracking."),
+        typer.Option(help="MLflow's store, as the cluster reaches it; `none`: no tracking."),
     ] = None,
     wait_for_resources: WaitForResources = False,
     accept_stale: AcceptStale = False,
@@ -52,7 +54,7 @@ def submit(
     retry_failed: RetryFailed = False,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Follow the log.")] = True,
 ) -> None:
-    """Run a sweep on a cluster. Submitting it again goes on, or follows the one at work."""
+    """Run a sweep on a cluster. Submit it again to resume it, or to follow it while it runs."""
     from orchestrator.cluster.jobs import Cluster, submission_base
     from orchestrator.cluster.staging import SWEEP_FILE, stage
     from orchestrator.config.sweep import SweepConfig
@@ -74,7 +76,7 @@ def submit(
     attempts = cluster.jobs(base)
     if attempts and attempts[-1].is_alive:
         job = attempts[-1]
-        typer.echo(f"sweep {sweep.name} is at work already: {job.id} ({job.status.lower()})")
+        typer.echo(f"sweep {sweep.name} is already at work: {job.id} ({job.status.lower()})")
     else:
         if send_data if send_data is not None else is_remote(place):
             _send(sweep, place, root)
@@ -98,14 +100,14 @@ def submit(
         )
     where = f"--address {redact(cluster.address)} --submission {job.id}"
     if not wait:
-        typer.echo(f"look at it with `orchestrator status {where}`, end it with `… stop …`")
+        typer.echo(f"`orchestrator status {where}` shows it, `orchestrator stop {where}` stops it")
         return
     try:
         job = cluster.follow(job.id, lambda lines: typer.echo(lines, nl=False))
     except KeyboardInterrupt:
         typer.echo(
-            f"\ndetached; the sweep goes on. Follow it again by submitting it again; "
-            f"`orchestrator status {where}` shows it, `orchestrator stop {where}` ends it"
+            "\ndetached; the sweep keeps running. Submit it again to follow it; "
+            f"`orchestrator status {where}` shows it, `orchestrator stop {where}` stops it"
         )
         return
     typer.echo(f"{job.id}: {job.status.lower()}")
@@ -123,4 +125,4 @@ def _send(sweep: SweepConfig, storage: str, data_root: Path) -> None:
         factory.cell(sweep.resolve(values), 0)
     delivery = wanted(sweep, data_root)
     written = package(open_store(storage), sweep.name, delivery, data_root)
-    typer.echo(f"data packaged into the storage: {written / 2**20:.1f} MiB that it did not have")
+    typer.echo(f"data packaged into the storage: {written / 2**20:.1f} MiB were new to it")

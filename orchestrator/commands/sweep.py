@@ -1,4 +1,4 @@
-"""`orchestrator sweep`: run a search space, or go on with it."""
+"""`orchestrator sweep`: run a search space, or resume it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from shapca.commands.options import Overrides, with_options_of
 
 @with_options_of(RunOptions)
 def sweep(space: Space, set_: Overrides = None, **options: Any) -> None:
-    """Run a sweep. The same command again goes on where it stopped and repeats nothing."""
+    """Run a sweep. The same command again resumes it and repeats nothing."""
     from orchestrator.config.sweep import SweepConfig
     from orchestrator.reports.make import report_at_the_end
     from orchestrator.sweeps.driver import run_sweep

@@ -15,6 +15,7 @@ from orchestrator.commands.arguments import (
     sweep_name,
 )
 from shapca.commands.options import AsJson
+from shapca.words import counted
 
 
 def sync(
@@ -23,7 +24,7 @@ def sync(
     tracking_uri: TrackingUri = None,
     as_json: AsJson = False,
 ) -> None:
-    """Bring MLflow into line with the storage. Doing it again changes nothing."""
+    """Bring MLflow into line with the storage. Running it again changes nothing."""
     from orchestrator.store.lease import Lease
     from orchestrator.sweeps.record.declaration import recall
     from orchestrator.tracking.client.addresses import redact, resolve_tracking
@@ -45,17 +46,17 @@ def sync(
         typer.echo(json.dumps(asdict(report), sort_keys=True))
     else:
         parts = [
-            f"{report.num_published} of {report.num_runs} runs brought up to date"
+            f"{report.num_published} of {counted(report.num_runs, 'run')} brought up to date"
             if report.num_published or report.refused
-            else f"all {report.num_runs} runs are up to date"
+            else f"up to date with {counted(report.num_runs, 'run')}"
         ]
-        for number, what in (
-            (report.num_epochs, "epochs sent"),
-            (report.num_duplicates, "duplicates removed"),
-            (report.num_ended, "lost runs ended"),
-            (report.num_cut, "values cut to MLflow's limits"),
+        for number, noun, what in (
+            (report.num_epochs, "epoch", "sent"),
+            (report.num_duplicates, "duplicate", "removed"),
+            (report.num_ended, "lost run", "ended"),
+            (report.num_cut, "value", "cut to MLflow's limits"),
         ):
-            parts += [f"{number} {what}"] if number else []
+            parts += [f"{counted(number, noun)} {what}"] if number else []
         typer.echo(f"{name}: {', '.join(parts)} (MLflow at {redact(uri)})")
         for key, reason in report.refused.items():
             typer.echo(f"refused: {key}: {reason}", err=True)

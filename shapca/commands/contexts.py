@@ -28,8 +28,8 @@ def import_(
         list[str],
         typer.Argument(
             help="Captions as FILE, NAME=FILE or NAME=FILE,FILE; files under one NAME make one "
-            "context set. Understood are 'ID.jpg :caption' lines, a JSON object, JSON lines, lines "
-            "of Python-literal dicts, and the records of `shapca contexts generate`."
+            "context set. Formats: 'ID.jpg :caption' lines, a JSON object, JSON lines, lines "
+            "of Python-literal dicts, or the records of `shapca contexts generate`."
         ),
     ],
     overwrite: Annotated[
@@ -37,7 +37,7 @@ def import_(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Add context sets; the other parts of the folder, and their hashes, stay."""
+    """Add context sets; the other parts of the folder and their hashes do not change."""
     from shapca.commands.data import context_files
     from shapca.commands.display.tables import print_context_report
     from shapca.data.preparation.prepare import add_context_sets

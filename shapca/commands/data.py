@@ -33,7 +33,7 @@ def sources(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say where each benchmark's text, captions and pictures are obtained, and under what terms."""
+    """Say where to get each benchmark's text, captions and pictures, and under what terms."""
     from shapca.commands.display.source_texts import source_text
     from shapca.data.preparation.sources import SOURCES, source_of
 
@@ -53,7 +53,7 @@ def fetch(
     ],
     out: Annotated[
         Path,
-        typer.Option(help="Folder to make, or a fetched one that takes up what it lacks."),
+        typer.Option(help="Folder to make, or a fetched one to complete."),
     ],
     commit: Annotated[
         str | None, typer.Option(help="Hash of the commit to take; the newest if left out.")
@@ -63,7 +63,7 @@ def fetch(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Take a benchmark's text from a public repository; pictures are yours to bring."""
+    """Fetch a benchmark's text from a public repository; pictures are yours to bring."""
     from shapca.commands.display.source_texts import fetched_text
     from shapca.data.preparation.fetch import fetch as fetch_data
 
@@ -85,7 +85,7 @@ def prepare(
     contexts: Annotated[
         list[str] | None,
         typer.Option(
-            help="Captions as FILE, NAME=FILE or NAME=FILE,FILE; may be repeated, and files under "
+            help="Captions as FILE, NAME=FILE or NAME=FILE,FILE; repeatable; files under "
             "one NAME make one context set."
         ),
     ] = None,
@@ -150,7 +150,9 @@ def inspect(
 def synthesise(
     out: Out,
     task: Annotated[Task, typer.Option(help="Task that the data set serves.")] = "mner",
-    domain: Annotated[str, typer.Option(help="Which of the two worlds posts speak of.")] = "street",
+    domain: Annotated[
+        str, typer.Option(help="Which of the two worlds the posts are about: street or festival.")
+    ] = "street",
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same data set.")] = 0,
     num_train: Annotated[int, typer.Option(min=1, help="Training posts.")] = 480,
     num_valid: Annotated[int, typer.Option(min=1, help="Validation posts.")] = 160,

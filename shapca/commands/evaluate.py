@@ -17,13 +17,13 @@ def evaluate(
     data: Annotated[Path, typer.Option(help="Prepared data set.")],
     split: Annotated[str, typer.Option(help="train, valid or test.")] = "test",
     contexts: Annotated[
-        str | None, typer.Option(help="Another context set than the run's.")
+        str | None, typer.Option(help="Context set to read in place of the run's.")
     ] = None,
     label_map: LabelMap = None,
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Score a run's best weights; what was scored before is read, not computed again."""
+    """Score a run's best weights; stored scores are read, not computed again."""
     names = read_label_map(label_map or ())
 
     from shapca.commands.display.messages import shown_messages

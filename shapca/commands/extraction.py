@@ -88,7 +88,7 @@ def find_characters(option: str, wanted: str, text: str) -> tuple[int, int]:
     if count != 1:
         times = "not" if count == 0 else f"{count} times"
         raise InputError(
-            f"{option} {wanted!r}: found {times} in the text, expected it once; characters can be "
+            f"{option} {wanted!r}: found {times} in the text, expected once; characters can be "
             "given as START-END"
         )
     start = text.index(wanted)

@@ -1,4 +1,4 @@
-"""`shapca contexts generate`: the options, and what is told of the run.
+"""`shapca contexts generate`: the options, and what is printed of the run.
 
 The options are here once; a command that answers the pictures elsewhere takes them over.
 """
@@ -16,6 +16,7 @@ import typer
 
 from shapca.commands.options import AsJson
 from shapca.errors import InputError
+from shapca.words import counted
 
 if TYPE_CHECKING:
     from shapca.contexts.report import GenerationReport
@@ -30,9 +31,7 @@ def generate(
             "that speaks its protocol) or captions:FILE (ready-made)."
         ),
     ],
-    out: Annotated[
-        Path, typer.Option(help="JSONL file of records; one that is there is gone on with.")
-    ],
+    out: Annotated[Path, typer.Option(help="JSONL file of records; an existing one is resumed.")],
     images: Annotated[
         Path | None, typer.Option(help="Folder of pictures, any folders below it included.")
     ] = None,
@@ -53,19 +52,21 @@ def generate(
         int, typer.Option(min=1, max=4096, help="Longest answer, in the model's tokens.")
     ] = 128,
     seed: Annotated[
-        int, typer.Option(min=0, help="With a picture's hash it fixes what is drawn.")
+        int, typer.Option(min=0, help="Together with a picture's hash it fixes what is drawn.")
     ] = 0,
     batch_size: Annotated[
         int, typer.Option(min=1, max=1024, help="Pictures (hf) or requests (openai) at once.")
     ] = 8,
     dtype: Annotated[
         Literal["auto", "float32", "bfloat16", "float16"],
-        typer.Option(help="Of the weights (hf); auto: as saved."),
+        typer.Option(help="Type of the weights (hf); auto: as saved."),
     ] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda:0 … (hf)")] = "auto",
     attempts: Annotated[
         int,
-        typer.Option(min=1, max=20, help="Answers a picture, until one is a text of its own."),
+        typer.Option(
+            min=1, max=20, help="Answers to ask for, for each picture, until one is a text."
+        ),
     ] = 3,
     keep_cut: Annotated[
         bool, typer.Option("--keep-cut", help="Accept answers cut at --max-new-tokens.")
@@ -73,12 +74,12 @@ def generate(
     refusal: Annotated[
         list[str] | None,
         typer.Option(
-            help="Regular expression that tells a refusal in words; may be repeated, and takes the "
-            "place of the built-in ones ('(?!)': none)."
+            help="Regular expression that matches a refusal in words; repeatable; replaces the "
+            "built-in ones ('(?!)' matches nothing)."
         ),
     ] = None,
     retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Ask again about empty, refused, over-long ones.")
+        bool, typer.Option("--retry-failed", help="Ask again about empty, refused and cut answers.")
     ] = False,
     base_url: Annotated[
         str | None, typer.Option(envvar="OPENAI_BASE_URL", help="Address of the endpoint (openai).")
@@ -87,16 +88,14 @@ def generate(
         str, typer.Option(help="Environment variable that holds the endpoint's key.")
     ] = "OPENAI_API_KEY",
     requests_per_minute: Annotated[
-        float | None, typer.Option(min=0.01, help="Limit on requests, all together (openai).")
+        float | None, typer.Option(min=0.01, help="Limit on all requests together (openai).")
     ] = None,
-    timeout: Annotated[
-        float, typer.Option(min=0.1, help="Seconds until an answer is given up.")
-    ] = 120.0,
+    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds to wait for an answer.")] = 120.0,
     max_retries: Annotated[
-        int, typer.Option(min=0, max=100, help="Repetitions of a request after a fault.")
+        int, typer.Option(min=0, max=100, help="Times a request is repeated after a fault.")
     ] = 6,
     max_wait: Annotated[
-        float, typer.Option(min=0.0, help="Longest wait between repetitions in seconds.")
+        float, typer.Option(min=0.0, help="Longest wait between repetitions, in seconds.")
     ] = 120.0,
     price_in: Annotated[
         float | None, typer.Option(min=0.0, help="Price of a million tokens read.")
@@ -105,7 +104,7 @@ def generate(
         float | None, typer.Option(min=0.0, help="Price of a million tokens written.")
     ] = None,
     max_cost: Annotated[
-        float | None, typer.Option(min=0.0, help="Stop when this run has cost more.")
+        float | None, typer.Option(min=0.0, help="Stop when this run has cost more than this.")
     ] = None,
     token_limit_name: Annotated[
         Literal["max_tokens", "max_completion_tokens"],
@@ -120,7 +119,7 @@ def generate(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Describe pictures. Interrupted at any time, the same command goes on."""
+    """Describe pictures. It may be interrupted at any time: the same command again resumes."""
     from shapca.contexts.run import alone
 
     run_generation(dict(locals()), alone)
@@ -130,12 +129,12 @@ def run_generation(options: Mapping[str, Any], execute: Execute) -> None:
     """Do what the options of `generate` ask for.
 
     Args:
-        options: all of them by name.
-        execute: how batches are answered.
+        options: All of them by name.
+        execute: How batches are answered.
 
     Raises:
-        InputError: something asked for is not there.
-        typer.Exit: with 1 where pictures stayed unanswered, or not one text came of it.
+        InputError: Something asked for is not there.
+        typer.Exit: With 1 if pictures stayed unanswered, or not one text came of it.
     """
     from shapca.commands.display.progress import progress_report
     from shapca.contexts.run import generate_contexts
@@ -156,7 +155,10 @@ def run_generation(options: Mapping[str, Any], execute: Execute) -> None:
                 progress=progress,
             )
     except KeyboardInterrupt:
-        print(f"interrupted; what is done is in {out}: the same command goes on", file=sys.stderr)
+        print(
+            f"interrupted; what is done is in {out}: run the same command again to resume",
+            file=sys.stderr,
+        )
         raise
     imported = None
     if name is not None and report.num_texts:
@@ -205,7 +207,7 @@ def _source(images: Path | None, data: Path | None, needs_pixels: bool) -> Any:
     if data is not None:
         return pictures_of_data(data, images, needs_pixels=needs_pixels)
     if images is None:
-        raise InputError("expected --images DIR, --data PREPARED, or both")
+        raise InputError("expected --images FOLDER, --data PREPARED, or both")
     return pictures_of_folder(images)
 
 
@@ -222,7 +224,7 @@ def _show(
         console.print(line, soft_wrap=True, markup=False, highlight=False)
 
     counts = ", ".join(f"{n:,} {s.replace('_', ' ')}" for s, n in report.statuses.items())
-    say(f"{out}: {report.num_images:,} pictures: {counts or 'none'}")
+    say(f"{out}: {counted(report.num_images, 'picture')}: {counts or 'none'}")
     rate = report.num_generated / max(report.seconds, 1e-3)
     parts = [f"this run: {report.num_generated:,} generated ({rate:,.1f}/s)"]
     for number, what in (
@@ -243,8 +245,8 @@ def _show(
     for image, reason in report.reasons.items():
         say(f"without a text: {image}: {reason}")
     if report.stopped is not None:
-        say(f"stopped: {report.stopped}; the same command goes on")
+        say(f"stopped: {report.stopped}; run the same command again to resume")
     elif report.statuses.get("failed"):
-        say("the same command tries the failed ones again")
+        say("run the same command again to try the failed ones again")
     if name is not None and imported is not None:
         print_context_report(console, name, imported)

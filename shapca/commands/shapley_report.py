@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from shapca.commands.options import AsJson, Device, FinishedRun
+from shapca.words import counted
 
 if TYPE_CHECKING:
     from shapca.evaluation.shapley_report import ShapleyReport
@@ -16,11 +17,11 @@ if TYPE_CHECKING:
 
 def shapley_report(
     run: FinishedRun,
-    data: Annotated[Path, typer.Option(help="Prepared data set to compare posts of.")],
+    data: Annotated[Path, typer.Option(help="Prepared data set to take posts from.")],
     split: Annotated[str, typer.Option(help="train, valid or test.")] = "valid",
     batches: Annotated[int, typer.Option(min=1, help="Batches to look at, at most.")] = 8,
     draws: Annotated[int, typer.Option(min=1, help="Permutations drawn for each batch.")] = 20,
-    seed: Annotated[int, typer.Option(min=0, help="Of batches and permutations.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of batches and permutations.")] = 0,
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
@@ -68,7 +69,8 @@ def _print(report: ShapleyReport) -> None:
 
     title = (
         f"cyclic against exact: tau {report.temperature:g}, negatives {report.negatives}, "
-        f"{report.num_batches} batches of {report.batch_size}, {report.num_draws} draws"
+        f"{counted(report.num_batches, 'batch', 'batches')} of {report.batch_size}, "
+        f"{counted(report.num_draws, 'draw')}"
     )
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     table.add_column("", no_wrap=True)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from shapca.commands.options import AsJson, Overrides
+from shapca.words import counted
 
 if TYPE_CHECKING:
     from shapca.runs.epochs import FitResult
@@ -23,15 +24,13 @@ def train(
         Path | None,
         typer.Option(
             show_default="runs/CONFIG-seedN",
-            help="Folder of the run; one that is there is resumed.",
+            help="Folder of the run; an existing one is resumed.",
         ),
     ] = None,
     data_root: Annotated[
         Path | None, typer.Option(help="Folder of the prepared data sets.", show_default="data")
     ] = None,
-    seed: Annotated[
-        int, typer.Option(min=0, max=2**31 - 1, help="Seed of all that is random.")
-    ] = 1,
+    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of everything random.")] = 1,
     test: Annotated[
         bool, typer.Option("--test/--no-test", help="Score the best weights on the test split.")
     ] = True,
@@ -64,7 +63,7 @@ def train(
             on_step=display.on_step,
         )
         if training.history and not training.is_complete:
-            display.say(f"{folder}: going on after epoch {len(training.history)}")
+            display.say(f"{folder}: resuming after epoch {len(training.history)}")
         try:
             for record in training.epochs():
                 display.on_epoch(record)
@@ -85,8 +84,8 @@ def train(
 
 
 def _hint(folder: Path, num_epochs: int) -> str:
-    kept = f"{num_epochs} epochs are kept" if num_epochs else "no epoch was complete yet"
-    return f"interrupted; {kept} in {folder}: the same command goes on from there"
+    kept = f"{counted(num_epochs, 'epoch')} kept" if num_epochs else "no epoch was complete yet"
+    return f"interrupted; {kept} in {folder}: run the same command again to resume"
 
 
 def _as_json(result: FitResult, folder: Path) -> dict[str, Any]:

@@ -109,7 +109,7 @@ def test_bad_input_is_one_message_and_exit_code_2(
 ) -> None:
     storage = tmp_path / "storage"
     for arguments, message in (
-        (("--set", "resources.cpu=999"), "999 CPUs and 0 GPUs, but the largest of 1 nodes"),
+        (("--set", "resources.cpu=999"), "999 CPUs and 0 GPUs, but the largest of 1 node has"),
         (("--set", "experiment.data.dataset=absent"), "'absent' is not under"),
         (("--set", "experiment.alignment.temperature=0.001"), "alignment.temperature"),
         (("--set", "experiment.data.contexts=other"), "available: captions, detailed"),

@@ -16,7 +16,7 @@ PYTHON = Path("~/shap-ca-venv/bin/python").expanduser()
 
 
 def main(arguments: list[str]) -> None:
-    """Run or go on with a sweep on the cluster whose head this is."""
+    """Run or resume a sweep on the cluster whose head this is."""
     if importlib.util.find_spec("orchestrator") is None:
         if PYTHON.is_file() and Path(sys.executable) != PYTHON:  # the login shell's was another
             os.execv(PYTHON, [str(PYTHON), __file__, *arguments])

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 import time
 
+from shapca.words import counted
+
 SECONDS = 300.0
 
 
@@ -34,7 +36,7 @@ def main() -> None:
     """Exit code 1 where the nodes do not come."""
     address, wanted = sys.argv[1], int(sys.argv[2])
     found = wait_for_nodes(address, wanted)
-    print(f"{found} of {wanted} nodes at {address}", flush=True)
+    print(f"{found} of {counted(wanted, 'node')} at {address}", flush=True)
     sys.exit(0 if found >= wanted else 1)
 
 

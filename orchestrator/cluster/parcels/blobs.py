@@ -75,7 +75,7 @@ def node_cache() -> Path:
             raise InputError(f"{folder}: belongs to another user; set {CACHE} to a folder of yours")
         folder.chmod(0o700)
         return folder
-    raise InputError(f"no folder for received data can be made; set {CACHE} to one")
+    raise InputError(f"no folder for received data could be made; set {CACHE} to one")
 
 
 def unpack(store: ObjectStore, digest: str, cache: Path) -> Path:
@@ -103,7 +103,7 @@ def unpack(store: ObjectStore, digest: str, cache: Path) -> Path:
 def _fetch(store: ObjectStore, digest: str, file: Path) -> None:
     whole = read_json(store, f"parcels/{digest}/whole.json")
     if whole is None:
-        raise InputError(f"parcel {digest[:16]}: not in the storage; start the sweep again")
+        raise InputError(f"packaged file {digest[:16]}: not in the storage; start the sweep again")
     seen = hashlib.sha256()
     handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=".tmp-")  # its owner's alone
     try:
@@ -111,11 +111,16 @@ def _fetch(store: ObjectStore, digest: str, file: Path) -> None:
             for number in range(whole["pieces"]):
                 piece = store.get(f"parcels/{digest}/{number:06}")
                 if piece is None:
-                    raise InputError(f"parcel {digest[:16]}: piece {number} is not in the storage")
+                    raise InputError(
+                        f"packaged file {digest[:16]}: piece {number} is not in the storage; "
+                        "start the sweep again"
+                    )
                 seen.update(piece)
                 out.write(piece)
         if seen.hexdigest() != digest:
-            raise InputError(f"parcel {digest[:16]}: damaged in the storage; remove parcels/ there")
+            raise InputError(
+                f"packaged file {digest[:16]}: damaged in the storage; remove parcels/ there"
+            )
         os.replace(temporary, file)
     finally:
         Path(temporary).unlink(missing_ok=True)

@@ -55,7 +55,7 @@ class Delivery:
         """The inverse of `to_json`.
 
         Raises:
-            InputError: a name would leave its folder, or a hash is none.
+            InputError: A name would leave its folder, or a hash is not one.
         """
         delivery = cls(record["data"], record["weights"])
         names = [*delivery.data]
@@ -63,10 +63,10 @@ class Delivery:
             names += files
             for digest in files.values():
                 if not re.fullmatch("[0-9a-f]{64}", digest):
-                    raise InputError(f"delivery: {digest!r} is no SHA-256")
+                    raise InputError(f"packaged data: expected a SHA-256, got {digest!r}")
         for name in names:
             if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
-                raise InputError(f"delivery: file name {name!r} is not allowed")
+                raise InputError(f"packaged data: file name {name!r} is not allowed")
         return delivery
 
     def receive(

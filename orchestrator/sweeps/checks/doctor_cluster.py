@@ -5,8 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from orchestrator.cluster.nodes import ask_nodes, check_storage, living_nodes
-from orchestrator.cluster.resources import check_resources, slots_of, this_machine
+from orchestrator.cluster.nodes import ask_nodes, check_storage
+from orchestrator.cluster.resources import (
+    check_resources,
+    node_resources,
+    slots_of,
+    this_machine,
+)
 from orchestrator.cluster.session import RayOptions, ray_session
 from orchestrator.config.sweep import SweepConfig
 from orchestrator.store.address import is_remote, open_store
@@ -32,7 +37,7 @@ def examine_cluster(address: str, sweep: SweepConfig | None, storage: str) -> It
 
 
 def _examine_nodes(sweep: SweepConfig | None, storage: str) -> Iterator[Finding]:
-    nodes = [node["Resources"] for node in living_nodes()]
+    nodes = node_resources()
     yield Finding("ok", "ray", f"{len(nodes)} nodes answer")
     cpus, gpus = (sum(node.get(kind, 0.0) for node in nodes) for kind in ("CPU", "GPU"))
     yield _resources(sweep, nodes, f"{cpus:g} CPUs and {gpus:g} GPUs on {len(nodes)} nodes")

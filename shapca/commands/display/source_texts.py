@@ -9,6 +9,7 @@ from pathlib import Path
 from shapca.data.preparation.fetch import FetchedFile, FetchResult
 from shapca.data.preparation.sources import CHECKS, BenchmarkSource, source_of
 from shapca.data.schema import SPLITS
+from shapca.words import counted
 
 _KNOWN = {True: "the known file", False: "NOT the known file", None: "no known hash"}
 
@@ -52,20 +53,22 @@ def _source_lines(source: BenchmarkSource) -> Iterator[str]:
 def _fetched_lines(result: FetchResult, out: Path) -> Iterator[str]:
     source = source_of(result.name)
     for target, file in result.files.items():
-        new = "" if target in result.added else " (was there)"
+        new = "" if target in result.added else " (already there)"
         yield f"{target}{new}: {file.sha256} {_KNOWN[file.known]}"
         yield f"  {_place(file)}, {file.size:,} bytes"
     for split in SPLITS:
         found, expected = result.counts[split], source.counts[split]
         same = "as expected" if found == expected else f"EXPECTED {expected:,}"
         yield f"{split}: {found:,} examples, {same}"
-    yield f"{out}: " + ("nothing new" if not result.added else f"{len(result.added)} files added")
+    yield f"{out}: " + (
+        "nothing new" if not result.added else f"{counted(len(result.added), 'file')} added"
+    )
     if result.commit is not None:
-        yield f"to get just these files again: --commit {result.commit}"
+        yield f"to get exactly these files again: --commit {result.commit}"
     yield ""
     yield f"terms: {source.terms}"
-    yield f"pictures are not here: {source.images}; e.g. {source.image_example}"
-    yield "then, with captions of yours or leaving out --contexts:"
+    yield f"pictures are not included: {source.images}; e.g. {source.image_example}"
+    yield "then, with your captions or without --contexts:"
     yield f"  {source.prepare_command(shlex.quote(str(out)))}"
 
 

@@ -124,7 +124,7 @@ def test_nodes_get_data_that_only_the_driver_has(
         RAY_ADDRESS=cluster.address,
     )  # fmt: skip
     found = json.loads(finish(process).splitlines()[-1])
-    assert "does not see it" in found["refused"]
+    assert "cannot see it" in found["refused"]
     assert "s3://bucket/prefix" in found["refused"]
     assert found["cells"] == 0  # refused before anything was trained
     assert found["packaged"] == [True]
@@ -212,10 +212,10 @@ def test_a_submitted_sweep_outlives_a_node_and_is_found_again(
              "no epoch was trained", follower, 180)  # fmt: skip
     cluster.kill("node1")
     follower.send_signal(signal.SIGINT)
-    assert "detached; the sweep goes on" in finish(follower)
+    assert "detached; the sweep keeps running" in finish(follower)
     follower = run(cluster, "-m", "orchestrator", *arguments)
     out = finish(follower)
-    assert "is at work already" in out
+    assert "is already at work" in out
     assert "succeeded" in out
     assert {end.status for end in ends(store, "cluster")} == {"finished"}
     assert len(ends(store, "cluster")) == 2

@@ -127,7 +127,7 @@ def test_overrides_and_credentials_stand_on_no_command_line(
         )
     assert "secret" not in str(caught.value)
     app(args=arguments, standalone_mode=False)
-    assert "is at work already" in capsys.readouterr().out
+    assert "is already at work" in capsys.readouterr().out
 
 
 def test_status_and_stop_find_what_was_submitted(

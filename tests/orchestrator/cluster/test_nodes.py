@@ -69,7 +69,7 @@ def test_a_storage_that_is_seen_leaves_no_probe(monkeypatch: pytest.MonkeyPatch)
     answers(monkeypatch, True, True)
     nodes.check_storage("s3://bucket/x", store)
     answers(monkeypatch, False, True)
-    with pytest.raises(InputError, match=r"10\.0\.0\.0 .* does not see it"):
+    with pytest.raises(InputError, match=r"10\.0\.0\.0 .* cannot see it"):
         nodes.check_storage("s3://bucket/x", store)
     assert store.objects == {}
 

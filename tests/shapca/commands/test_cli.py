@@ -187,11 +187,11 @@ def test_an_interrupted_run_says_how_to_go_on_and_does(
         patch.setattr(Learner, "train_epoch", interrupted)
         assert call(*command) == 130
     shown = capsys.readouterr().err
-    assert f"1 epochs are kept in {out}: the same command goes on" in shown
+    assert f"1 epoch kept in {out}: run the same command again to resume" in shown
     assert "Traceback" not in shown
     assert call(*command) == 0
     shown = capsys.readouterr().err
-    assert f"{out}: going on after epoch 1" in shown
+    assert f"{out}: resuming after epoch 1" in shown
     assert "epoch 1 of 2" not in shown
     assert "epoch 2 of 2" in shown
 
@@ -214,7 +214,7 @@ def test_ctrl_c_ends_the_process_cleanly(
     finally:
         process.kill()
     assert process.returncode == 130, errors
-    assert "the same command goes on from there" in errors
+    assert "run the same command again to resume" in errors
     assert "Traceback" not in errors
 
 

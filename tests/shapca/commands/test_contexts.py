@@ -79,7 +79,7 @@ class TestSummary:
         server.plan = ["400"]
         asked = ("--images", folder, "--generator", "openai:eyes", "--out", tmp_path / "o.jsonl")
         assert generate(*asked) == 1
-        assert "the same command tries the failed ones again" in capsys.readouterr().out
+        assert "run the same command again to try the failed ones again" in capsys.readouterr().out
         assert generate(*asked) == 0
 
     def test_no_text_at_all_is_exit_1(self, server: Endpoint, folder: Path, tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ class TestBadInput:
             (["--images", "nowhere"], "nowhere: no such folder; expected a folder of pictures"),
             (["--images", "empty"], "empty: no picture in it; expected files ending in .jpg"),
             (["--data", "nowhere"], "nowhere: no such folder; expected a prepared data set"),
-            ([], "expected --images DIR, --data PREPARED, or both"),
+            ([], "expected --images FOLDER, --data PREPARED, or both"),
             (["--images", "pictures", "--generator", "gpt-4"], "--generator 'gpt-4': expected hf:"),
             (["--images", "pictures", "--generator", "hf:"], "--generator 'hf:': expected hf:"),
             (["--images", "pictures", "--generator", "x:y"], "openai:MODEL or captions:FILE"),
@@ -232,7 +232,7 @@ def test_a_process_that_is_ended_anywhere_goes_on(
     _, said = process.communicate(timeout=30)
     if number == signal.SIGINT:
         assert process.returncode == 130
-        assert f"interrupted; what is done is in {out}: the same command goes on" in said
+        assert f"interrupted; what is done is in {out}: run the same command again" in said
         assert "Traceback" not in said
         assert time.monotonic() - began < 10
     kept = {image: record["time"] for image, record in records_of(out).items()}

@@ -182,5 +182,5 @@ def test_names_that_leave_their_folder_are_refused() -> None:
         ):
             with pytest.raises(InputError, match="is not allowed"):
                 Delivery.from_json(record)
-    with pytest.raises(InputError, match="is no SHA-256"):
+    with pytest.raises(InputError, match="expected a SHA-256"):
         Delivery.from_json({"data": {"tiny": {"x": "../../x"}}, "weights": {}})

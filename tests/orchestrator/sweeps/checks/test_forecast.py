@@ -175,7 +175,7 @@ def test_the_command_trains_one_epoch_and_remembers_what_it_said(
     arguments += ["--data-root", str(tiny_root)]
     app(args=[*arguments, "--json"], standalone_mode=False)
     out, err = capsys.readouterr()
-    assert f"storage {storage} was not there" in err
+    assert f"storage {storage} did not exist" in err
     found = json.loads(out)
     assert found["cost"]["source"].startswith("one epoch on ")
     assert found["cost"]["seconds"] > 0

@@ -153,7 +153,7 @@ def test_an_error_of_the_driver_stops_the_trials_and_is_raised(
 def test_this_machine_has_its_cores(ray_here: None, tmp_path: Path) -> None:
     nodes = node_resources()
     assert slots_of(nodes, ResourceConfig(cpu=1)) >= 1
-    with pytest.raises(InputError, match="1000 CPUs and 3 GPUs, but the largest of 1 nodes"):
+    with pytest.raises(InputError, match="1000 CPUs and 3 GPUs, but the largest of 1 node has"):
         check_resources(nodes, ResourceConfig(cpu=1000, gpu=3))
     check_storage(str(tmp_path), FolderStore(tmp_path))
 

@@ -376,7 +376,7 @@ class TestCommands:
         assert f"{trees['umt']} at {commit}, data/twitter2015/train.txt" in printed
         assert "EXPECTED 4,000" in printed
         assert f"--commit {commit}" in printed
-        assert "pictures are not here: one archive" in printed
+        assert "pictures are not included: one archive" in printed
         assert f"shapca data prepare twitter2015 --source {out} --images IMAGES" in printed
         assert shapca(*arguments, "--json") == 0
         record = json.loads(capsys.readouterr().out)
