@@ -41,7 +41,7 @@ class WorkerOptions:
     """How many workers there are, and what each occupies.
 
     Attributes:
-        num: workers, each with a model of its own; none: as many as fit.
+        num: Workers, each with a model of its own; None: as many as fit.
         cpus: CPU cores of a worker.
         gpus: GPUs of a worker; a fraction shares one.
     """
@@ -55,8 +55,8 @@ class ContextWorker:
     """A process of its own that loads the generator once and answers batch after batch.
 
     Args:
-        settings: what is generated.
-        identity: kept with each record.
+        settings: What is generated.
+        identity: Kept with each record.
     """
 
     def __init__(self, settings: GenerationSettings, identity: Identity) -> None:
@@ -72,7 +72,7 @@ class ContextWorker:
         """Answer a batch.
 
         Args:
-            table: as `table_of` makes it.
+            table: As `table_of` makes it.
 
         Returns:
             `line`: a record a row as JSON, and after them, if need be, one row that tells an error.
@@ -93,9 +93,9 @@ class Spread:
     """An `Execute` of `generate_contexts` that answers on Ray.
 
     Attributes:
-        ray: how to reach it.
-        workers: how many run there.
-        worker: what runs there.
+        ray: How to reach it.
+        workers: How many run there.
+        worker: What runs there.
     """
 
     ray: RayOptions

@@ -26,12 +26,12 @@ class Task:
     """One evaluation of a finished cell.
 
     Attributes:
-        cell: its key.
-        data: name of the data set.
-        reads: what the model reads: tells which parts of the data set a node needs.
+        cell: Its key.
+        data: Name of the data set.
+        reads: What the model reads: tells which parts of the data set a node needs.
         kind: `scores` of its test split, or `predictions` for a picture of posts.
-        contexts: context set to read there; none: the one of the same name.
-        label_map: the model's types to the data set's.
+        contexts: Context set to read there; None: the one of the same name.
+        label_map: The model's types to the data set's.
     """
 
     cell: str
@@ -54,12 +54,12 @@ def evaluate_on_nodes(
     """Evaluate on the nodes of a cluster, as many at once as trials would be.
 
     Args:
-        tasks: what to evaluate.
-        storage: absolute address of the storage, which every node sees.
-        runtime: device, threads and workers; its data root holds the data sets here.
-        resources: of one evaluation, as of one trial.
-        options: how to reach the cluster.
-        on_done: called after each task, with what went wrong if something did.
+        tasks: What to evaluate.
+        storage: Absolute address of the storage, which every node sees.
+        runtime: Device, threads and workers; its data root holds the data sets here.
+        resources: Of one evaluation, as of one trial.
+        options: How to reach the cluster.
+        on_done: Called after each task, with what went wrong if something did.
 
     Raises:
         InputError: the cluster is not reached, lacks the resources or does not see the storage.

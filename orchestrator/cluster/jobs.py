@@ -45,7 +45,7 @@ class SubmittedJob:
         status: As Ray says: `PENDING`, `RUNNING`, `SUCCEEDED`, `STOPPED`, `FAILED`.
         message: Ray's, without credentials.
         sweep: Name of the sweep.
-        exit_code: Of the driver; none while there is none.
+        exit_code: Of the driver; None while it has none.
         started_at: Unix time in seconds, if it has started.
     """
 
@@ -78,7 +78,7 @@ class Cluster:
     """A Ray cluster's job server.
 
     Args:
-        address: `http://HOST:8265`, or the cluster's address; none: from the environment.
+        address: `http://HOST:8265`, or the cluster's address; None: from the environment.
 
     Raises:
         InputError: there is none, it does not answer, or it refuses.

@@ -100,7 +100,7 @@ def check_code() -> None:
 def deliver(
     sweep: SweepConfig, store: ObjectStore, data_root: Path, *, more_to_come: bool
 ) -> Delivery | None:
-    """Package data and local weights where a node lacks them; none where every node has them.
+    """Package data and local weights where a node lacks them; None if every node has them.
 
     Args:
         sweep: The sweep's file.

@@ -36,7 +36,7 @@ class RayOptions:
     """How to reach Ray.
 
     Attributes:
-        address: A cluster's address; none: `RAY_ADDRESS`, or a local Ray of its own.
+        address: A cluster's address; None: `RAY_ADDRESS`, or a local Ray of its own.
         wait_for_resources: Wait for nodes that a request needs, instead of refusing it.
     """
 
@@ -45,7 +45,7 @@ class RayOptions:
 
     @property
     def cluster(self) -> str | None:
-        """Address of the cluster to join; none: a local Ray."""
+        """Address of the cluster to join; None: a local Ray."""
         return self.address or os.environ.get("RAY_ADDRESS") or None
 
 

@@ -94,7 +94,7 @@ class RunOptions:
         """The same as a driver takes it.
 
         Raises:
-            InputError: Stale cells are both to be accepted and to be trained again.
+            InputError: stale cells are both to be accepted and to be trained again.
         """
         from orchestrator.cluster.session import RayOptions
         from orchestrator.sweeps.driver import SweepOptions

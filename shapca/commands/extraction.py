@@ -52,7 +52,7 @@ class PostOptions:
             load: Opens the model; called once the options are known to be sound.
 
         Raises:
-            InputError: An option is of no use, or the model cannot be opened.
+            InputError: an option is of no use, or the model cannot be opened.
         """
         given = given_entities(self.text, self.head, self.tail, self.entity)
         with shown_messages():

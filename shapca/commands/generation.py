@@ -133,8 +133,8 @@ def run_generation(options: Mapping[str, Any], execute: Execute) -> None:
         execute: How batches are answered.
 
     Raises:
-        InputError: Something asked for is not there.
-        typer.Exit: With 1 if pictures stayed unanswered, or not one text came of it.
+        InputError: something asked for is not there.
+        typer.Exit: with 1 if pictures stayed unanswered, or not one text came of it.
     """
     from shapca.commands.display.progress import progress_report
     from shapca.contexts.run import generate_contexts

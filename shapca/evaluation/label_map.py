@@ -90,7 +90,7 @@ def read_label_map(items: Sequence[str]) -> dict[str, str]:
         items: `A=B` pairs and YAML files that hold `A: B` lines; later ones win.
 
     Raises:
-        InputError: A file that is missing or holds something else, or a pair without `=`.
+        InputError: a file that is missing or holds something else, or a pair without `=`.
     """
     names: dict[str, str] = {}
     for item in items:

@@ -55,7 +55,7 @@ class Delivery:
         """The inverse of `to_json`.
 
         Raises:
-            InputError: A name would leave its folder, or a hash is not one.
+            InputError: a name would leave its folder, or a hash is not one.
         """
         delivery = cls(record["data"], record["weights"])
         names = [*delivery.data]

@@ -49,7 +49,7 @@ def resolve_tracking(given: str | None, storage: str) -> str:
     """The tracking URI that was given, or else the default one under a storage; checked.
 
     Raises:
-        InputError: It is of no use, or no database can live under the storage.
+        InputError: it is of no use, or no database can live under the storage.
     """
     return check_uri(given or default_tracking_uri(storage))
 

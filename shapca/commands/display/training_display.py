@@ -24,7 +24,7 @@ class TrainingDisplay:
 
     Args:
         num_epochs: Epochs at most.
-        console: Where to write; none: stderr.
+        console: Where to write; None: stderr.
     """
 
     def __init__(self, num_epochs: int, console: Console | None = None) -> None:
