@@ -174,7 +174,7 @@ class Extractor:
             raise InputError("a context was given, but the model reads none")
         if config.task == "mre" and len(post.entities) < 2:
             raise InputError(
-                "the model tells the relation of given entities: give two or more of them"
+                "the model classifies the relation of given entities: give two or more of them"
             )
         if config.task != "mre" and post.entities:
             raise InputError("entities were given, but the model finds them itself")

@@ -10,6 +10,7 @@ import yaml
 from orchestrator.reports.content import Content
 from orchestrator.reports.markup import Cell, Child, Html, element, fact_list, state_chip, table
 from orchestrator.sweeps.views.progress import duration
+from shapca.words import counted
 
 
 def cost(content: Content) -> Html | None:
@@ -42,7 +43,7 @@ def reproduction(content: Content) -> Html:
     """Commands and files."""
     parts: list[Html] = [
         element(
-            "p", "The whole sweep, or on with it; what is in the storage is not trained again:"
+            "p", "The whole sweep, new or resumed; what is in the storage is not trained again:"
         ),
         element("pre", sweep_command(content)),
     ]
@@ -69,7 +70,7 @@ def provenance(content: Content) -> Html:
         )
     for one in content.surroundings:
         is_present = one.code == content.code
-        cells = f"{one.num_cells} cell{'' if one.num_cells == 1 else 's'}"
+        cells = counted(one.num_cells, "cell")
         facts: list[tuple[str, Child]] = [
             ("cells", cells),
             (
@@ -80,7 +81,7 @@ def provenance(content: Content) -> Html:
                 ],
             ),
             ("git commit", element("code", one.git_commit or "none")),
-            ("device", f"{one.device}, {one.num_threads} threads"),
+            ("device", f"{one.device}, {counted(one.num_threads, 'thread')}"),
             ("versions", ", ".join(f"{name} {v}" for name, v in sorted(one.versions))),
         ]  # fmt: skip
         parts.append(element("div", fact_list(facts), class_="card", style="margin-top:14px"))

@@ -96,7 +96,7 @@ def _search(content: Content, charts: Sequence[Chart]) -> Html | None:
     if shown is None or content.is_listed or content.importance is not None:
         return shown
     text = (
-        f"Hyper-parameter importance is not told: it takes {FEWEST_TRIALS} finished trials of the "
+        f"Hyper-parameter importance is not shown: it takes {FEWEST_TRIALS} finished trials of the "
         "search whose scores differ."
     )
     return element("div", shown, element("p", text, class_="soft small"))

@@ -21,11 +21,12 @@ from orchestrator.sweeps.views.progress import duration
 from orchestrator.sweeps.views.summary import seeds as seeds_in_words
 from orchestrator.tables.statistics import on_the_scale
 from shapca.metrics.seed_scores import SeedScores
+from shapca.words import counted
 
 _STATES = {
     "complete": "complete",
     "running": "still running",
-    "stopped": "stopped before its end; the same command goes on with it",
+    "stopped": "stopped before its end; run the same command again to resume it",
 }
 
 
@@ -47,8 +48,8 @@ def head(content: Content, parts: Sequence[tuple[str, str]]) -> Html:
         notices.append(("warn", text))
     if content.num_stale:
         text = (
-            f"{content.num_stale} trials are stale: other training code than the present one "
-            f"({content.code}) made them."
+            f"{counted(content.num_stale, 'trial')} stale: made by other training code than the "
+            f"present one ({content.code})."
         )
         notices.append(("warn", text))
     if content.winner is not None and content.winner.missing:
@@ -246,7 +247,7 @@ def _reason(trial: Trial) -> str:
     return {
         "pruned": f"stopped early after epoch {trial.epoch}: too weak for its rung",
         "running": "at work",
-        "missing": "begun, and to be gone on with",
+        "missing": "begun, to be resumed",
     }.get(trial.state, "")
 
 

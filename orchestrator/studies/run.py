@@ -32,6 +32,7 @@ from orchestrator.tracking.run_document import PARENT, read_run, write_run
 from shapca.config import RuntimeConfig
 from shapca.runs.code import code_fingerprint
 from shapca.storage import to_json
+from shapca.words import counted
 
 Say = Callable[[str], None]
 REPORT = "report/report.html"
@@ -136,7 +137,7 @@ def _evaluate(
     tasks = evaluations.tasks()
     if tasks:
         where = "on this machine" if options.ray.cluster is None else "on the cluster's nodes"
-        say(f"{study.name}: {len(tasks)} evaluations of trained models to do, {where}")
+        say(f"{study.name}: {counted(len(tasks), 'evaluation')} of trained models to do, {where}")
     if tasks and options.ray.cluster is not None:
         num_done = 0
 

@@ -9,6 +9,7 @@ from orchestrator.studies.run import StudyOutcome
 from orchestrator.sweeps.views.progress import duration
 from orchestrator.tables.formats import EMPTY, cell_text
 from orchestrator.tables.table import Table
+from shapca.words import counted
 
 _STYLES = {"published": "dim", "stale": "yellow", "running": "cyan", "missing": "red", "n/a": "dim"}
 
@@ -44,11 +45,10 @@ def study_lines(outcome: StudyOutcome, storage: str) -> list[Text]:
     lines += [Text(line) for line in outcome.table.doubts() if "p = " in line]
     lines += [Text(gap, style="red") for gap in outcome.table.gaps()]
     if outcome.reset:
-        number = len(outcome.reset)
         lines.append(
             Text(
-                f"{number} cell{'' if number == 1 else 's'} trained again, since weights that "
-                f"another data set is to be scored with were not kept: {', '.join(outcome.reset)}"
+                f"{counted(len(outcome.reset), 'cell')} trained again, since weights that another "
+                f"data set is to be scored with were not kept: {', '.join(outcome.reset)}"
             )
         )
     if outcome.sweep is not None:
@@ -56,7 +56,7 @@ def study_lines(outcome: StudyOutcome, storage: str) -> list[Text]:
         ends = ", ".join(f"{counts[end]} {end}" for end in sorted(counts) if counts[end])
         lines.append(Text(f"cells: {ends}; {duration(outcome.seconds)}"))
         if outcome.sweep.status != "finished":
-            lines.append(Text("to go on, run the same command again", style="bold"))
+            lines.append(Text("to resume, run the same command again", style="bold"))
     folder = next(iter(outcome.files.values())).rpartition("/")[0]
     lines.append(Text(f"tables and figures: {storage.rstrip('/')}/{folder}/"))
     return lines

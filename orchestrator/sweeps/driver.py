@@ -73,7 +73,7 @@ def run_sweep(
     report: MakeReport | None = None,
     training: str = TRAINING,
 ) -> SweepOutcome:
-    """Run a sweep, or go on with it: what the storage holds is never trained again.
+    """Run or resume a sweep: what the storage holds is never trained again.
 
     Args:
         sweep: The sweep's file.

@@ -166,7 +166,7 @@ class _Run:
                 for record in records:
                     num_failed = num_failed + 1 if record.status == "failed" else 0
                     if num_failed >= GIVE_UP_AFTER:
-                        return f"{num_failed} pictures one after another failed: {record.reason}"
+                        return f"{num_failed} pictures in a row failed: {record.reason}"
                 num_done += len(records)
                 if self._progress is not None:
                     self._progress("contexts", num_done, len(self._tasks))
@@ -175,8 +175,8 @@ class _Run:
                         return f"the cost has passed {max_cost:g} (--max-cost)"
                     if any(_is_uncounted(record) for record in records):
                         return (
-                            "the endpoint answers without telling the tokens used (`usage`), so "
-                            "that --max-cost cannot be kept"
+                            "the endpoint does not report the tokens used (`usage`), so "
+                            "--max-cost cannot be kept"
                         )
         except EndpointStopped as error:
             return str(error)

@@ -107,7 +107,9 @@ class GenerationSettings:
             try:
                 re.compile(pattern)
             except re.error as error:
-                raise InputError(f"--refusal {pattern!r}: no regular expression: {error}") from None
+                raise InputError(
+                    f"--refusal {pattern!r}: not a regular expression: {error}"
+                ) from None
 
     @property
     def kind(self) -> Kind:

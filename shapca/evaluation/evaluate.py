@@ -75,7 +75,7 @@ def predict_examples(
 ) -> list[Prediction]:
     """What a trained model finds in posts of a prepared data set, its gold unseen.
 
-    What of the posts is cut or missing is logged.
+    Cut texts and missing images are logged.
 
     Args:
         trained: The model.

@@ -39,6 +39,7 @@ from shapca.runs.run_record import (
 from shapca.storage import ObjectStore, read_json, to_json
 from shapca.training.learning import Diverged, Learner, StepProgress
 from shapca.training.random_state import RandomState
+from shapca.words import counted
 
 __all__ = ["EpochRecord", "FitResult", "StepProgress", "Training", "fit"]
 
@@ -136,7 +137,7 @@ class Training:
             reason = self._end()
             if reason is None:
                 self.close()
-                stopped = f"stopped after {len(self.history)} epochs"
+                stopped = f"stopped after {counted(len(self.history), 'epoch')}"
                 return self._fit_result("stopped", stopped, None)
             result = self._close_run("finished", reason)
         self.close()
@@ -244,7 +245,7 @@ class Training:
             return None
         since = len(self.history) - best_of(self.history).epoch
         if since >= settings.patience:
-            return f"no better validation F1 for {since} epochs"
+            return f"no better validation F1 for {counted(since, 'epoch')}"
         if len(self.history) >= settings.epochs:
             return f"all {settings.epochs} epochs trained"
         return None

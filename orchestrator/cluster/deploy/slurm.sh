@@ -1,7 +1,7 @@
 #!/bin/bash
 # A sweep over the nodes of a Slurm allocation. From the project's root:
 #   sbatch --nodes=3 orchestrator/cluster/deploy/slurm.sh search_spaces/twitter2017.yaml --storage /shared/storage
-# Everything after the script is given to `orchestrator sweep`. The same command again goes on.
+# Everything after the script is given to `orchestrator sweep`. The same command again resumes it.
 #SBATCH --job-name=shap-ca
 #SBATCH --nodes=2
 #SBATCH --ntasks-per-node=1

@@ -100,7 +100,7 @@ def examine_storage(storage: str) -> Iterator[Finding]:
         yield Finding("fail", "storage", redact(str(error)), remedy)
         return
     if read != content:
-        yield Finding("fail", "storage", f"{storage}: what is written is not read back")
+        yield Finding("fail", "storage", f"{storage}: what was written is not read back")
         return
     yield Finding("ok", "storage", f"{storage} can be written")
     if not is_remote(storage):
@@ -130,10 +130,10 @@ def examine_tracking(uri: str) -> Iterator[Finding]:
     try:
         Tracking(uri).check()
     except (TrackingUnavailableError, TrackingRefusedError) as error:
-        # A sweep trains on without it, and `sync` makes up for it.
+        # A sweep keeps training without it, and `sync` catches up.
         remedy = (
             "start the server, or give MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD; a "
-            "sweep trains on without it, and `orchestrator sync` makes up for it"
+            "sweep keeps training without it, and `orchestrator sync` catches up"
         )
         yield Finding("fail", "tracking", f"{shown}: {redact(str(error))}", remedy)
     else:
@@ -170,7 +170,7 @@ def examine_data(sweep: SweepConfig, data_root: Path) -> Iterator[Finding]:
             yield Finding("fail", "data", str(error), "see `shapca data --help`")
         else:
             images = " and images" if has_image else ""
-            yield Finding("ok", "data", f"{shown}{images}: all hashes fine")
+            yield Finding("ok", "data", f"{shown}{images}: all hashes match")
 
 
 def examine_weights(sweep: SweepConfig, *, ask_hub: bool) -> Iterator[Finding]:
@@ -197,7 +197,9 @@ def examine_weights(sweep: SweepConfig, *, ask_hub: bool) -> Iterator[Finding]:
             if ask_hub or place == "minilm" or is_local_path(place):
                 yield Finding("fail", "weights", reason)
             else:
-                remedy = "the first trial asks the hub for them; --ask-hub tells whether it answers"
+                remedy = (
+                    "the first trial asks the hub for them; --ask-hub checks whether it answers"
+                )
                 yield Finding("warn", "weights", reason, remedy)
         if not missing:
             image = "" if config.image.encoder == "none" else f", {config.image.encoder}"

@@ -17,13 +17,14 @@ from orchestrator.config.sweep import SweepConfig
 from orchestrator.store.address import is_remote, open_store
 from orchestrator.sweeps.checks.doctor import Finding, versions
 from shapca.errors import InputError
+from shapca.words import counted
 
 
 def examine_machine(sweep: SweepConfig | None) -> Iterator[Finding]:
     """This machine, where no cluster is named: a sweep starts a Ray of its own."""
     here = this_machine()
     yield Finding("ok", "ray", "no cluster is named: each sweep starts a Ray of its own")
-    shown = f"{here['CPU']:g} CPUs, {here['GPU']:g} GPUs that torch can use"
+    shown = f"{counted(here['CPU'], 'CPU')}, {counted(here['GPU'], 'GPU')} that torch can use"
     yield _resources(sweep, [here], shown)
 
 
@@ -38,9 +39,10 @@ def examine_cluster(address: str, sweep: SweepConfig | None, storage: str) -> It
 
 def _examine_nodes(sweep: SweepConfig | None, storage: str) -> Iterator[Finding]:
     nodes = node_resources()
-    yield Finding("ok", "ray", f"{len(nodes)} nodes answer")
+    yield Finding("ok", "ray", f"{counted(len(nodes), 'node')} in the cluster")
     cpus, gpus = (sum(node.get(kind, 0.0) for node in nodes) for kind in ("CPU", "GPU"))
-    yield _resources(sweep, nodes, f"{cpus:g} CPUs and {gpus:g} GPUs on {len(nodes)} nodes")
+    shown = f"{counted(cpus, 'CPU')} and {counted(gpus, 'GPU')} on {counted(len(nodes), 'node')}"
+    yield _resources(sweep, nodes, shown)
     here = versions()
     for name, there in ask_nodes(versions).items():
         other = {key: there[key] for key in here if there[key] != here[key]}
@@ -52,12 +54,12 @@ def _examine_nodes(sweep: SweepConfig | None, storage: str) -> Iterator[Finding]
             yield Finding("ok", "versions", f"{name}: as here")
     for name, (logical, usable) in ask_nodes(count_gpus).items():
         if logical > usable:
-            shown = f"{name}: Ray counts {logical:g} GPUs, torch can use {usable}"
+            shown = f"{name}: Ray counts {counted(logical, 'GPU')}, torch can use {usable}"
             remedy = "trials train on the CPU there; install torch with CUDA, or correct --num-gpus"
             yield Finding("warn", "gpus", shown, remedy)
     if not is_remote(storage) and not Path(storage).exists():
-        shown = f"{storage} is not there yet: whether every node sees it cannot be told"
-        yield Finding("warn", "shared storage", shown, f"make the folder, and ask again: {storage}")
+        shown = f"{storage} does not exist yet, so whether every node sees it is unknown"
+        yield Finding("warn", "shared storage", shown, f"make the folder and run again: {storage}")
         return
     try:
         check_storage(storage, open_store(storage))
@@ -91,7 +93,9 @@ def _resources(sweep: SweepConfig | None, nodes: list[dict[str, float]], shown: 
     try:
         slots = check_resources(nodes, sweep.resources)
     except InputError as error:
-        remedy = "--set resources.gpu=0, or nodes that have what is asked for"
+        remedy = "--set resources.gpu=0, or add nodes that have enough"
         return Finding("fail", "resources", str(error), remedy)
     fits = slots_of(nodes, sweep.resources)
-    return Finding("ok", "resources", f"{shown}: {slots} trials at once of {fits} that fit")
+    return Finding(
+        "ok", "resources", f"{shown}: {counted(slots, 'trial')} at once of {fits} that fit"
+    )

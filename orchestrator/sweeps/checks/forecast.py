@@ -15,6 +15,7 @@ from orchestrator.sweeps.checks.probe import EpochCost
 from orchestrator.sweeps.record.history import History, recorded
 from shapca.errors import InputError
 from shapca.storage import FolderStore, ObjectStore, read_json, to_json
+from shapca.words import counted
 
 
 @dataclass(frozen=True)
@@ -187,7 +188,7 @@ def recorded_cost(store: ObjectStore, history: History) -> EpochCost | None:
             best = _size(store, names[0])
             break
     # AdamW keeps two moments beside each weight.
-    return EpochCost(seconds, 3 * best, best, f"{epochs} epochs of this sweep")
+    return EpochCost(seconds, 3 * best, best, f"{counted(epochs, 'epoch')} of this sweep")
 
 
 def _size(store: ObjectStore, name: str) -> int:

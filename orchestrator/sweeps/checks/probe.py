@@ -12,6 +12,7 @@ from orchestrator.config.sweep import LISTED, SweepConfig
 from shapca.config import RuntimeConfig
 from shapca.runs.layout import BEST, CHECKPOINT
 from shapca.storage import FolderStore
+from shapca.words import counted
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,11 @@ def probe(sweep: SweepConfig, runtime: RuntimeConfig) -> EpochCost:
             for part in (CHECKPOINT, BEST)
         }
     device = device_name(choose_device(runtime.device))
-    threads = f", {runtime.num_threads} threads" if device == "cpu" and runtime.num_threads else ""
+    threads = (
+        f", {counted(runtime.num_threads, 'thread')}"
+        if device == "cpu" and runtime.num_threads
+        else ""
+    )
     return EpochCost(
         seconds=record.seconds,
         checkpoint_bytes=sizes[CHECKPOINT],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from orchestrator.sweeps.record.history import History
+from shapca.words import counted
 
 
 class Budget:
@@ -30,17 +31,17 @@ class Budget:
         hours = self._limits.wall_hours
         wall = self._wall_before + self._history.clock() - self._began
         if hours is not None and wall >= 3600 * hours:
-            return f"its budget of {hours:g} hours is used up"
+            return f"its budget of {counted(hours, 'hour')} is used up"
         hours = self._limits.gpu_hours
         if hours is not None:
             seconds = self._history.trial_seconds() + sum(running_seconds)
             if seconds * self._gpus >= 3600 * hours:
-                return f"its budget of {hours:g} GPU hours is used up"
+                return f"its budget of {counted(hours, 'GPU hour')} is used up"
         return None
 
     def cells_are_up(self, num_running: int) -> str | None:
         """Why no further cell may start; None while one may."""
         cells = self._limits.cells
         if cells is not None and self._history.cells_trained() + num_running >= cells:
-            return f"its budget of {cells} cells is used up"
+            return f"its budget of {counted(cells, 'cell')} is used up"
         return None

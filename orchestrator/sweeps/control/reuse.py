@@ -14,6 +14,7 @@ from orchestrator.sweeps.record.event_log import Ended, Proposed
 from orchestrator.sweeps.record.history import History
 from shapca.errors import InputError
 from shapca.runs.epochs import SELECTION
+from shapca.words import counted
 
 StalePolicy = Literal["refuse", "accept", "rerun"]
 
@@ -136,14 +137,13 @@ def stale_message(sweep: str, keys: Sequence[str], cells: CellStore) -> str:
         cells: The store.
     """
     shown = ", ".join(keys[:3]) + (" …" if len(keys) > 3 else "")
-    number = "1 cell" if len(keys) == 1 else f"{len(keys)} cells"
     changes = cells.changes_since(keys)
     changed = f" Changed since: {', '.join(changes[:5])}" if changes else ""
     if len(changes) > 5:
         changed += f" and {len(changes) - 5} more"
     return (
-        f"sweep {sweep}: {number} ({shown}) of other code than the present one, and results of "
-        f"both would be mixed.{changed and changed + '.'} --accept-stale uses them as they are; "
-        f"--rerun-stale trains them again; --set name={sweep}-2 begins a new sweep, so that this "
-        "one stays as a baseline"
+        f"sweep {sweep}: {counted(len(keys), 'cell')} ({shown}) of other code than the present "
+        f"one, and results of both would be mixed.{changed and changed + '.'} --accept-stale uses "
+        f"them as they are; --rerun-stale trains them again; --set name={sweep}-2 starts a new "
+        "sweep, and this one stays as a baseline"
     )

@@ -15,6 +15,7 @@ from orchestrator.sweeps.record.trial_view import TrialView
 from orchestrator.sweeps.views.estimate import time_left
 from orchestrator.sweeps.views.snapshot import SweepView
 from orchestrator.tracking.state import TrackingState
+from shapca.words import counted
 
 _SECONDS_BETWEEN_SIGNS_OF_LIFE = 60.0
 _MOST_LINES_OF_REUSED = 5
@@ -99,7 +100,7 @@ class PlainLines:
         self._num_shown = len(view.ended)
         num_reused = sum(trial.found for trial in new)
         fold = num_reused > _MOST_LINES_OF_REUSED
-        lines = [f"{num_reused} trials found done in the storage"] if fold else []
+        lines = [f"{counted(num_reused, 'trial')} found finished in the storage"] if fold else []
         return lines + [
             f"{number}/{view.total} {_ended_words(trial)}"
             for number, trial in enumerate(new, start=first)
@@ -120,14 +121,14 @@ def render(view: SweepView) -> RenderableType:
 def tracking_line(state: TrackingState) -> str:
     """How far MLflow follows, in words."""
     reason = f" ({state.error})" if state.error else ""
-    runs = f"{state.pending} run{'' if state.pending == 1 else 's'}"
+    runs = counted(state.pending, "run")
     return {
         "off": "MLflow: off",
         "starting": "MLflow: connecting",
         "current": "MLflow: up to date",
         "publishing": f"MLflow: {runs} on the way",
-        "behind": f"MLflow: behind by {runs}{reason}; training goes on, "
-        "`orchestrator sync` makes up for it",
+        "behind": f"MLflow: behind by {runs}{reason}; training continues, "
+        "`orchestrator sync` catches up",
     }[state.status]
 
 
@@ -235,7 +236,7 @@ def _ended_words(trial: TrialView) -> str:
         words += f", val F1 {trial.value:.2f}"
     if trial.found:
         return f"{words} (found in the storage)"
-    return f"{words}, {trial.epoch} epochs in {duration(trial.seconds)}"
+    return f"{words}, {counted(trial.epoch, 'epoch')} in {duration(trial.seconds)}"
 
 
 def _running_words(view: SweepView) -> str:
@@ -246,10 +247,10 @@ def _running_words(view: SweepView) -> str:
 
 
 def _time_words(view: SweepView) -> str:
-    gone = f"{duration(view.now - view.started_at)} gone"
+    gone = f"{duration(view.now - view.started_at)} elapsed"
     left = time_left(view)
     if left is None:
-        return f"{gone}, time left known after the first epochs"
+        return f"{gone}, time left to be known after the first epochs"
     words = f"{gone}, about {duration(left.expected)} left"
     if left.at_most > 1.2 * left.expected:
         words += f" (at most {duration(left.at_most)})"

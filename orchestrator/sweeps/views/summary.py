@@ -11,6 +11,7 @@ from rich.text import Text
 
 from orchestrator.sweeps.record.outcome import ConfigurationResult, SweepOutcome, score
 from orchestrator.sweeps.views.progress import duration, tracking_line
+from shapca.words import counted
 
 _MOST_ROWS = 20
 
@@ -159,9 +160,7 @@ def winner_lines(outcome: SweepOutcome) -> list[Text]:
         text = Text(f"  test F1  {score(winner.test_mean, winner.test_std)}", style="bold green")
         lines.append(text.append(f"   seeds: {len(winner.test)} ({named})", style="not bold"))
     if winner.phase == "confirm" and winner.missing:
-        lines.append(
-            Text("  missing seeds are tried again by the same command with --retry-failed")
-        )
+        lines.append(Text("  to try the missing seeds again: the same command with --retry-failed"))
     if len(winner.val) > 1:
         lines.append(Text("  ± is the sample standard deviation over those seeds", style="dim"))
     if outcome.model is not None:
@@ -181,10 +180,10 @@ def _tracking_lines(outcome: SweepOutcome) -> list[Text]:
     option = storage_option(outcome.storage)
     lines = []
     if tracking.status == "behind":
-        runs = f"{tracking.pending} run{'' if tracking.pending == 1 else 's'}"
+        runs = counted(tracking.pending, "run")
         reason = f" ({tracking.error})" if tracking.error else ""
         sync = f"orchestrator sync {outcome.sweep}{option}{address}"
-        lines.append(Text(f"MLflow is behind by {runs}{reason}; to make up: {sync}", style="red"))
+        lines.append(Text(f"MLflow is behind by {runs}{reason}; to catch up: {sync}", style="red"))
     elif tracking.status != "current":
         lines.append(Text(tracking_line(tracking)))
     shown = f"  MLflow   {tracking.uri}" if is_server else f"  MLflow   orchestrator ui{option}"

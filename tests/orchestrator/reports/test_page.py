@@ -106,15 +106,15 @@ def test_an_unfinished_sweep_says_so(unfinished: Path) -> None:
     assert "stopped before its end" in text
     assert "flattened" not in text
     assert "its score is flattered by the selection" in text
-    assert "begun, and to be gone on with" in text
+    assert "begun, to be resumed" in text
 
 
 def test_other_code_is_shown_as_stale(finished: Path) -> None:
-    assert "are stale" not in page(finished).text
+    assert "trials stale" not in page(finished).text
     shown = content(finished, code="code-2")
     assert shown.num_stale == len(shown.trials)
     text = page(finished, code="code-2").text
-    assert f"{len(shown.trials)} trials are stale" in text
+    assert f"{len(shown.trials)} trials stale" in text
     assert "done" not in re.findall(r"\bdone\b(?= search| shortlist)", text)
 
 

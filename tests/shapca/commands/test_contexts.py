@@ -137,7 +137,7 @@ class TestBadInput:
             (["--images", "pictures", "--key-variable", "MY_KEY"], "MY_KEY is not set"),
             (["--images", "pictures", "--prompt", "none.txt"], "none.txt: cannot be read"),
             (["--images", "pictures", "--prompt", "blank.txt"], "blank.txt: empty; expected the"),
-            (["--images", "pictures", "--refusal", "("], "--refusal '(': no regular expression"),
+            (["--images", "pictures", "--refusal", "("], "--refusal '(': not a regular expression"),
             (["--images", "pictures", "--import", "x"], "--import: expected --data too"),
             (
                 ["--images", "pictures", "--data", "nowhere", "--import", "../x"],

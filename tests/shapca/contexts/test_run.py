@@ -309,7 +309,7 @@ def test_a_generator_that_fails_always_ends_the_run(fake: FakeGenerator, tmp_pat
     folder = draw_pictures(tmp_path / "many", GIVE_UP_AFTER + 8)
     fake.rule = lambda request: Answer(failure="out of order")
     report, records = run(folder)
-    assert report.stopped == f"{GIVE_UP_AFTER} pictures one after another failed: out of order"
+    assert report.stopped == f"{GIVE_UP_AFTER} pictures in a row failed: out of order"
     assert len(records) == GIVE_UP_AFTER
 
 
@@ -383,7 +383,7 @@ class TestJudgement:
     def test_refusals_of_ones_own(self, fake: FakeGenerator, folder: Path) -> None:
         fake.rule = lambda request: Answer(text="Nada que decir")
         assert run(folder, refusals=("^nada",))[0].statuses == {"refused": NUM}
-        with pytest.raises(InputError, match=r"--refusal '\(': no regular expression"):
+        with pytest.raises(InputError, match=r"--refusal '\(': not a regular expression"):
             settings(refusals=("(",))
 
 

@@ -192,5 +192,5 @@ def test_a_probe_is_of_the_sweeps_own_configuration(tiny_root: Path, tmp_path: P
 
     sweep = SweepConfig.load(space_of(tmp_path))
     cost = probe(sweep, RuntimeConfig(data_root=tiny_root, num_threads=1, device="cpu"))
-    assert cost.source == "one epoch on cpu, 1 threads"
+    assert cost.source == "one epoch on cpu, 1 thread"
     assert cost.start_seconds > 0

@@ -97,7 +97,7 @@ def test_gpu_hours_are_hours_times_gpus_of_running_and_ended_trials(tmp_path: Pa
     conductor.complete(first, say(4, 3600, "finished"))  # half a GPU for an hour: 0.5
     assert not conductor.report(second, say(1, 3500))
     assert conductor.report(second, say(2, 3601))
-    assert conductor.halted == "its budget of 1 GPU hours is used up"
+    assert conductor.halted == "its budget of 1 GPU hour is used up"
     conductor.complete(second)
     assert conductor.next() is Signal.DONE
 

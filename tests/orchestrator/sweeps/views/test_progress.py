@@ -108,7 +108,7 @@ def test_plain_lines_do_not_flood() -> None:
     reused = tuple(a_trial(number, found=True) for number in range(1, 2001))
     told = PlainLines().lines(a_view(*reused, a_trial(2001)))
     assert len(told) == 2
-    assert "2000 trials found done in the storage" in told[0]
+    assert "2,000 trials found finished in the storage" in told[0]
 
 
 def test_plain_lines_tell_of_an_outage_and_its_end_once() -> None:

@@ -183,9 +183,7 @@ def test_a_dead_endpoint_ends_the_run(server: Endpoint, tmp_path: Path) -> None:
     folder = draw_pictures(tmp_path / "many", GIVE_UP_AFTER + 5)
     server.always = "500"
     report, records = run(server, folder, max_retries=0, batch_size=5)
-    assert report.stopped == f"{GIVE_UP_AFTER} pictures one after another failed: " + (
-        "HTTP 500: fault 500"
-    )
+    assert report.stopped == f"{GIVE_UP_AFTER} pictures in a row failed: " + ("HTTP 500: fault 500")
     assert len(records) == GIVE_UP_AFTER
 
 
@@ -217,7 +215,7 @@ def test_a_limit_on_the_cost_needs_counted_tokens(
     server.always = fault
     asked: dict[str, Any] = {"batch_size": 2, "attempts": 1}
     report, records = run(server, folder, price_in=1.0, max_cost=1.0, **asked)
-    assert "without telling the tokens used (`usage`)" in str(report.stopped)
+    assert "does not report the tokens used (`usage`)" in str(report.stopped)
     assert len(records) == len(server.asked) == 2
     report, records = run(server, folder, price_in=1.0, **asked)  # without a limit it may go on
     assert (report.stopped, len(records)) == (None, NUM_PICTURES)
