@@ -91,7 +91,9 @@ class Example:
 
 @dataclass(frozen=True)
 class Labels:
-    """The label sets of a data set, each in sorted order.
+    """The label sets of a data set, each in the order of its ids.
+
+    In MJERE the order settles ties between relations: the earlier one is read off a table.
 
     Attributes:
         task: Which task the data set serves.

@@ -78,12 +78,13 @@ def decode_table(
     """Read entities and relations off a table of word pairs.
 
     An entity is a maximal run of entity types on the diagonal, even where adjacent types differ,
-    with its first word's type. For two entities the most frequent label of the block between
-    them, the lowest id among equals, is their relation if it is one of `labels.relation_types`.
+    with its first word's type. The relation of two entities is the most frequent relation of the
+    block between them, the lowest id among equals: cells of `None` and of entity types do not
+    vote, and one cell of a relation is enough.
 
     Args:
         table: (W, W) label ids in the order of `labels.pair_labels`.
-        labels: the label sets of an MJERE data set.
+        labels: The label sets of an MJERE data set.
 
     Returns:
         Entities from left to right; relations row by row, the earlier entity as head, since the
@@ -104,19 +105,15 @@ def decode_table(
     owner = np.cumsum(edges[:-1] == 1) - 1  # (W,) the entity of each word of an entity
     words = np.flatnonzero(is_entity)
     first, second = (words[index] for index in np.triu_indices(len(words), 1))
-    between = owner[first] != owner[second]
-    first, second = first[between], second[between]
+    votes = (owner[first] != owner[second]) & (table[first, second] > num_types)
+    first, second = first[votes], second[votes]
     shape = (len(entities), len(entities), num_labels)
     cells = np.ravel_multi_index((owner[first], owner[second], table[first, second]), shape)
     counts = np.bincount(cells, minlength=int(np.prod(shape))).reshape(shape)  # (E, E, L)
-    majority = counts.argmax(axis=-1)  # (E, E); the lowest id among equals
+    winner = counts.argmax(axis=-1)  # (E, E); the lowest id among equals, 0 where nothing votes
     relations = tuple(
-        Relation(entities[row].span, entities[column].span, labels.pair_labels[label])
-        for row, column, label in zip(
-            *(index.tolist() for index in np.nonzero(majority > num_types)),
-            majority[majority > num_types].tolist(),
-            strict=True,
-        )
+        Relation(entities[row].span, entities[column].span, labels.pair_labels[winner[row, column]])
+        for row, column in np.argwhere(winner).tolist()
     )
     return entities, relations
 

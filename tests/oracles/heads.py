@@ -118,8 +118,9 @@ def decode_table(table, labels) -> tuple[tuple[Entity, ...], tuple[Relation, ...
             start = None
     relations = []
     for first, second in itertools.combinations(entities, 2):
-        counts = Counter(table[i][j] for i in range(*first.span) for j in range(*second.span))
-        label = labels.pair_labels[min(counts, key=lambda tag: (-counts[tag], tag))]
-        if label in labels.relation_types:
-            relations.append(Relation(first.span, second.span, label))
+        cells = [table[i][j] for i in range(*first.span) for j in range(*second.span)]
+        votes = Counter(labels.pair_labels[cell] for cell in cells)
+        found = [kind for kind in labels.relation_types if votes[kind] > 0]
+        if found:  # `max` gives the first among equals
+            relations.append(Relation(first.span, second.span, max(found, key=votes.__getitem__)))
     return tuple(entities), tuple(relations)

@@ -28,7 +28,7 @@ from shapca.data.preparation.writer import (
     write_prepared,
 )
 from shapca.data.prepared import PreparedData
-from shapca.data.schema import SPLITS, STORED_SIZE, Example
+from shapca.data.schema import SPLITS, STORED_SIZE, Example, Labels
 from shapca.errors import InputError
 from shapca.storage import hash_of
 from shapca.storage.locks import held
@@ -103,7 +103,7 @@ def prepare(
         "image_size": None if found is None else image_size,
         "tagger": pos.tagger_version(),
     }
-    if not overwrite and (same := _same_input(out, inputs)) is not None:
+    if not overwrite and (same := _same_input(out, inputs, data.labels)) is not None:
         _check_has_contexts(out, same, inputs["contexts"], contexts)
         return PrepareResult(same, already_there=True)
     check_destination(out, overwrite=overwrite)
@@ -219,7 +219,7 @@ def image_ids(splits: Mapping[str, Iterable[Example]]) -> list[str]:
     return sorted(name for name in ids if name is not None)
 
 
-def _same_input(out: Path, inputs: Mapping[str, Any]) -> Manifest | None:
+def _same_input(out: Path, inputs: Mapping[str, Any], labels: Labels) -> Manifest | None:
     """The manifest of a folder prepared from just this but for contexts, if it holds what it says.
 
     Raises:
@@ -230,7 +230,7 @@ def _same_input(out: Path, inputs: Mapping[str, Any]) -> Manifest | None:
     manifest = Manifest.load(out)
     kept = {key: value for key, value in manifest.inputs.items() if key != "contexts"}
     asked = {key: value for key, value in inputs.items() if key != "contexts"}
-    if kept != asked:
+    if kept != asked or manifest.labels != labels:
         return None
     data = PreparedData(out, manifest)
     for part in manifest.parts:

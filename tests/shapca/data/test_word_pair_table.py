@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from shapca.data.preparation.readers.jmere import read
 from shapca.data.schema import SPLITS, Entity, Labels, Relation, Span
 from shapca.data.word_pair_table import decode_table, encode_table, label_ids
+from tests.damaged_tables import KINDS, damaged_tables
 from tests.oracles import heads as oracle
 
 LABELS = Labels("mjere", ("loc", "org", "per"), ("member_of", "peer", "same"))
@@ -67,6 +68,32 @@ def test_decode_equals_reading_cell_by_cell(num_words, seed, share_of_types):
     assert decode_table(table, LABELS) == oracle.decode_table(table.tolist(), LABELS)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_damaged_tables_are_read_as_the_rule_says(kind, tiny_mjere):
+    posts, labels = tiny_mjere.splits["train"], tiny_mjere.labels
+    for table in damaged_tables(posts, labels, kind, num_tables=300):
+        assert decode_table(table, labels) == oracle.decode_table(table.tolist(), labels)
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize("kind", KINDS)
+def test_damaged_real_tables_are_read_as_the_rule_says(kind, real_data):
+    source = read(real_data / "jmere")
+    posts = [post for split in SPLITS for post in source.splits[split]]
+    for table in damaged_tables(posts, source.labels, kind, num_tables=300):
+        found = decode_table(table, source.labels)
+        assert found == oracle.decode_table(table.tolist(), source.labels)
+
+
+@pytest.mark.parametrize("kinds", [("member_of", "peer"), ("peer", "member_of")])
+def test_of_equally_frequent_relations_the_first_label_is_read(kinds):
+    labels = Labels("mjere", ("per",), kinds)
+    table = encode_table(4, [Entity(0, 1, "per"), Entity(2, 4, "per")], [], label_ids(labels))
+    table[0, 2:4] = 3, 2
+    _, (relation,) = decode_table(table, labels)
+    assert relation.type == kinds[0]
+
+
 def test_an_entity_fills_its_triangle_and_a_relation_its_block():
     table = encode_table(
         6,
@@ -111,14 +138,17 @@ def test_adjacent_entities_merge_into_the_first_words_type():
 @pytest.mark.parametrize(
     ("block", "relation"),
     [
-        ([[PEER, MEMBER], [0, 0]], None),
+        ([[0, 0], [0, 0]], None),
+        ([[0, 0], [0, PEER]], "peer"),
+        ([[PEER, MEMBER], [0, 0]], "member_of"),
         ([[PEER, MEMBER], [PEER, 0]], "peer"),
         ([[PEER, MEMBER], [PEER, MEMBER]], "member_of"),
-        ([[PEER, PEER], [0, 0]], None),
-        ([[PER, PER], [PER, PEER]], None),
+        ([[PEER, PEER], [MEMBER, 0]], "peer"),
+        ([[PER, PER], [PER, PEER]], "peer"),
+        ([[PER, PER], [PER, PER]], None),
     ],
 )
-def test_a_relation_is_the_majority_of_the_block_and_ties_go_to_the_lowest_id(block, relation):
+def test_a_relation_is_the_most_frequent_one_of_its_block_and_nothing_else_votes(block, relation):
     table = encode_table(5, [Entity(0, 2, "per"), Entity(3, 5, "per")], [], IDS)
     table[0:2, 3:5] = block
     _, relations = decode_table(table, LABELS)

@@ -24,11 +24,12 @@ from shapca.data.preparation.readers.source import (
 from shapca.data.schema import Entity, Example, Labels, Relation, Span
 from shapca.errors import InputError
 
-ENTITY_TYPES = ("loc", "misc", "org", "per")
+# In the order of EEGA's labels: of relations with equally many cells the first one is read.
+ENTITY_TYPES = ("per", "org", "misc", "loc")
 RELATION_TYPES = (
-    "alternate_names", "alumi", "awarded", "charges", "contain", "couple", "held_on", "locate_at",
-    "member_of", "nationality", "neighbor", "parent", "part_of", "peer", "place_of_birth",
-    "place_of_residence", "present_in", "race", "religion", "siblings", "subsidiary",
+    "parent", "siblings", "couple", "neighbor", "peer", "charges", "alumi", "alternate_names",
+    "place_of_residence", "place_of_birth", "member_of", "subsidiary", "locate_at", "contain",
+    "present_in", "awarded", "race", "religion", "nationality", "part_of", "held_on",
 )  # fmt: skip
 FILES = {
     "train": ("train.json",),

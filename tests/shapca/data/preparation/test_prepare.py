@@ -182,7 +182,7 @@ class TestRunningAgain:
             sorted({"c", "more", name})
         )
 
-    @pytest.mark.parametrize("change", ["source", "images", "image_size", "less"])
+    @pytest.mark.parametrize("change", ["source", "images", "image_size", "less", "labels"])
     def test_other_input_needs_overwrite(self, tmp_path: Path, pictures: Path, change: str) -> None:
         arguments = self.arguments(tmp_path, pictures)
         prepare(**arguments)
@@ -193,6 +193,11 @@ class TestRunningAgain:
             shutil.copy(pictures / "O_14.png", pictures / "O_13.png")
         elif change == "image_size":
             arguments["image_size"] = 20
+        elif change == "labels":  # of an earlier version, in another order
+            manifest = json.loads(before["manifest.json"])
+            manifest["labels"]["entity_types"].reverse()
+            (tmp_path / "out" / "manifest.json").write_text(json.dumps(manifest))
+            before = contents(tmp_path / "out")
         else:
             arguments["images"] = None
         with pytest.raises(InputError, match=r"prepared from other input; .* --overwrite"):
