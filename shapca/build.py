@@ -131,6 +131,8 @@ def _alignment(
         num_permutations=config.alignment.num_permutations,
         temperature=config.alignment.temperature,
         negatives=config.alignment.negatives,
+        value_temperature=config.alignment.value_temperature,
+        learn_temperature=config.alignment.learn_temperature,
         mask_duplicates=config.alignment.mask_duplicates,
         bridge=config.alignment.bridge,
     )

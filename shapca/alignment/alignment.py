@@ -6,6 +6,7 @@ and its players as columns; post j of either side is the positive pair.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal, cast
 
@@ -14,6 +15,7 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional
 
 from shapca.alignment.contrastive import (
+    VALUE_TEMPERATURE,
     Negatives,
     infonce_loss,
     positive_pairs,
@@ -28,6 +30,9 @@ __all__ = [
     "infonce_loss",
     "shapley_contrastive_loss",
 ]
+
+LEARNT_TEMPERATURES = (0.001, 1.0)
+"""A learnt temperature is kept between them."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +83,10 @@ class ContrastiveAlignment(nn.Module):
         estimator: a name of `shapca.shapley.ESTIMATORS`.
         num_permutations: permutations of the estimator `monte_carlo`.
         temperature: tau, at least 0.005.
-        negatives: `sum` or `mean` of the negatives' values.
+        negatives: `sum` or `mean` of the negatives' values, or `softmax` over all values.
+        value_temperature: t of that softmax.
+        learn_temperature: start from a temperature and learn its logarithm: tau of `infonce`,
+            and t of `softmax`; nothing else has one that can be learnt.
         mask_duplicates: leave pairs that share an image out of the negatives.
 
     Raises:
@@ -96,6 +104,8 @@ class ContrastiveAlignment(nn.Module):
         num_permutations: int = 4,
         temperature: float = 0.1,
         negatives: Negatives = "sum",
+        value_temperature: float = VALUE_TEMPERATURE,
+        learn_temperature: bool = False,
         mask_duplicates: bool = False,
     ) -> None:
         super().__init__()
@@ -105,13 +115,33 @@ class ContrastiveAlignment(nn.Module):
             raise ValueError(f"bridge: expected context or direct, got {bridge!r}")
         if bridge == "direct" and image_width is None:
             raise ValueError("bridge: direct aligns texts with images and needs an image width")
+        start = temperature if objective == "infonce" else value_temperature
+        lowest, highest = LEARNT_TEMPERATURES
+        if learn_temperature and objective == "shapley" and negatives != "softmax":
+            raise ValueError(f"learn_temperature: negatives {negatives!r} have none to learn")
+        if learn_temperature and not lowest <= start <= highest:
+            raise ValueError(
+                f"learn_temperature: expected to start in [{lowest}, {highest}], got {start}"
+            )
         self.objective = objective
         self.bridge = bridge
         self.estimator = find_estimator(estimator, num_permutations=num_permutations)
         self.temperature = temperature
         self.negatives = negatives
+        self.value_temperature = value_temperature
+        self.log_temperature = (
+            nn.Parameter(torch.tensor(math.log(start))) if learn_temperature else None
+        )
         self.mask_duplicates = mask_duplicates
         self.projection = None if image_width is None else nn.Linear(image_width, text_width)
+
+    def learnt_temperature(self) -> Tensor | None:
+        """The learnt temperature, a scalar with its gradient, or `None` where it is fixed."""
+        if self.log_temperature is None:
+            return None
+        with torch.no_grad():  # a step may have led beyond the bounds: the next one can come back
+            self.log_temperature.clamp_(*map(math.log, LEARNT_TEMPERATURES))
+        return self.log_temperature.exp()
 
     def forward(
         self,
@@ -195,14 +225,17 @@ class ContrastiveAlignment(nn.Module):
             "mask": compared.mask,
             "duplicates": duplicates if self.mask_duplicates else None,
         }
+        learnt = self.learnt_temperature()
         if self.objective == "infonce":
-            losses = infonce_loss(compared.matrices, self.temperature, **arguments)
+            tau = self.temperature if learnt is None else learnt
+            losses = infonce_loss(compared.matrices, tau, **arguments)
         else:
             losses = shapley_contrastive_loss(
                 compared.matrices,
                 self.temperature,
                 self.estimator,
                 self.negatives,
+                value_temperature=self.value_temperature if learnt is None else learnt,
                 generator=generator,
                 **arguments,
             )

@@ -5,14 +5,17 @@ k posts, as targets (rows) and as players (columns); the diagonal holds the posi
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Generator, Tensor
 
 from shapca.shapley import Estimator, find_estimator, utility_of_all
 
-Negatives = Literal["sum", "mean"]
+Negatives = Literal["sum", "mean", "softmax"]
+
+VALUE_TEMPERATURE = 0.02
+"""Of the cross-entropy over Shapley values, which are a k-th of a cosine in size."""
 
 
 def shapley_contrastive_loss(
@@ -21,46 +24,53 @@ def shapley_contrastive_loss(
     estimator: str | Estimator = "cyclic",
     negatives: Negatives = "sum",
     *,
+    value_temperature: float | Tensor = VALUE_TEMPERATURE,
     mask: Tensor | None = None,
     duplicates: Tensor | None = None,
     generator: Generator | None = None,
 ) -> Tensor:
     """Raise the Shapley value of the positive pairs and lower those of the others (Eq. 5).
 
-    `L = -1/k sum_j [phi_j(u_j) - sum_{i != j} phi_i(u_j)]`. The values of a target add up to the
-    utility of all players, exactly and in each scan of the sampled estimators, so that
-    `L = mean_j [u_j(K) - 2 phi_j(u_j)]` needs the diagonal alone.
+    As printed, `L = -1/k sum_j [phi_j(u_j) - sum_{i != j} phi_i(u_j)]`. The values of a target add
+    up to the utility of all players, exactly and in each scan of the sampled estimators, so that
+    `L = mean_j [u_j(K) - 2 phi_j(u_j)]` needs the diagonal alone. The cross-entropy over a
+    target's values, `L = -mean_j ln [exp(phi_j(u_j) / t) / sum_i exp(phi_i(u_j) / t)]`, needs all.
 
     Args:
         similarity: (..., k, k) cosines in [-1, 1], targets by players; k of 1 gives 0.
-        temperature: tau of the utility (Eq. 4), at least 0.005.
-        estimator: a name of `shapca.shapley.ESTIMATORS`, or an estimator.
-        negatives: `sum` as printed; `mean` divides the negatives' values by their number, k - 1.
-            Under `sum` a common rise of all similarities raises the loss, and from a tau of about
-            0.35 its optimum is all cosines at -1; `mean` prefers alignment at every tau.
+        temperature: Tau of the utility (Eq. 4), at least 0.005.
+        estimator: A name of `shapca.shapley.ESTIMATORS`, or an estimator.
+        negatives: `sum` as printed; `mean` divides the negatives' values by their number, k - 1;
+            `softmax` is the cross-entropy. Under `sum` a common rise of all similarities raises
+            the loss, and all cosines at -1 are soon reached and hard to leave: in training it
+            collapses at every tau, though only from about 0.35 is that its optimum. The others
+            prefer alignment at every tau.
+        value_temperature: t of `softmax`, above 0; a tensor learns.
         mask: (..., k) true on posts that take part, as targets and as players. Where fewer than
             two do, the loss is 0 with a gradient of 0.
         duplicates: (..., k, k) true on pairs of different posts that are no negatives of each
             other: the player stays in the game, but its value leaves the sum of the negatives.
-        generator: source of the sampled permutations.
+        generator: Source of the sampled permutations.
 
     Returns:
         (...) losses, a scalar for one matrix.
 
     Raises:
-        ValueError: a shape, the temperature, the estimator or `negatives` is not allowed.
+        ValueError: a shape, a temperature, the estimator or `negatives` is not allowed.
     """
-    if negatives not in ("sum", "mean"):
-        raise ValueError(f"negatives: expected sum or mean, got {negatives!r}")
+    if negatives not in get_args(Negatives):
+        raise ValueError(f"negatives: expected sum, mean or softmax, got {negatives!r}")
     mask, duplicates = _check_square(similarity, mask, duplicates)
     estimate = find_estimator(estimator) if isinstance(estimator, str) else estimator
     values = estimate(
         similarity,
         temperature,
         player_mask=mask,
-        diagonal=duplicates is None,
+        diagonal=duplicates is None and negatives != "softmax",
         generator=generator,
-    )  # (..., k), or (..., k, k) where some negatives must be left out
+    )  # (..., k), or (..., k, k) where the negatives are told apart
+    if negatives == "softmax":
+        return _cross_entropy(values, value_temperature, mask, duplicates)
     negative = utility_of_all(similarity, temperature, player_mask=mask)
     num_players = similarity.shape[-1] if mask is None else mask.sum(-1, keepdim=True)
     num_negatives: Tensor | int = num_players - 1
@@ -79,7 +89,7 @@ def shapley_contrastive_loss(
 
 def infonce_loss(
     similarity: Tensor,
-    temperature: float,
+    temperature: float | Tensor,
     *,
     mask: Tensor | None = None,
     duplicates: Tensor | None = None,
@@ -91,7 +101,7 @@ def infonce_loss(
 
     Args:
         similarity: (..., k, k) cosines in [-1, 1], targets by players; k of 1 gives 0.
-        temperature: tau, above 0.
+        temperature: Tau, above 0; a tensor learns.
         mask: (..., k) true on posts that take part, as targets and as players.
         duplicates: (..., k, k) true on pairs of different posts left out of the denominator.
 
@@ -101,12 +111,23 @@ def infonce_loss(
     Raises:
         ValueError: a shape or the temperature is not allowed.
     """
-    if not temperature > 0:
-        raise ValueError(f"temperature: expected above 0, got {temperature}")
     mask, duplicates = _check_square(similarity, mask, duplicates)
-    logits = similarity / temperature
+    return _cross_entropy(similarity, temperature, mask, duplicates)
+
+
+def _cross_entropy(
+    scores: Tensor, temperature: float | Tensor, mask: Tensor | None, duplicates: Tensor | None
+) -> Tensor:
+    """Mean over targets of the cross-entropy of the own player among all that are no duplicates.
+
+    Raises:
+        ValueError: a fixed temperature of 0 or below.
+    """
+    if not isinstance(temperature, Tensor) and not temperature > 0:  # a tensor would be waited for
+        raise ValueError(f"temperature: expected above 0, got {temperature}")
+    logits = scores / temperature
     if mask is not None:
-        kept = mask[..., None, :] | positive_pairs(similarity)
+        kept = mask[..., None, :] | positive_pairs(scores)
         logits = logits.masked_fill(~kept, -torch.inf)
     if duplicates is not None:
         logits = logits.masked_fill(duplicates, -torch.inf)

@@ -104,8 +104,12 @@ class AlignmentConfig(Section):
     """Permutations of `monte_carlo`."""
     temperature: Annotated[Number, Field(ge=0.005, le=100.0)] = 0.1
     """Softmax temperature tau of the utility (Eq. 4)."""
-    negatives: Literal["sum", "mean"] = "sum"
-    """Sum of the negatives' values as printed, or divided by k - 1."""
+    negatives: Literal["sum", "mean", "softmax"] = "sum"
+    """Sum of the negatives' values as printed, or divided by k - 1, or a cross-entropy over all."""
+    value_temperature: Annotated[Number, Field(ge=0.001, le=1.0)] = 0.02
+    """Temperature of `negatives: softmax`, by which Shapley values are divided."""
+    learn_temperature: bool = False
+    """Learn the temperature of `negatives: softmax`, or tau of `infonce`, from where it is set."""
     mask_duplicates: bool = False
     """Leave pairs that share an image out of the negatives."""
     bridge: Literal["context", "direct"] = "context"
@@ -114,6 +118,14 @@ class AlignmentConfig(Section):
     """Weight of the semantic loss (Eq. 19)."""
     beta: Annotated[Number, Field(ge=0.0, le=100.0)] = 0.4
     """Weight of the modality loss (Eq. 19)."""
+
+    @model_validator(mode="after")
+    def _has_a_temperature_to_learn(self) -> Self:
+        if self.learn_temperature and self.objective == "shapley" and self.negatives != "softmax":
+            raise ValueError("learn_temperature needs negatives: softmax, or objective: infonce")
+        if self.learn_temperature and self.objective == "infonce" and self.temperature > 1:
+            raise ValueError("learn_temperature needs a temperature of at most 1 to start from")
+        return self
 
 
 class FusionConfig(Section):

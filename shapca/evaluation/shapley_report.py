@@ -6,7 +6,7 @@ D draws of a permutation, G directions of alignment, B posts of a batch.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,7 @@ from torch import Generator, Tensor
 
 from shapca import shapley
 from shapca.alignment import Similarities, shapley_contrastive_loss
-from shapca.alignment.contrastive import Negatives, positive_pairs
+from shapca.alignment.contrastive import VALUE_TEMPERATURE, Negatives, positive_pairs
 from shapca.config import RuntimeConfig
 from shapca.data.batches.loader import load_batches
 from shapca.data.batches.sampler import epoch_batches
@@ -27,8 +27,9 @@ from shapca.errors import InputError
 from shapca.model.device import set_up
 from shapca.model.inputs import encode_examples, log_report, split_examples, without_gold
 from shapca.runs.trained import TrainedModel
-from shapca.shapley import Estimator
 from shapca.storage import ObjectStore, place_name
+
+Loss = Callable[..., Tensor]
 
 _EXACT = partial(shapley.exact, tolerance=1e-9)
 
@@ -148,10 +149,14 @@ def report_on_run(
         for batch in load_batches(encoded, chosen, num_workers=runtime.num_workers):
             yield trained.model.compare(batch.to(trained.device))
 
+    alignment = trained.model.alignment
+    assert alignment is not None
+    learnt = None if config.alignment.objective == "infonce" else alignment.learnt_temperature()
     directions = measure(
         similarities(),
         config.alignment.temperature,
         config.alignment.negatives,
+        value_temperature=alignment.value_temperature if learnt is None else learnt.item(),
         num_draws=num_draws,
         generator=Generator().manual_seed(seed),
     )
@@ -170,6 +175,7 @@ def measure(
     temperature: float,
     negatives: Negatives,
     *,
+    value_temperature: float = VALUE_TEMPERATURE,
     num_draws: int,
     generator: Generator,
 ) -> tuple[DirectionReport, ...]:
@@ -179,17 +185,24 @@ def measure(
         batches: similarities of each batch, of the same directions.
         temperature: tau.
         negatives: how the loss takes its negatives.
+        value_temperature: t of the negatives `softmax`.
         num_draws: permutations drawn for each batch.
         generator: source of the permutations.
 
     Raises:
         ValueError: no batches.
     """
+    loss = partial(
+        shapley_contrastive_loss,
+        temperature=temperature,
+        negatives=negatives,
+        value_temperature=value_temperature,
+    )
     names: tuple[str, ...] = ()
     sums: list[Tensor] = []
     for similarities in batches:
         names = similarities.names
-        sums.append(_sums(similarities, temperature, negatives, num_draws, generator).cpu())
+        sums.append(_sums(similarities, loss, temperature, num_draws, generator).cpu())
     if not sums:
         raise ValueError("batches: expected at least one")
     return tuple(
@@ -200,8 +213,8 @@ def measure(
 
 def _sums(
     similarities: Similarities,
+    loss: Loss,
     temperature: float,
-    negatives: Negatives,
     num_draws: int,
     generator: Generator,
 ) -> Tensor:
@@ -218,10 +231,10 @@ def _sums(
     squares_GBB = (found_DGBB - exact_GBB).square().mean(0)
 
     exact_loss_G, exact_slope_GBB = _loss_and_gradient(
-        s_GBB, temperature, _EXACT, negatives, mask_GB
+        partial(loss, estimator=_EXACT, mask=mask_GB), s_GBB
     )
     loss_DG, slope_DGBB = _loss_and_gradient(
-        draws_DGBB, temperature, shapley.cyclic, negatives, mask_GB, generator
+        partial(loss, estimator=shapley.cyclic, mask=mask_GB, generator=generator), draws_DGBB
     )
     exact_length_G = exact_slope_GBB.square().sum((-2, -1))
     length_DG = slope_DGBB.square().sum((-2, -1))
@@ -252,19 +265,10 @@ def _sums(
     )
 
 
-def _loss_and_gradient(
-    similarity: Tensor,
-    temperature: float,
-    estimator: Estimator,
-    negatives: Negatives,
-    mask: Tensor,
-    generator: Generator | None = None,
-) -> tuple[Tensor, Tensor]:
+def _loss_and_gradient(loss: Loss, similarity: Tensor) -> tuple[Tensor, Tensor]:
     """Losses (...) of matrices (..., B, B), and each one's gradient (..., B, B)."""
     similarity = similarity.detach().clone().requires_grad_()
-    losses = shapley_contrastive_loss(
-        similarity, temperature, estimator, negatives, mask=mask, generator=generator
-    )
+    losses = loss(similarity)
     (gradient,) = torch.autograd.grad(losses.sum(), similarity)
     return losses.detach(), gradient
 

@@ -162,6 +162,10 @@ class Learner:
         seconds = time.perf_counter() - started
         means = dict(zip(self._terms, losses.mean(0).tolist(), strict=True))
         metrics = {_metric_name(name): value for name, value in means.items()}
+        alignment = self.model.alignment
+        learnt = None if alignment is None else alignment.learnt_temperature()
+        if learnt is not None:
+            metrics["train/alignment_temperature"] = learnt.item()
         return {
             **metrics,
             "train/gradient_norm": norms.mean().item(),

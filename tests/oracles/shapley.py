@@ -82,3 +82,23 @@ def contrastive_loss(values: Tensor, negatives: str = "sum") -> Tensor:
         negative = sum(values[j, i] for i in range(k) if i != j)
         total = total + values[j, j] - (negative if negatives == "sum" else negative / (k - 1))
     return -total / k
+
+
+def softmax_loss(
+    values: Tensor,
+    temperature: float | Tensor,
+    present: Sequence[int] | None = None,
+    duplicates: Sequence[tuple[int, int]] = (),
+) -> Tensor:
+    """Cross-entropy of the own player by Shapley values (k, k), a target at a time.
+
+    `present` are the posts that take part; of `duplicates`, target and player, the player counts
+    for nothing.
+    """
+    posts = range(len(values)) if present is None else present
+    losses = []
+    for j in posts:
+        players = [i for i in posts if i == j or (j, i) not in duplicates]
+        total = sum(torch.exp(values[j, i] / temperature) for i in players)
+        losses.append(-torch.log(torch.exp(values[j, j] / temperature) / total))
+    return sum(losses) / len(losses)

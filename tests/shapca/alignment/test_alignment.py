@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from functools import partial
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -16,7 +18,13 @@ from shapca.alignment import (
     infonce_loss,
     shapley_contrastive_loss,
 )
-from tests.oracles.shapley import algorithm_1, contrastive_loss, values_by_definition
+from shapca.alignment.contrastive import VALUE_TEMPERATURE, Negatives
+from tests.oracles.shapley import (
+    algorithm_1,
+    contrastive_loss,
+    softmax_loss,
+    values_by_definition,
+)
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -36,10 +44,16 @@ def perfect() -> Tensor:
     return torch.eye(28, dtype=torch.float64) * (1 + 1 / 27) - 1 / 27
 
 
+def loss_of_values(values: Tensor, negatives: str) -> Tensor:
+    if negatives == "softmax":
+        return softmax_loss(values, VALUE_TEMPERATURE)
+    return contrastive_loss(values, negatives)
+
+
 # The Shapley loss
 
 
-@pytest.mark.parametrize("negatives", ["sum", "mean"])
+@pytest.mark.parametrize("negatives", get_args(Negatives))
 @pytest.mark.parametrize("num_players", [2, 3, 6])
 def test_the_loss_is_equation_5_of_the_values_by_definition(
     negatives: Any, num_players: int
@@ -48,18 +62,19 @@ def test_the_loss_is_equation_5_of_the_values_by_definition(
     values = torch.tensor(
         [values_by_definition(row, 0.1) for row in similarity.tolist()], dtype=torch.float64
     )
-    expected = contrastive_loss(values, negatives)
+    expected = loss_of_values(values, negatives)
     for name in ("exact", "enumerate"):
         found = shapley_contrastive_loss(similarity, 0.1, name, negatives)
-        torch.testing.assert_close(found, expected, atol=3e-6, rtol=0)
+        tolerance = 3e-6 / VALUE_TEMPERATURE if negatives == "softmax" else 3e-6
+        torch.testing.assert_close(found, expected, atol=tolerance, rtol=0)
 
 
-@pytest.mark.parametrize("negatives", ["sum", "mean"])
+@pytest.mark.parametrize("negatives", get_args(Negatives))
 def test_the_sampled_loss_and_its_gradient_are_those_of_algorithm_1(negatives: Any) -> None:
     similarity = cosines(7, 7).requires_grad_()
     permutation = torch.rand(1, 7, generator=seeded(3), dtype=torch.float64).argsort(-1)[0]
     found = shapley_contrastive_loss(similarity, 0.1, negatives=negatives, generator=seeded(3))
-    expected = contrastive_loss(algorithm_1(similarity, 0.1, permutation.tolist()), negatives)
+    expected = loss_of_values(algorithm_1(similarity, 0.1, permutation.tolist()), negatives)
     torch.testing.assert_close(found, expected, atol=1e-12, rtol=0)
     gradients = [torch.autograd.grad(loss, similarity)[0] for loss in (found, expected)]
     torch.testing.assert_close(*gradients, atol=1e-11, rtol=0)
@@ -92,10 +107,11 @@ def test_perfect_alignment_loses_to_collapse_at_a_high_temperature(
     assert loss.item() == pytest.approx(expected, abs=5e-4)
 
 
+@pytest.mark.parametrize("negatives", ["mean", "softmax"])
 @pytest.mark.parametrize("temperature", [0.05, 0.3, 1.0])
-def test_mean_negatives_prefer_alignment_to_collapse(temperature: float) -> None:
+def test_other_negatives_prefer_alignment_to_collapse(negatives: Any, temperature: float) -> None:
     aligned, collapsed = (
-        shapley_contrastive_loss(similarity, temperature, "exact", "mean")
+        shapley_contrastive_loss(similarity, temperature, "exact", negatives)
         for similarity in (perfect(), -torch.ones_like(perfect()))
     )
     assert aligned < collapsed
@@ -108,7 +124,7 @@ def test_a_common_rise_under_sum() -> None:
 
 
 @pytest.mark.parametrize("name", [*NAMES, "infonce"])
-@pytest.mark.parametrize("negatives", ["sum", "mean"])
+@pytest.mark.parametrize("negatives", get_args(Negatives))
 @pytest.mark.parametrize("masked_duplicates", [False, True])
 @pytest.mark.parametrize(
     ("num_players", "present"), [(1, None), (5, []), (5, [3]), (5, [1, 3]), (5, [0, 1, 2, 3, 4])]
@@ -138,16 +154,17 @@ def test_fewer_than_two_present_give_zero_with_a_zero_gradient(
     assert loss.isfinite()
     assert gradient.isfinite().all()
     few = present is None or len(present) < 2
-    if few:
+    no_negatives = masked_duplicates and (name == "infonce" or negatives == "softmax")
+    if few or no_negatives:
         assert loss == 0
         assert (gradient == 0).all()
-    elif not (name == "infonce" and masked_duplicates):  # no negatives are left there
+    else:
         assert loss != 0
         assert gradient.abs().sum() > 0
 
 
 @pytest.mark.parametrize("name", ["exact", "enumerate", "infonce"])
-@pytest.mark.parametrize("negatives", ["sum", "mean"])
+@pytest.mark.parametrize("negatives", get_args(Negatives))
 def test_masked_posts_leave_the_loss_of_the_others(name: str, negatives: Any) -> None:
     similarity = cosines(3, 8, 8)
     kept = torch.tensor([0, 2, 3, 6])
@@ -184,6 +201,66 @@ def test_duplicates_leave_the_sum_but_not_the_game(name: str) -> None:
     torch.testing.assert_close(found, expected, atol=2e-6, rtol=0)
 
 
+DUPLICATES = ((1, 4), (4, 1), (1, 2))
+
+
+def duplicates_of(num_posts: int) -> Tensor:
+    found = torch.zeros(num_posts, num_posts, dtype=torch.bool)
+    found[tuple(zip(*DUPLICATES, strict=True))] = True
+    return found
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("present", [None, (0, 1, 2, 4), (1, 3)])
+@pytest.mark.parametrize("masked_duplicates", [False, True])
+def test_softmax_is_the_cross_entropy_of_the_values(
+    name: str, present: tuple[int, ...] | None, masked_duplicates: bool
+) -> None:
+    similarity = cosines(5, 5)
+    mask = None
+    if present is not None:
+        mask = torch.zeros(5, dtype=torch.bool)
+        mask[list(present)] = True
+    found = shapley_contrastive_loss(
+        similarity, 0.1, name, "softmax", value_temperature=0.05, mask=mask,
+        duplicates=duplicates_of(5) if masked_duplicates else None, generator=seeded(1),
+    )  # fmt: skip
+    values = shapley.ESTIMATORS[name](similarity[None], 0.1, player_mask=mask, generator=seeded(1))[
+        0
+    ]
+    if present is None:  # a player alone is worth its similarity, and all add up to u(K)
+        total = (torch.softmax(similarity / 0.1, -1) * similarity).sum(-1)
+        torch.testing.assert_close(values.sum(-1), total, atol=1e-5, rtol=0)
+    expected = softmax_loss(values, 0.05, present, DUPLICATES if masked_duplicates else ())
+    torch.testing.assert_close(found, expected, atol=1e-9, rtol=0)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("negatives", get_args(Negatives))
+def test_gradients_agree_with_finite_differences(name: str, masked: bool, negatives: Any) -> None:
+    mask = torch.tensor([1, 1, 0, 1, 1], dtype=torch.bool) if masked else None
+    estimator = partial(shapley.exact, tolerance=1e-12) if name == "exact" else name
+
+    def loss(similarity: Tensor, temperature: Tensor) -> Tensor:
+        return shapley_contrastive_loss(
+            similarity, 0.2, estimator, negatives, value_temperature=temperature, mask=mask,
+            duplicates=duplicates_of(5) if masked else None, generator=seeded(2),
+        )  # fmt: skip
+
+    temperature = torch.tensor(0.05, dtype=torch.float64, requires_grad=negatives == "softmax")
+    inputs = (cosines(5, 5).requires_grad_(), temperature)
+    assert torch.autograd.gradcheck(loss, inputs, atol=1e-5, rtol=1e-4)
+
+
+def test_infonce_learns_its_temperature_by_the_true_gradient() -> None:
+    temperature = torch.tensor(0.1, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(
+        lambda s, t: infonce_loss(s, t, duplicates=duplicates_of(5)),
+        (cosines(5, 5).requires_grad_(), temperature),
+    )
+
+
 def test_the_diagonal_is_never_a_duplicate() -> None:
     similarity = cosines(4, 4)
     everything = torch.ones(4, 4, dtype=torch.bool)
@@ -211,7 +288,7 @@ def test_one_loss_for_each_matrix() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"negatives": "max"}, "negatives: expected sum or mean, got 'max'"),
+        ({"negatives": "max"}, "negatives: expected sum, mean or softmax, got 'max'"),
         ({"estimator": "guess"}, "estimator: expected one of"),
         ({"similarity": torch.zeros(3, 4)}, r"expected \(..., k, k\), got shape \(3, 4\)"),
         ({"temperature": 0.0}, "temperature"),
@@ -236,6 +313,7 @@ def test_infonce_is_the_cross_entropy_of_the_positive_pair() -> None:
 
 # The module
 
+SOFTMAX = {"negatives": "softmax", "learn_temperature": True}
 B, H, HV = 6, 8, 5
 
 
@@ -420,11 +498,58 @@ def test_a_step_of_training_raises_the_positive_similarity() -> None:
         ({"bridge": "none"}, "bridge: expected context or direct"),
         ({"bridge": "direct", "image_width": None}, "needs an image width"),
         ({"estimator": "guess"}, "estimator: expected one of"),
+        ({"learn_temperature": True}, "negatives 'sum' have none to learn"),
+        (SOFTMAX | {"value_temperature": 2.0}, r"to start in \[0.001, 1.0\], got 2.0"),
     ],
 )
 def test_a_module_names_what_it_does_not_take(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         alignment(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "start"),
+    [
+        (SOFTMAX | {"value_temperature": 0.3}, 0.3),
+        (SOFTMAX | {"value_temperature": 0.3, "estimator": "exact"}, 0.3),
+        ({"objective": "infonce", "temperature": 0.4, "learn_temperature": True}, 0.4),
+    ],
+)
+def test_a_temperature_is_learnt_within_its_bounds(arguments: dict[str, Any], start: float) -> None:
+    module = alignment(**arguments)
+    inputs = batch()
+    found = module(**inputs, generator=seeded())
+    fixed = alignment(**arguments | {"learn_temperature": False})
+    expected = fixed(**inputs, generator=seeded())
+    torch.testing.assert_close(found.semantic, expected.semantic)
+    assert [name for name, _ in module.named_parameters() if name not in fixed.state_dict()] == [
+        "log_temperature"
+    ]
+    assert fixed.learnt_temperature() is None
+    assert module.log_temperature is not None
+
+    (found.semantic + found.modality).backward()
+    assert module.log_temperature.grad is not None
+    assert module.log_temperature.grad.abs() > 0
+    optimiser = torch.optim.Adam(module.parameters(), lr=0.05)
+    losses = []
+    for _ in range(20):
+        result = module(**inputs, generator=seeded())
+        optimiser.zero_grad()
+        (result.semantic + result.modality).backward()
+        optimiser.step()
+        losses.append((result.semantic + result.modality).item())
+    assert module.log_temperature.exp().item() != pytest.approx(start, rel=0.01)
+    assert losses[-1] < losses[0]
+
+    for beyond, bound in ((-50.0, 0.001), (9.0, 1.0)):
+        with torch.no_grad():
+            module.log_temperature.fill_(beyond)
+        module(**inputs, generator=seeded())
+        assert module.log_temperature.item() == pytest.approx(math.log(bound))
+        learnt = module.learnt_temperature()
+        assert learnt is not None
+        assert learnt.item() == pytest.approx(bound)
 
 
 def test_a_missing_input_is_named() -> None:

@@ -40,6 +40,16 @@ def test_overrides_win_and_runtime_stands_apart(tmp_path: Path) -> None:
         ("data: {dataset: x}\noptimisation: {lr: 1}\n", "optimisation.lr: unknown key"),
         ("data: {dataset: x}\nalignment: {temperature: 0.004}\n", "alignment.temperature"),
         ("data: {dataset: x}\nalignment: {temperature: .nan}\n", "alignment.temperature"),
+        ("data: {dataset: x}\nalignment: {value_temperature: 2}\n", "alignment.value_temperature"),
+        (
+            "data: {dataset: x}\nalignment: {learn_temperature: true, negatives: mean}\n",
+            "alignment: learn_temperature needs negatives: softmax",
+        ),
+        (
+            "data: {dataset: x}\n"
+            "alignment: {learn_temperature: true, objective: infonce, temperature: 2}\n",
+            "alignment: learn_temperature needs a temperature of at most 1",
+        ),
         ("data: {dataset: ../x}\n", "data.dataset"),
         ("data: {dataset: x}\nimage: {encoder: none}\n", "fusion.kind must be none"),
         ("data: {dataset: x, contexts: null}\n", "fusion.kind: adaptive needs data.contexts"),

@@ -72,6 +72,14 @@ def test_no_parameter_is_forgotten_or_counted_twice(name: str, task: Task) -> No
     assert len({module.name for module in size.modules}) == len(size.modules)
 
 
+def test_a_learnt_temperature_is_a_line() -> None:
+    tree = PAPER | {"alignment": {"negatives": "softmax", "learn_temperature": True}}
+    size = model_size(build_on_meta(ExperimentConfig.model_validate(tree), default_labels("mner")))
+    lines = {module.name: module.parameters for module in size.modules}
+    assert lines["alignment"] == 1
+    assert size.parameters == 170_701_193
+
+
 def test_default_labels_have_the_benchmarks_sizes() -> None:
     assert [default_labels(task).num_outputs for task in TASKS] == [9, 23, 26]
 

@@ -24,6 +24,7 @@ from shapca.model.network import ModelOutput, ShapCA
 from shapca.runs.checkpoint import unpack
 from shapca.runs.code import code_fingerprint
 from shapca.runs.epochs import EpochRecord
+from shapca.runs.trained import TrainedModel
 from shapca.storage import FolderStore, read_json
 from shapca.training import FitResult, StepProgress, Training, fit
 from tests.factories import NUM_TRAIN, tiny_config
@@ -137,6 +138,39 @@ def test_a_model_without_alignment_logs_no_alignment(tiny_mner: PreparedData) ->
         "train/loss",
         "train/loss_main",
     }
+
+
+@pytest.mark.parametrize(
+    "alignment",
+    [{"negatives": "softmax"}, {"negatives": "softmax", "estimator": "exact"},
+     {"objective": "infonce"}],
+)  # fmt: skip
+def test_a_learnt_temperature_is_logged_kept_and_resumed(
+    tiny_mner: PreparedData, alignment: dict[str, Any]
+) -> None:
+    learnt = {f"alignment.{key}": value for key, value in alignment.items()}
+    config = small(**learnt, **{"alignment.learn_temperature": True})
+    start = 0.1 if alignment.get("objective") else 0.02
+    records: list[EpochRecord] = []
+    result, store = run(config, tiny_mner, on_epoch=lambda record: records.append(record))
+    logged = [record.metrics["train/alignment_temperature"] for record in records]
+    assert len({start, *logged}) == 4
+    assert result.best_epoch is not None
+    model = TrainedModel.load(store, torch.device("cpu")).model
+    assert model.alignment is not None
+    learnt_temperature = model.alignment.learnt_temperature()
+    assert learnt_temperature is not None
+    assert learnt_temperature.item() == logged[result.best_epoch - 1]
+
+    again = MemoryStore()
+    for _ in range(3):
+        resumed, _ = run(config, tiny_mner, again, on_epoch=lambda _: True)
+    assert resumed.best_metrics["train/loss"] == result.best_metrics["train/loss"]
+    best = f"best/{result.best_epoch:04d}.safetensors"
+    assert again.get(best) == store.get(best)
+
+    fixed, _ = run(small(**learnt, **{"optimisation.epochs": 1}), tiny_mner)
+    assert "train/alignment_temperature" not in fixed.best_metrics
 
 
 def test_the_run_record_says_what_ran(tiny_mner: PreparedData) -> None:
