@@ -7,8 +7,8 @@ and its players as columns; post j of either side is the positive pair.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Literal, cast
+from dataclasses import dataclass, replace
+from typing import Literal, Self, cast
 
 import torch
 from torch import Generator, Tensor, nn
@@ -52,6 +52,30 @@ class AlignmentLosses:
     modality: Tensor
     positive_similarity: Tensor
     negative_similarity: Tensor
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """The two sides of one alignment in a batch, as unit vectors; post j of either is a pair.
+
+    Attributes:
+        left_name: `text` or `image`.
+        right_name: `context`, or `image` where there is no bridge.
+        left: (B, H).
+        right: (B, H).
+        mask: (B,) true on posts that have both.
+    """
+
+    left_name: str
+    right_name: str
+    left: Tensor
+    right: Tensor
+    mask: Tensor
+
+    def present(self) -> Self:
+        """The posts that have both sides."""
+        kept = self.mask
+        return replace(self, left=self.left[kept], right=self.right[kept], mask=kept[kept])
 
 
 @dataclass(frozen=True)
@@ -191,6 +215,29 @@ class ContrastiveAlignment(nn.Module):
         Raises:
             ValueError: an input that this configuration needs is missing.
         """
+        pairs = self.pairs(x_t, x_c, x_v, context_mask, image_mask)
+        with torch.autocast(x_t.device.type, enabled=False):
+            matrices = torch.stack([item.left @ item.right.mT for item in pairs])  # (n, B, B)
+        names = [(item.right_name, item.left_name) for item in pairs]
+        return Similarities(
+            names=tuple(f"{a} to {b}" for a, b in (*names, *((b, a) for a, b in names))),
+            matrices=torch.cat((matrices, matrices.mT)),
+            mask=torch.stack([item.mask for item in pairs]).repeat(2, 1),
+        )
+
+    def pairs(
+        self,
+        x_t: Tensor,
+        x_c: Tensor | None,
+        x_v: Tensor | None,
+        context_mask: Tensor,
+        image_mask: Tensor,
+    ) -> tuple[Pairs, ...]:
+        """Both sides of each alignment; arguments as in `forward`.
+
+        Raises:
+            ValueError: an input that this configuration needs is missing.
+        """
         if (x_v is None) != (self.projection is None):
             raise ValueError("x_v: given to a model without images, or missing in one with them")
         if x_c is None and self.bridge == "context":
@@ -202,20 +249,13 @@ class ContrastiveAlignment(nn.Module):
                 projected = self.projection(_drop_absent(x_v, image_mask))
                 images = functional.normalize(projected, dim=-1)
             if self.bridge == "direct":
-                pairs = [(texts, cast(Tensor, images), image_mask)]
-                names: tuple[str, ...] = ("image to text", "text to image")
-            else:
-                contexts = _drop_absent(cast(Tensor, x_c), context_mask)
-                contexts = functional.normalize(contexts, dim=-1)
-                pairs = [(texts, contexts, context_mask)]
-                names = ("context to text", "text to context")
-                if images is not None:
-                    pairs.append((images, contexts, context_mask & image_mask))
-                    names = ("context to text", "context to image", "text to context",
-                             "image to context")  # fmt: skip
-            matrices = torch.stack([left @ right.mT for left, right, _ in pairs])  # (n, B, B)
-        mask = torch.stack([present for *_, present in pairs])  # (n, B)
-        return Similarities(names, torch.cat((matrices, matrices.mT)), mask.repeat(2, 1))
+                return (Pairs("text", "image", texts, cast(Tensor, images), image_mask),)
+            contexts = _drop_absent(cast(Tensor, x_c), context_mask)
+            contexts = functional.normalize(contexts, dim=-1)
+        pairs = Pairs("text", "context", texts, contexts, context_mask)
+        if images is None:
+            return (pairs,)
+        return pairs, Pairs("image", "context", images, contexts, context_mask & image_mask)
 
     def _losses(
         self, compared: Similarities, duplicates: Tensor, generator: Generator | None

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from shapca.alignment.health import AlignmentHealth
 from shapca.config import RuntimeConfig
 from shapca.data.batches.dataset import EncodedSplit
 from shapca.data.batches.loader import load_batches
@@ -130,6 +131,7 @@ def predict_split(
     precision: str = "fp32",
     device: torch.device,
     num_workers: int = 0,
+    health: AlignmentHealth | None = None,
 ) -> list[Prediction]:
     """Predictions for every post of a split, in its order; the model is left in eval mode.
 
@@ -141,6 +143,7 @@ def predict_split(
         precision: `fp32`, or `bf16` for autocast.
         device: Where the model is.
         num_workers: Worker processes that collate batches.
+        health: Takes in the pairs that the model's alignment would align.
     """
     model.eval()
     batches = epoch_batches(
@@ -153,7 +156,7 @@ def predict_split(
         torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16"),
     ):
         for rows, batch in zip(batches, loaded, strict=True):
-            decoded = model.predict(batch.to(device))
+            decoded = model.predict(batch.to(device), health)
             examples = [split.examples[row] for row in rows]
             predictions |= zip(rows, to_predictions(decoded, examples, labels), strict=True)
     return [predictions[row] for row in range(len(split))]

@@ -12,6 +12,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from shapca.alignment import AlignmentLosses, ContrastiveAlignment, Similarities
+from shapca.alignment.health import AlignmentHealth
 from shapca.data.batches.batch import Batch
 from shapca.model.encoders.image import ImageEncoder, ImageFeatures
 from shapca.model.encoders.text import TextEncoder, TextFeatures
@@ -103,9 +104,22 @@ class ShapCA(nn.Module):
         )
 
     @torch.no_grad()
-    def predict(self, batch: Batch) -> Any:
-        """What the head decodes; `shapca.model.heads.predictions` turns it into predictions."""
-        return self.head.decode(self._channels(batch, *self._encode(batch)), batch)
+    def predict(self, batch: Batch, health: AlignmentHealth | None = None) -> Any:
+        """What the head decodes; `shapca.model.heads.predictions` turns it into predictions.
+
+        Args:
+            batch: Input; gold is not read.
+            health: Takes in the pairs that the model's alignment would align.
+        """
+        text, image = self._encode(batch)
+        if health is not None and self.alignment is not None:
+            health.add(self.alignment.pairs(*_aligned_features(batch, text, image)))
+        return self.head.decode(self._channels(batch, text, image), batch)
+
+    @property
+    def reads_together(self) -> bool:
+        """Whether the texts and contexts to be aligned come out of one pass."""
+        return self.text.encode == "joint"
 
     @torch.no_grad()
     def compare(self, batch: Batch) -> Similarities:

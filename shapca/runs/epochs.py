@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
+    from shapca.alignment.health import Standing
     from shapca.metrics import Evaluation
 
 Status = Literal["finished", "diverged", "stopped"]
@@ -55,6 +56,9 @@ class FitResult:
         best_metrics: Metrics of that epoch.
         epochs_run: Epochs completed.
         test: Scores of the best weights on the test split, where they were asked for.
+        alignment: `collapsed` where an alignment that was trained told true pairs from others in
+            no epoch; `trivial` where all there is was read in one pass, else `aligned`; `None`
+            where nothing was aligned.
     """
 
     status: Status
@@ -63,6 +67,7 @@ class FitResult:
     best_metrics: dict[str, float]
     epochs_run: int
     test: Evaluation | None = None
+    alignment: Standing | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As the store keeps it; the test scores are a record of their own."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -11,25 +10,20 @@ from itertools import islice
 import torch
 from torch import Tensor
 
-from shapca.config import AlignmentConfig, ExperimentConfig
+from shapca.config import ExperimentConfig
 from shapca.data.batches.batch import Batch
 from shapca.data.batches.dataset import EncodedSplit
 from shapca.data.batches.loader import load_batches
 from shapca.data.batches.sampler import epoch_batches
 from shapca.model.network import ModelOutput, ShapCA
 from shapca.runs.checkpoint import Tensors, TrainingState, load_optimizer_tensors, optimizer_tensors
+from shapca.training.collapse import warn_of_temperature
 from shapca.training.optimisation import Optimiser
 from shapca.training.random_state import RandomState
 
 # Reading a number off a GPU waits for it, so losses are looked at once in so many steps there.
 STEPS_BETWEEN_CHECKS = {"cpu": 1, "cuda": 32}
 ALIGNMENT_TERMS = ("semantic", "modality", "positive_similarity", "negative_similarity")
-
-
-# With summed negatives, all cosines at -1 cost less than perfect alignment above this temperature.
-COLLAPSE_TEMPERATURE = 0.35
-
-logger = logging.getLogger(__name__)
 
 
 class Diverged(Exception):
@@ -79,7 +73,7 @@ class Learner:
         device: torch.device,
         num_workers: int,
     ) -> None:
-        _warn_of_collapse(config.alignment)
+        warn_of_temperature(config.alignment)
         settings = config.optimisation
         self.model = model
         self.random = random
@@ -218,18 +212,6 @@ class Learner:
                 f"epoch {epoch}, batch {batch + 1} of {self.num_batches}: "
                 f"{_metric_name(self._terms[term])} is {losses[batch, term].item()}"
             )
-
-
-def _warn_of_collapse(alignment: AlignmentConfig) -> None:
-    summed = alignment.objective == "shapley" and alignment.negatives == "sum"
-    if summed and alignment.temperature > COLLAPSE_TEMPERATURE:
-        logger.warning(
-            "alignment.temperature %g with alignment.negatives sum: above about %g the loss is "
-            "lowest where all similarities fall to -1; watch train/positive_similarity, or set "
-            "alignment.negatives to mean",
-            alignment.temperature,
-            COLLAPSE_TEMPERATURE,
-        )
 
 
 def _compile(model: ShapCA, backend: str) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from shapca.alignment.health import AlignmentHealth
 from shapca.build import build_model
 from shapca.config import ExperimentConfig, RuntimeConfig
 from shapca.data.prepared import PreparedData
@@ -37,6 +38,7 @@ from shapca.runs.run_record import (
     record_environment,
 )
 from shapca.storage import ObjectStore, read_json, to_json
+from shapca.training.collapse import alignment_of, warn_of_collapse
 from shapca.training.learning import Diverged, Learner, StepProgress
 from shapca.training.random_state import RandomState
 from shapca.words import counted
@@ -117,7 +119,11 @@ class Training:
                 return
             except BaseException as error:
                 if isinstance(error, torch.OutOfMemoryError | MemoryError):
-                    error.add_note(self._memory_note())
+                    error.add_note(
+                        f"out of memory in epoch {len(self.history) + 1}: "
+                        f"batch size {self.config.optimisation.batch_size}, "
+                        f"peak {peak_memory_mb(self.device):,.0f} MiB"
+                    )
                 self.close()  # half an epoch is in the weights: the next attempt reads the store
                 raise
             yield record
@@ -138,7 +144,7 @@ class Training:
             if reason is None:
                 self.close()
                 stopped = f"stopped after {counted(len(self.history), 'epoch')}"
-                return self._fit_result("stopped", stopped, None)
+                return self._fit_result("stopped", stopped)
             result = self._close_run("finished", reason)
         self.close()
         evaluation = None
@@ -180,10 +186,8 @@ class Training:
             save_encoder_files(self._store, self.config, model.text, model.image)
         else:
             learner.load(state, load_tensors(self._store, state.epoch))
-        next_epoch = len(self.history) + 1
-        self._record = record_environment(
-            self._store, self._record, Environment.current(next_epoch, self.device)
-        )
+        environment = Environment.current(len(self.history) + 1, self.device)
+        self._record = record_environment(self._store, self._record, environment)
         return learner
 
     def _run_epoch(self, epoch: int) -> EpochRecord:
@@ -195,8 +199,8 @@ class Training:
         with learner.random.active():
             metrics = learner.train_epoch(epoch, self._on_step)
             validated = time.perf_counter()
-            validation = self._validate(learner.model)
-        scores = validation.evaluation.metrics
+            validation, health = self._validate(learner.model)
+        scores = {**validation.evaluation.metrics, **health}
         metrics |= {f"val/{name}": value for name, value in scores.items()}
         metrics["val/seconds"] = time.perf_counter() - validated
         metrics["peak_memory_mb"] = peak_memory_mb(self.device)
@@ -224,8 +228,10 @@ class Training:
         self.history.append(record)
         return record
 
-    def _validate(self, model: ShapCA) -> EvaluationRecord:
+    def _validate(self, model: ShapCA) -> tuple[EvaluationRecord, dict[str, float]]:
+        """Scores on the validation split, and how the alignment does there."""
         labels, settings = self.data.labels, self.config.optimisation
+        health = AlignmentHealth(read_together=model.reads_together)
         predictions = predict_split(
             model,
             encode_split(self.config, self.data, "valid"),
@@ -234,9 +240,10 @@ class Training:
             precision=settings.precision,
             device=self.device,
             num_workers=self.runtime.num_workers,
+            health=health,
         )
         evaluation = score(self._record.reading, labels, self.data.splits["valid"], predictions)
-        return EvaluationRecord(self._record.data, "valid", evaluation)
+        return EvaluationRecord(self._record.data, "valid", evaluation), health.metrics()
 
     def _end(self) -> str | None:
         """Why no epoch is left, or none."""
@@ -252,17 +259,17 @@ class Training:
 
     def _close_run(self, status: Status, reason: str) -> dict[str, Any]:
         """Write the run's result and remove what only going on would need."""
-        best = self.best
-        if best is not None:
+        if (best := self.best) is not None:
             self._store.put(VALID, to_json(best_evaluation(self._store, best.epoch)))
-        result = self._fit_result(status, reason, None).to_json()
+        warn_of_collapse(self.history, self.config.alignment)
+        result = self._fit_result(status, reason).to_json()
         self._store.put(RESULT, to_json(result))
         remove_checkpoints(self._store)
         self._result = result
         self.close()
         return result
 
-    def _fit_result(self, status: Status, reason: str, test: Evaluation | None) -> FitResult:
+    def _fit_result(self, status: Status, reason: str, test: Evaluation | None = None) -> FitResult:
         best = self.best
         return FitResult(
             status=status,
@@ -271,13 +278,7 @@ class Training:
             best_metrics={} if best is None else best.metrics,
             epochs_run=len(self.history),
             test=test,
-        )
-
-    def _memory_note(self) -> str:
-        return (
-            f"out of memory in epoch {len(self.history) + 1}: "
-            f"batch size {self.config.optimisation.batch_size}, "
-            f"peak {peak_memory_mb(self.device):,.0f} MiB"
+            alignment=alignment_of(self.history, self.config.alignment),
         )
 
 

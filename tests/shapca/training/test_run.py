@@ -15,6 +15,7 @@ from torch import Tensor
 
 import shapca.evaluation.evaluate
 import shapca.training.run
+from shapca.alignment.health import AlignmentHealth
 from shapca.config import ExperimentConfig, RuntimeConfig, Task
 from shapca.data.batches.dataset import EncodedSplit
 from shapca.data.prepared import PreparedData
@@ -91,6 +92,11 @@ def test_a_run_of_each_task_leaves_its_records(tiny_datasets: Datasets, task: Ta
             "train/positive_similarity", "train/negative_similarity", "train/gradient_norm",
             "train/samples_per_second", "train/input_seconds", "train/seconds", "val/seconds",
             "val/f1", "val/precision", "val/recall", "peak_memory_mb",
+            "val/alignment_gap_context_text_joint", "val/alignment_gap_context_image",
+            "val/alignment_r1_context_of_text_joint", "val/alignment_r5_text_of_context_joint",
+            "val/alignment_r1_context_of_image", "val/alignment_r5_image_of_context",
+            "val/alignment_uniformity_text", "val/alignment_uniformity_context",
+            "val/alignment_uniformity_image",
         }  # fmt: skip
         assert all(math.isfinite(value) for value in record.metrics.values())
         waited, seconds = record.metrics["train/input_seconds"], record.metrics["train/seconds"]
@@ -138,6 +144,8 @@ def test_a_model_without_alignment_logs_no_alignment(tiny_mner: PreparedData) ->
         "train/loss",
         "train/loss_main",
     }
+    assert not [name for name in result.best_metrics if "alignment" in name]
+    assert result.alignment is None
 
 
 @pytest.mark.parametrize(
@@ -322,6 +330,7 @@ def test_a_gradient_that_is_not_finite_ends_the_run_as_diverged(
         "best_epoch": None,
         "best_metrics": {},
         "epochs_run": 0,
+        "alignment": None,
     }
 
 
@@ -543,3 +552,46 @@ def test_a_temperature_that_invites_collapse_is_warned_of(
 ) -> None:
     run(small(**{"optimisation.epochs": 1, **change}), tiny_mner)
     assert ("alignment.temperature 0.4" in caplog.text) == warns
+
+
+@pytest.mark.parametrize(
+    ("gaps", "changes", "expected"),
+    [
+        ([(0.01, 0.2), (0.049, 0.3)], {}, "collapsed"),
+        ([(0.01, 0.2), (0.051, 0.01)], {}, "aligned"),
+        ([(0.9, -0.2), (0.9, 0.0)], {}, "collapsed"),
+        ([(0.9, -0.2), (0.9, 0.0)], {"alignment.beta": 0.0}, "trivial"),
+        ([(0.0, 0.2), (0.0, 0.3)], {"alignment.alpha": 0.0}, "aligned"),
+        ([(0.0, 0.0), (0.0, 0.0)], {"alignment.alpha": 0.0, "alignment.beta": 0.0}, None),
+    ],
+)
+def test_a_collapse_is_warned_of_once_and_told_by_the_result(
+    tiny_mner: PreparedData,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    gaps: list[tuple[float, float]],
+    changes: dict[str, Any],
+    expected: str | None,
+) -> None:
+    left = iter(gaps)
+
+    def metrics(self: AlignmentHealth) -> dict[str, float]:
+        names = ("alignment_gap_context_text_joint", "alignment_gap_context_image")
+        return dict(zip(names, next(left), strict=True))
+
+    monkeypatch.setattr(AlignmentHealth, "metrics", metrics)
+    store = MemoryStore()
+    for _ in range(3):  # an epoch each; the third finds the run finished
+        result, _ = run(
+            small(**{"optimisation.epochs": 2, **changes}),
+            tiny_mner,
+            store,
+            on_epoch=lambda _: True,
+        )
+    assert result.alignment == expected
+    stored = read_json(store, "result.json")
+    assert stored is not None
+    assert stored["alignment"] == expected
+    assert caplog.text.count("the alignment collapsed") == (expected == "collapsed")
+    if expected == "collapsed":
+        assert ("(context with text)" if gaps[0][1] > 0 else "(context with image)") in caplog.text
