@@ -78,6 +78,25 @@ def standing_of(gap: float, *, read_together: bool) -> Standing:
     return "trivial" if read_together else "aligned"
 
 
+def in_words(direction: str, positive: float, negative: float, *, read_together: bool) -> str:
+    """A clause that says what the mean cosines of an alignment mean.
+
+    Args:
+        direction: One of the alignment's directions, e.g. `context to text`.
+        positive: Mean cosine of the true pairs.
+        negative: Mean cosine of all other pairs.
+        read_together: Whether text and context come out of one pass.
+    """
+    sides = direction.replace(" to ", " and ")
+    together = read_together and "image" not in direction
+    verdict = {
+        "collapsed": "have collapsed: true pairs look like any other",
+        "trivial": "agree trivially: one pass reads them together, so that no alignment is needed",
+        "aligned": "are aligned",
+    }[standing_of(positive - negative, read_together=together)]
+    return f"{sides} {verdict} (mean cosine {positive:.2f}, of other pairs {negative:.2f})"
+
+
 def standings(epochs: Sequence[Mapping[str, float]]) -> dict[str, Standing]:
     """How the alignments of a run ended: by name (`context_image`), judged by their widest gap.
 

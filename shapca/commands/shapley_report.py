@@ -79,3 +79,4 @@ def _print(report: ShapleyReport) -> None:
     for heading, name, form in ROWS:
         table.add_row(heading, *(format(getattr(d, name), form) for d in report.directions))
     Console().print(table)
+    Console().print(report.meaning, highlight=False)

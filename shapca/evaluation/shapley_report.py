@@ -18,6 +18,7 @@ from torch import Generator, Tensor
 from shapca import shapley
 from shapca.alignment import Similarities, shapley_contrastive_loss
 from shapca.alignment.contrastive import VALUE_TEMPERATURE, Negatives, positive_pairs
+from shapca.alignment.health import in_words
 from shapca.config import RuntimeConfig
 from shapca.data.batches.loader import load_batches
 from shapca.data.batches.sampler import epoch_batches
@@ -81,6 +82,7 @@ class ShapleyReport:
         num_batches: batches looked at.
         num_draws: permutations drawn for each.
         directions: one report a direction.
+        meaning: A sentence that says whether the run's alignments align.
     """
 
     temperature: float
@@ -89,6 +91,7 @@ class ShapleyReport:
     num_batches: int
     num_draws: int
     directions: tuple[DirectionReport, ...]
+    meaning: str
 
     def to_json(self) -> dict[str, Any]:
         """Ready for JSON."""
@@ -167,7 +170,23 @@ def report_on_run(
         num_batches=len(chosen),
         num_draws=num_draws,
         directions=directions,
+        meaning=meaning_of(directions, read_together=trained.model.reads_together),
     )
+
+
+def meaning_of(directions: tuple[DirectionReport, ...], *, read_together: bool) -> str:
+    """A sentence on each alignment: collapsed, trivial or aligned.
+
+    Args:
+        directions: Of every alignment one direction, then the other directions.
+        read_together: Whether text and context come out of one pass.
+    """
+    clauses = [
+        in_words(report.direction, report.positive_similarity, report.negative_similarity,
+                 read_together=read_together)
+        for report in directions[: len(directions) // 2] if report.num_batches
+    ]  # fmt: skip
+    return ("; ".join(clauses) or "no pairs to compare").capitalize() + "."
 
 
 def measure(

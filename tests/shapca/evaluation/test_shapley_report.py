@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from pathlib import Path
@@ -17,7 +18,12 @@ from shapca.cli import app, run_application
 from shapca.config import RuntimeConfig, Task
 from shapca.data.prepared import PreparedData
 from shapca.errors import InputError
-from shapca.evaluation.shapley_report import DirectionReport, measure, report_on_run
+from shapca.evaluation.shapley_report import (
+    DirectionReport,
+    meaning_of,
+    measure,
+    report_on_run,
+)
 from shapca.storage import FolderStore
 from shapca.training import fit
 from tests.factories import tiny_config
@@ -135,6 +141,44 @@ def test_more_draws_tell_the_known_error_at_28_players() -> None:
     assert math.isfinite(report.gradient_cosine)
 
 
+@pytest.mark.parametrize(
+    ("gaps", "read_together", "meaning"),
+    [
+        (
+            [(0.78, 0.02), (-0.97, -0.98)],
+            True,
+            "Context and text agree trivially: one pass reads them together, so that no alignment "
+            "is needed (mean cosine 0.78, of other pairs 0.02); context and image have collapsed: "
+            "true pairs look like any other (mean cosine -0.97, of other pairs -0.98).",
+        ),
+        (
+            [(0.78, 0.02), (0.25, 0.20)],
+            False,
+            "Context and text are aligned (mean cosine 0.78, of other pairs 0.02); context and "
+            "image have collapsed: true pairs look like any other (mean cosine 0.25, of other "
+            "pairs 0.20).",
+        ),
+        ([(-0.5, -0.5)], True, "Context and text have collapsed: true pairs look like any other "
+         "(mean cosine -0.50, of other pairs -0.50)."),
+    ],
+)  # fmt: skip
+def test_a_sentence_says_what_the_figures_mean(
+    gaps: list[tuple[float, float]], read_together: bool, meaning: str
+) -> None:
+    report, _ = one_draw()
+    names = ("context to text", "context to image")
+    directions = tuple(
+        dataclasses.replace(
+            report, direction=name, positive_similarity=positive, negative_similarity=negative
+        )
+        for name, (positive, negative) in zip(names[: len(gaps)], gaps, strict=True)
+    )
+    assert meaning_of(2 * directions, read_together=read_together) == meaning
+    nothing = dataclasses.replace(report, direction="context to image", num_batches=0)
+    found = meaning_of((nothing, nothing), read_together=True)
+    assert found == "No pairs to compare."
+
+
 @pytest.fixture(scope="module")
 def store(tiny_datasets: Datasets) -> MemoryStore:
     made = MemoryStore()
@@ -160,6 +204,8 @@ def test_a_report_on_a_run(store: MemoryStore, tiny_datasets: Datasets) -> None:
         assert 1 < report.mean_players <= 8
         assert 0 < report.value_error < 1
         assert -1 <= report.gradient_cosine <= 1
+    assert first.meaning.startswith("Context and text ")
+    assert "; context and image " in first.meaning
     # Both directions of an alignment look at the same pairs.
     assert first.directions[0].positive_similarity == first.directions[2].positive_similarity
 
@@ -209,5 +255,6 @@ def test_the_command(
     assert code == 0
     assert "cyclic against exact" in shown
     assert "gradient, cosine" in shown
+    assert record["meaning"] in " ".join(shown.split())
     assert call("--split", "dev")[0] == 2
     assert call("--draws", "0")[0] == 2
