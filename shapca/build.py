@@ -65,6 +65,7 @@ def build_model(
             else None
         ),
         head=_head(config, labels, text.width if fusion is None else fusion.width),
+        separate_features=config.alignment.features == "separate",
         alpha=config.alignment.alpha,
         beta=config.alignment.beta,
     )

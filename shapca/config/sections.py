@@ -114,6 +114,9 @@ class AlignmentConfig(Section):
     """Leave pairs that share an image out of the negatives."""
     bridge: Literal["context", "direct"] = "context"
     """Align over the context, or text with image directly (row "w/o Context in Alignment")."""
+    features: Literal["shared", "separate"] = "shared"
+    """Align the features that the fusion reads, or, under `encode: joint`, those of separate passes
+    of text and context: in one pass a true pair can be told without being aligned."""
     alpha: Annotated[Number, Field(ge=0.0, le=100.0)] = 0.2
     """Weight of the semantic loss (Eq. 19)."""
     beta: Annotated[Number, Field(ge=0.0, le=100.0)] = 0.4
@@ -233,6 +236,12 @@ class ExperimentConfig(Section):
                 raise ValueError("alignment.bridge: context needs data.contexts")
             if self.alignment.bridge == "direct" and not has_image:
                 raise ValueError("alignment.bridge: direct needs an image.encoder")
+            if self.alignment.features == "separate":
+                if self.text.encode == "separate":
+                    raise ValueError("alignment.features: separate needs text.encode: joint, "
+                                     "whose features are not separate already")  # fmt: skip
+                if not has_context:
+                    raise ValueError("alignment.features: separate needs data.contexts")
             if self.alignment.estimator == "enumerate" and self.optimisation.batch_size > 12:
                 raise ValueError("alignment.estimator: enumerate needs a batch_size of at most 12")
         if self.task == "mner" and self.head.contrast != ContrastConfig():

@@ -53,6 +53,8 @@ class ShapCA(nn.Module):
         alignment: Contrastive alignment, or `None`.
         fusion: Makes the text channel of word features; `None`: the encoder's own.
         channels: Part-of-speech and position channels; `None`: the text channel alone.
+        separate_features: Align features of separate passes of text and context, whatever pass
+            the words and contexts of the fusion come from.
         alpha: Weight of the semantic loss.
         beta: Weight of the modality loss.
     """
@@ -66,6 +68,7 @@ class ShapCA(nn.Module):
         alignment: ContrastiveAlignment | None = None,
         fusion: Fusion | None = None,
         channels: ChannelEmbeddings | None = None,
+        separate_features: bool = False,
         alpha: float = 0.2,
         beta: float = 0.4,
     ) -> None:
@@ -75,6 +78,7 @@ class ShapCA(nn.Module):
         self.alignment = alignment
         self.fusion = fusion
         self.channels = channels
+        self.separate_features = separate_features
         self.head = head
         self.alpha = alpha
         self.beta = beta
@@ -92,7 +96,7 @@ class ShapCA(nn.Module):
             zero = main.new_zeros(())
             return ModelOutput(main, main, zero, zero, zero, zero)
         aligned: AlignmentLosses = self.alignment(
-            *_aligned_features(batch, text, image), batch.image_ids, generator
+            *self._aligned_features(batch, text, image), batch.image_ids, generator
         )
         return ModelOutput(
             loss=main + self.alpha * aligned.semantic + self.beta * aligned.modality,
@@ -113,13 +117,13 @@ class ShapCA(nn.Module):
         """
         text, image = self._encode(batch)
         if health is not None and self.alignment is not None:
-            health.add(self.alignment.pairs(*_aligned_features(batch, text, image)))
+            health.add(self.alignment.pairs(*self._aligned_features(batch, text, image)))
         return self.head.decode(self._channels(batch, text, image), batch)
 
     @property
     def reads_together(self) -> bool:
         """Whether the texts and contexts to be aligned come out of one pass."""
-        return self.text.encode == "joint"
+        return self.text.encode == "joint" and not self.separate_features
 
     @torch.no_grad()
     def compare(self, batch: Batch) -> Similarities:
@@ -131,7 +135,7 @@ class ShapCA(nn.Module):
         if self.alignment is None:
             raise ValueError("the model has no alignment")
         text, image = self._encode(batch)
-        return self.alignment.compare(*_aligned_features(batch, text, image))
+        return self.alignment.compare(*self._aligned_features(batch, text, image))
 
     def parameter_groups(
         self, weight_decay: float, lr: float, encoder_lr: float
@@ -183,10 +187,10 @@ class ShapCA(nn.Module):
         channels: Channels = self.channels(words, batch.pos, batch.word_mask)
         return channels
 
-
-def _aligned_features(
-    batch: Batch, text: TextFeatures, image: ImageFeatures | None
-) -> tuple[Tensor, Tensor, Tensor | None, Tensor, Tensor]:
-    """Texts, contexts and images of the posts, and which posts have a context and an image."""
-    pooled = None if image is None else image.pooled
-    return text.x_t, text.x_c, pooled, batch.context_mask.any(1), batch.image_mask
+    def _aligned_features(
+        self, batch: Batch, text: TextFeatures, image: ImageFeatures | None
+    ) -> tuple[Tensor, Tensor, Tensor | None, Tensor, Tensor]:
+        """Texts, contexts and images of the posts, and which posts have a context and an image."""
+        x_t, x_c = self.text.apart(batch) if self.separate_features else (text.x_t, text.x_c)
+        pooled = None if image is None else image.pooled
+        return x_t, x_c, pooled, batch.context_mask.any(1), batch.image_mask

@@ -68,6 +68,7 @@ ARRIVALS: list[tuple[Task, str, Any, str, Any]] = [
     ("mner", "alignment.temperature", 0.2, "alignment.temperature", 0.2),
     ("mner", "alignment.negatives", "mean", "alignment.negatives", "mean"),
     ("mner", "alignment.value_temperature", 0.3, "alignment.value_temperature", 0.3),
+    ("mner", "alignment.features", "separate", "separate_features", True),
     ("mner", "alignment.bridge", "direct", "alignment.bridge", "direct"),
     ("mner", "alignment.mask_duplicates", True, "alignment.mask_duplicates", True),
     ("mner", "fusion.reading", "coupled", "fusion.reading", "coupled"),

@@ -108,6 +108,29 @@ class TextEncoder(nn.Module):
             x_c=x_c,
         )
 
+    def apart(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Sentence features x_t and x_c (B, H) from separate passes of what was laid out jointly.
+
+        The passes read `[CLS] text [SEP]` and `[CLS] context [SEP]`, as `separate` lays them out.
+        """
+        of_text = batch.attention_mask.bool() & (batch.token_type_ids == 0)  # (B, T)
+        num_places = int(of_text.sum(1).max())
+        text = self._hidden(batch.input_ids[:, :num_places], of_text[:, :num_places], None)
+
+        begin = batch.input_ids[:, :1]  # [CLS]
+        end = batch.input_ids.gather(1, (batch.context_positions[:, :1] - 1).clamp(min=0))  # [SEP]
+        lengths = batch.context_mask.sum(1, keepdim=True)  # (B, 1)
+        pieces = batch.input_ids.gather(1, batch.context_positions)  # (B, C)
+        ids = torch.cat((begin, pieces, end), dim=1).scatter(1, lengths + 1, end)  # (B, C + 2)
+        places = torch.arange(ids.shape[1], device=ids.device)
+        context = self._hidden(ids, places < lengths + 2, None)
+        if self.pool == "cls":
+            return text[:, 0], context[:, 0] * batch.context_mask.any(1, keepdim=True)
+        return (
+            _masked_mean(text, batch.text_mask[:, :num_places]),
+            _masked_mean(context[:, 1:-1], batch.context_mask),
+        )
+
     def _hidden(self, ids: Tensor, mask: Tensor, types: Tensor | None) -> Tensor:
         """(B, T) sub-words to (B, T, H) features of the last layer."""
         mask = mask.bool().clone()

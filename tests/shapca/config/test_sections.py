@@ -50,6 +50,15 @@ def test_overrides_win_and_runtime_stands_apart(tmp_path: Path) -> None:
             "alignment: {learn_temperature: true, objective: infonce, temperature: 2}\n",
             "alignment: learn_temperature needs a temperature of at most 1",
         ),
+        (
+            "data: {dataset: x}\ntext: {encode: separate}\nalignment: {features: separate}\n",
+            "alignment.features: separate needs text.encode: joint",
+        ),
+        (
+            "data: {dataset: x, contexts: null}\nfusion: {kind: cross_attention}\n"
+            "alignment: {features: separate, bridge: direct}\n",
+            "alignment.features: separate needs data.contexts",
+        ),
         ("data: {dataset: ../x}\n", "data.dataset"),
         ("data: {dataset: x}\nimage: {encoder: none}\n", "fusion.kind must be none"),
         ("data: {dataset: x, contexts: null}\n", "fusion.kind: adaptive needs data.contexts"),

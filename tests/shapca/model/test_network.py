@@ -46,6 +46,31 @@ def plain(decoded: list[Any]) -> list[Any]:
     return [value.tolist() if hasattr(value, "tolist") else value for value in decoded]
 
 
+def test_separate_features_are_aligned_and_joint_ones_fused(tiny_datasets: Datasets) -> None:
+    batch = split_of(tiny_datasets, "mner").collate(range(8))
+    shared, apart = (
+        build(tiny_datasets, "mner", **{"alignment.features": features})
+        for features in ("shared", "separate")
+    )
+    assert (shared.reads_together, apart.reads_together) == (True, False)
+    outputs = [run(model, batch) for model in (shared, apart)]
+    assert outputs[0].main == outputs[1].main
+    assert outputs[0].semantic != outputs[1].semantic
+    assert outputs[1].loss.isfinite()
+
+    separate = build(tiny_datasets, "mner", **{"text.encode": "separate"})
+    config = tiny_config("mner", **{"text.encode": "separate"})
+    twin = encode_split(config, tiny_datasets["mner"], "train").collate(range(8))
+    found, expected = (
+        model.eval().compare(given).matrices[::2]  # context with text, in both directions
+        for model, given in ((apart, batch), (separate, twin))
+    )
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
+    joint = shared.eval().compare(batch).matrices[::2]
+    assert (joint - found).abs().max() > 1e-3
+    assert plain(apart.predict(batch)) == plain(shared.predict(batch))
+
+
 def test_the_loss_is_the_weighted_sum_of_its_terms(tiny_datasets: Datasets, task: Task) -> None:
     weights = {"alignment.alpha": 0.3, "alignment.beta": 0.7}
     model = build(tiny_datasets, task, **weights)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -114,6 +115,18 @@ def test_features_are_those_of_the_places_they_name(name: str, encode: str, pool
             if field.name in ("words", "context"):
                 value = value[: len(wanted)]
             torch.testing.assert_close(value, wanted, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("pool", ["mean", "cls"])
+@pytest.mark.parametrize("rows", [range(4), [2, 3], [1]])
+def test_what_is_laid_out_jointly_can_be_read_apart(
+    name: str, pool: str, rows: Sequence[int]
+) -> None:
+    joint, separate = (build(name, encode, pool).eval() for encode in ("joint", "separate"))
+    expected = separate(encoded("separate", name).collate(rows))
+    found = joint.apart(encoded("joint", name).collate(rows))
+    for value, wanted in zip(found, (expected.x_t, expected.x_c), strict=True):
+        torch.testing.assert_close(value, wanted, atol=1e-5, rtol=1e-4)
 
 
 def literal_features(
