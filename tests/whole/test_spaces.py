@@ -65,7 +65,7 @@ def test_a_space_ends_with_three_fresh_seeds_of_a_known_data_set(path: Path) -> 
         assert config.data.dataset in {*READERS, "synthetic"}
         assert config.data.contexts is not None
         if config.alignment.negatives == "sum":
-            assert config.alignment.temperature <= 0.35  # beyond, collapse is the optimum
+            assert config.alignment.temperature <= 0.35  # beyond, collapse is even the optimum
 
 
 @pytest.mark.parametrize("path", PAPER, ids=named)
