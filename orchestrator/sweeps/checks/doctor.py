@@ -20,7 +20,6 @@ from orchestrator.store.address import is_remote, open_store
 from orchestrator.sweeps.checks.forecast import disk_bytes
 from orchestrator.sweeps.checks.probe import EpochCost
 from orchestrator.tracking.client.addresses import redact
-from shapca.config import is_local_path
 from shapca.errors import InputError
 from shapca.runs.code import code_fingerprint
 
@@ -175,7 +174,11 @@ def examine_data(sweep: SweepConfig, data_root: Path) -> Iterator[Finding]:
 
 def examine_weights(sweep: SweepConfig, *, ask_hub: bool) -> Iterator[Finding]:
     """Whether pretrained weights are here; a hub is asked only where that is allowed."""
-    from shapca.model.encoders import missing_weights, weights_fingerprints
+    from shapca.model.encoders.weights import (
+        comes_from_hub,
+        missing_weights,
+        weights_fingerprints,
+    )
 
     seen: set[tuple[str, str, str]] = set()
     for config in sweep.experiments():
@@ -193,8 +196,7 @@ def examine_weights(sweep: SweepConfig, *, ask_hub: bool) -> Iterator[Finding]:
             except InputError as error:
                 missing = {"hub": str(error)}
         for part, reason in missing.items():
-            place = config.text.encoder if part == "text" else config.image.weights
-            if ask_hub or place == "minilm" or is_local_path(place):
+            if ask_hub or not comes_from_hub(config, part):
                 yield Finding("fail", "weights", reason)
             else:
                 remedy = (

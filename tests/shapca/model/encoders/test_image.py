@@ -20,7 +20,7 @@ from transformers import (
 )
 
 from shapca.errors import InputError
-from shapca.model.encoders import ImageEncoder, load_image_encoder
+from shapca.model.encoders import ImageEncoder, efficientnet, load_image_encoder
 
 SIZE = 64
 Build = Callable[..., ImageEncoder]
@@ -35,6 +35,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.save(resnet.state_dict(), folder / "resnet18.pth")
     save_file(resnet.state_dict(), folder / "resnet18.safetensors")
     torch.save({"state_dict": resnet.state_dict(), "epoch": 3}, folder / "nested.pth")
+    torch.save(published_lite(), folder / "efficientnet-lite0.pth")
     vision = CLIPVisionConfig(
         hidden_size=32,
         intermediate_size=48,
@@ -51,11 +52,30 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def published_lite() -> dict[str, Tensor]:
+    """A random EfficientNet-Lite0 as its package publishes it: other names, and a classifier."""
+    state = load_image_encoder("efficientnet-lite0", "random", size=SIZE).backbone.state_dict()
+    published = {"_fc.weight": torch.zeros(1000, 1280), "_fc.bias": torch.zeros(1000)}
+    at_top = {ours: theirs for theirs, ours in efficientnet.FILE_NAMES.items()}
+    in_block = {ours: theirs for theirs, ours in efficientnet.FILE_NAMES_IN_BLOCK.items()}
+    for name, value in state.items():
+        layer, _, kind = name.rpartition(".")
+        if layer in at_top:
+            published[f"{at_top[layer]}.{kind}"] = value
+        else:
+            _, number, layer = layer.split(".", 2)
+            published[f"_blocks.{number}.{in_block[layer]}.{kind}"] = value
+    return published
+
+
 # Architecture, weights, regions at SIZE, width.
 ENCODERS = {
     "resnet18": ("resnet18", "random", 4, 512),
     "resnet18-file": ("resnet18", "resnet18.pth", 4, 512),
     "clip": ("clip-vit-b-32", "clip", 16, 32),
+    "efficientnet-lite0": ("efficientnet-lite0", "random", 4, 1280),
+    "efficientnet-lite0-file": ("efficientnet-lite0", "efficientnet-lite0.pth", 4, 1280),
+    "efficientnet-lite2": ("efficientnet-lite2", "random", 4, 1280),
 }
 
 
@@ -257,11 +277,12 @@ def test_pretrained_weights_that_cannot_be_fetched_say_what_to_do(
         load_image_encoder("resnet18", "pretrained", size=SIZE)
 
 
-def test_a_deep_random_network_gives_features_of_ordinary_size() -> None:
+@pytest.mark.parametrize("architecture", ["resnet50", "efficientnet-lite2"])
+def test_a_deep_random_network_gives_features_of_ordinary_size(architecture: str) -> None:
     torch.manual_seed(0)
-    encoder = load_image_encoder("resnet50", "random", size=SIZE).eval()
+    encoder = load_image_encoder(architecture, "random", size=SIZE).eval()
     with torch.no_grad():
-        assert encoder(images(), PRESENT).regions[PRESENT].std() < 100
+        assert 1e-3 < encoder(images(), PRESENT).regions[PRESENT].std() < 100
 
 
 def test_clip_is_read_from_a_whole_clip_and_at_other_sizes(weights: Path) -> None:
@@ -288,6 +309,10 @@ def test_weights_that_do_not_fit_are_refused(weights: Path, tmp_path: Path) -> N
     file = str(weights / "resnet18.pth")
     with pytest.raises(InputError, match="not weights of a resnet50"):
         load_image_encoder("resnet50", file, size=SIZE)
+    with pytest.raises(InputError, match="not weights of a efficientnet-lite0"):
+        load_image_encoder("efficientnet-lite0", file, size=SIZE)
+    with pytest.raises(InputError, match="not weights of a efficientnet-lite2"):
+        load_image_encoder("efficientnet-lite2", str(weights / "efficientnet-lite0.pth"), size=SIZE)
     with pytest.raises(InputError, match="expected a file of weights"):
         load_image_encoder("resnet18", str(tmp_path / "nowhere.pth"), size=SIZE)
     (tmp_path / "text.pth").write_text("not weights")
