@@ -87,7 +87,8 @@ class ImageConfig(Section):
     size: Annotated[int, Field(ge=16, le=512)] = 224
     """Side of the square that the encoder sees, cropped from the stored image, in pixels."""
     freeze: bool = False
-    """Keep the encoder's weights as they are."""
+    """Keep the encoder's weights as they are; pictures are then encoded once and kept beside the
+    data, except training pictures under `augment`."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, more time."""
     missing: Literal["mask", "error"] = "mask"

@@ -23,6 +23,7 @@ from shapca.model.device import set_up
 from shapca.model.heads.predictions import to_predictions
 from shapca.model.inputs import encode_examples, log_report, split_examples, without_gold
 from shapca.model.network import ShapCA
+from shapca.model.picture_features import with_picture_features
 from shapca.runs.layout import evaluation_record
 from shapca.runs.reading import Reading
 from shapca.runs.run_record import RunRecord, load_run
@@ -103,6 +104,7 @@ def predict_examples(
         images=None if config.image.encoder == "none" else data.image_store(),
     )
     log_report(name, encoded)
+    encoded = with_picture_features(encoded, trained.model.image, data)
     return predict_encoded(trained, encoded, num_workers=num_workers)
 
 

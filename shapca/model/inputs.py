@@ -14,7 +14,8 @@ from shapca.data.images import ImageStore
 from shapca.data.prepared import PreparedData
 from shapca.data.schema import NONE, Example, Labels
 from shapca.errors import InputError
-from shapca.model.encoders import load_tokenizer, weights_fingerprints
+from shapca.model.encoders import ImageEncoder, load_tokenizer, weights_fingerprints
+from shapca.model.picture_features import with_picture_features
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +23,9 @@ NUM_SPLITS_KEPT = 8
 _kept: OrderedDict[Hashable, EncodedSplit] = OrderedDict()
 
 
-def encode_split(config: ExperimentConfig, data: PreparedData, split: str) -> EncodedSplit:
+def encode_split(
+    config: ExperimentConfig, data: PreparedData, split: str, encoder: ImageEncoder | None = None
+) -> EncodedSplit:
     """A split as the model of a configuration reads it.
 
     The training split carries its gold; validation and test do not, so that no prediction can
@@ -33,6 +36,8 @@ def encode_split(config: ExperimentConfig, data: PreparedData, split: str) -> En
         config: Which contexts, images and tokenizer, how long, how many training posts.
         data: The prepared data set.
         split: `train`, `valid` or `test`.
+        encoder: The model's image encoder; a frozen one encodes the pictures that are not augmented
+            here, once for all runs.
 
     Raises:
         InputError: a part that the configuration needs is missing, or the split is empty.
@@ -43,7 +48,9 @@ def encode_split(config: ExperimentConfig, data: PreparedData, split: str) -> En
         while len(_kept) > NUM_SPLITS_KEPT:
             _kept.popitem(last=False)
     _kept.move_to_end(key)
-    return _kept[key]
+    if split == "train" and config.image.augment:
+        return _kept[key]
+    return with_picture_features(_kept[key], encoder, data)
 
 
 def split_examples(data: PreparedData, split: str) -> tuple[Example, ...]:

@@ -11,6 +11,7 @@ import torch
 from shapca.alignment.health import AlignmentHealth
 from shapca.build import build_model
 from shapca.config import ExperimentConfig, RuntimeConfig
+from shapca.data.batches.dataset import EncodedSplit
 from shapca.data.prepared import PreparedData
 from shapca.evaluation import EvaluationRecord, evaluate_run
 from shapca.evaluation.evaluate import VALID, predict_split, score
@@ -85,6 +86,7 @@ class Training:
         self._store = store
         self._on_step = on_step
         self._learner: Learner | None = None
+        self._valid: EncodedSplit | None = None
         asked = describe_run(config, data, seed, self.device)
         self._record = find_run(store, asked) or asked
         self._result: dict[str, Any] | None = read_json(store, RESULT)
@@ -175,7 +177,7 @@ class Training:
         learner = Learner(
             self.config,
             model,
-            encode_split(self.config, self.data, "train"),
+            encode_split(self.config, self.data, "train", model.image),
             seed=self.seed,
             random=random,
             device=self.device,
@@ -232,9 +234,11 @@ class Training:
         """Scores on the validation split, and how the alignment does there."""
         labels, settings = self.data.labels, self.config.optimisation
         health = AlignmentHealth(read_together=model.reads_together)
+        if self._valid is None:
+            self._valid = encode_split(self.config, self.data, "valid", model.image)
         predictions = predict_split(
             model,
-            encode_split(self.config, self.data, "valid"),
+            self._valid,
             labels,
             batch_size=settings.batch_size,
             precision=settings.precision,

@@ -33,6 +33,8 @@ class Batch:
         image_mask: (B,) true where the post has an image.
         image_ids: (B,) equal numbers for posts that share an image, -1 where there is none.
         images: (B, 3, S, S) uint8, zeros where missing; `None` for a model without image encoder.
+            Or what a frozen encoder gave for them: (B, R + 1, H_v) float32, the regions and, in
+            the last row, the global feature.
         context_input_ids: (B, T_c) `[CLS] context [SEP]`, only where encoded separately.
         context_attention_mask: (B, T_c) true on real sub-words, only where encoded separately.
         tags: (B, W) gold tag ids of the CRF, 0 on padding (MNER).

@@ -17,7 +17,7 @@ from torch import Tensor
 from shapca.data.batches.batch import Batch
 from shapca.data.batches.encoding import Encode, EncodingReport, Sequences, encode_sequences
 from shapca.data.batches.gold import given_pairs, pair_tables, pos_ids, tag_ids
-from shapca.data.batches.pictures import Augmentation, Pictures
+from shapca.data.batches.pictures import Augmentation, PictureFeatures, Pictures
 from shapca.data.batches.ragged import Bools, Ints, Ragged
 from shapca.data.images import ImageStore
 from shapca.data.schema import Example, Labels
@@ -50,6 +50,7 @@ class EncodedSplit:
     _tags: Ragged | None = None
     _tables: Ragged | None = None
     _pairs: Ints | None = None
+    _features: PictureFeatures | None = None
 
     @classmethod
     def build(
@@ -115,6 +116,15 @@ class EncodedSplit:
     def __len__(self) -> int:
         return len(self.examples)
 
+    @property
+    def pictures(self) -> Pictures | None:
+        """The posts' pictures; none for a model without image encoder."""
+        return self._pictures
+
+    def with_features(self, features: PictureFeatures) -> EncodedSplit:
+        """The same posts, their pictures encoded already; augmentation would have no effect."""
+        return dataclasses.replace(self, _features=features)
+
     def augmentation(self, seed: int, epoch: int) -> Augmentation | None:
         """Crops and flips of the split's pictures in one epoch, a pure function of both numbers.
 
@@ -154,7 +164,9 @@ class EncodedSplit:
             )
         optional |= self._gold(chosen, word_mask)
         images = None
-        if self._pictures is not None:
+        if self._features is not None:
+            images = torch.from_numpy(self._features.take(chosen))
+        elif self._pictures is not None:
             images = torch.from_numpy(self._pictures.crop(chosen, augmentation))
         return Batch(
             rows=_tensor(chosen),

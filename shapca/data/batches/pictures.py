@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,6 +83,12 @@ class Pictures:
             flips=generator.integers(2, size=num_posts).astype(bool),
         )
 
+    def centre(self, place: int) -> NDArray[np.uint8]:
+        """(3, S, S) the centre of one stored square."""
+        start = (self.store.size - self.size) // 2
+        square = self.store.array[place, start:, start:][: self.size, : self.size]
+        return np.ascontiguousarray(square.transpose(2, 0, 1))
+
     def crop(self, rows: Ints, augmentation: Augmentation | None = None) -> NDArray[np.uint8]:
         """Pictures of a batch.
 
@@ -105,3 +114,35 @@ class Pictures:
             flips = augmentation.flips[rows]
             result[flips] = result[flips, :, ::-1]
         return np.ascontiguousarray(result.transpose(0, 3, 1, 2))
+
+
+@dataclass(frozen=True)
+class PictureFeatures:
+    """Features of N posts' pictures, as a frozen encoder gives them, in place of their pixels.
+
+    Attributes:
+        file: (P, R + 1, H_v) float32 array of the stored pictures: R regions, the global feature.
+        places: (N,) row of each post's picture in it; -1 for a missing one.
+    """
+
+    file: Path
+    places: Ints
+
+    @cached_property
+    def _array(self) -> NDArray[np.float32]:
+        array: NDArray[np.float32] = np.load(self.file, mmap_mode="r", allow_pickle=False)
+        return array
+
+    def take(self, rows: Ints) -> NDArray[np.float32]:
+        """(B, R + 1, H_v) features of posts (B,), zeros where the picture is missing."""
+        places = self.places[rows]
+        result = np.zeros((len(rows), *self._array.shape[1:]), dtype=np.float32)
+        result[places >= 0] = self._array[places[places >= 0]]
+        return result
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Another process maps the file again instead of receiving its content.
+        return {"file": self.file, "places": self.places}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)

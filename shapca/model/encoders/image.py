@@ -168,9 +168,11 @@ class ImageEncoder(nn.Module):
         """Encode the images of a batch.
 
         Args:
-            images: (B, 3, S, S) uint8.
+            images: (B, 3, S, S) uint8; or, encoded already, (B, R + 1, H_v) as in `Batch.images`.
             image_mask: (B,) true where there is an image.
         """
+        if images.is_floating_point():
+            return ImageFeatures(images[:, :-1], images[:, -1])
         present = image_mask.nonzero().squeeze(1)  # (N,)
         batch, size = len(images), images.shape[-1]
         num_regions = self.backbone.num_regions(size)
