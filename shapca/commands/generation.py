@@ -28,7 +28,8 @@ def generate(
         str,
         typer.Option(
             help="hf:MODEL-OR-FOLDER (transformers, image and text), openai:MODEL (any endpoint "
-            "that speaks its protocol) or captions:FILE (ready-made)."
+            "that speaks its protocol), ocr:rapidocr (the text in a picture), "
+            "labels:efficientnet-lite0 or -lite2 (ImageNet names) or captions:FILE (ready-made)."
         ),
     ],
     out: Annotated[Path, typer.Option(help="JSONL file of records; an existing one is resumed.")],

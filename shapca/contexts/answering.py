@@ -127,7 +127,7 @@ class _Draft:
     def wants_more(self, settings: GenerationSettings) -> bool:
         if self.status is None:
             return True
-        return self.status in AGAIN and settings.temperature > 0  # else it would be the same again
+        return self.status in AGAIN and settings.is_drawn  # else it would be the same again
 
     def request(self, seed: int) -> Request:
         self.seed = seed_of(seed, self.task.sha256, self.attempts)

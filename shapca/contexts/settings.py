@@ -10,11 +10,11 @@ from typing import Literal, get_args
 
 from shapca.errors import InputError
 
-Kind = Literal["hf", "openai", "captions"]
+Kind = Literal["hf", "openai", "ocr", "labels", "captions"]
 DType = Literal["auto", "float32", "bfloat16", "float16"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 DTYPES: tuple[DType, ...] = get_args(DType)
-FORMS = "hf:MODEL-OR-FOLDER, openai:MODEL or captions:FILE"
+FORMS = "hf:MODEL-OR-FOLDER, ocr:rapidocr, labels:efficientnet-lite0, openai:MODEL or captions:FILE"
 
 PROMPT = (
     "Describe this picture from a social media post in one or two sentences: the people, "
@@ -65,7 +65,7 @@ class GenerationSettings:
     """One kind of context: who is asked, what, and how.
 
     Attributes:
-        generator: `hf:…`, `openai:…` or `captions:…`.
+        generator: `hf:…`, `openai:…`, `ocr:…`, `labels:…` or `captions:…`.
         prompt: The question put to the model.
         temperature: 1 samples from the model's own distribution, 0 takes the likeliest token.
         max_new_tokens: Longest answer, in the model's tokens.
@@ -122,8 +122,15 @@ class GenerationSettings:
         """Model, folder or file."""
         return self.generator.partition(":")[2]
 
+    @property
+    def is_drawn(self) -> bool:
+        """Whether another attempt may bring another answer."""
+        return self.kind in ("hf", "openai") and self.temperature > 0
+
     def is_refusal(self, text: str) -> bool:
-        """Whether an answer is a refusal in words."""
+        """Whether an answer is a refusal in words; what stands in a picture never is."""
+        if self.kind in ("ocr", "labels"):
+            return False
         return any(re.search(pattern, text, re.IGNORECASE) for pattern in self.refusals)
 
 

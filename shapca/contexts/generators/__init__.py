@@ -1,1 +1,1 @@
-"""Who describes a picture: one interface, two generators, and how one is opened."""
+"""Who describes a picture: one interface, its generators, and how one is opened."""

@@ -1,4 +1,4 @@
-"""What the three generators share: a question per picture in, an answer per question out."""
+"""What generators share: a question per picture in, an answer per question out."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Identity:
     Attributes:
         generator: As it was asked for, for people.
         model: Hash of the weights, name of the endpoint's model, or hash of the captions.
-        prompt_sha256: Of the prompt; `None` for captions.
+        prompt_sha256: Of the prompt; `None` where there is no prompt.
         sampling: The settings that shape the text.
     """
 

@@ -32,6 +32,15 @@ def identify(settings: GenerationSettings) -> Identity:
     """
     if settings.kind == "captions":
         return Identity(settings.generator, fingerprint(settings.name), None, {})
+    if settings.kind == "ocr":
+        from shapca.contexts.generators import ocr
+
+        return Identity(settings.generator, ocr.fingerprint(settings.name), None, ocr.sampling())
+    if settings.kind == "labels":
+        from shapca.contexts.generators import labels
+
+        model = labels.fingerprint(settings.name)
+        return Identity(settings.generator, model, None, labels.sampling())
     sampling: dict[str, Any] = {
         "temperature": settings.temperature,
         "max_new_tokens": settings.max_new_tokens,
@@ -66,4 +75,12 @@ def open_generator(settings: GenerationSettings) -> Generator:
         from shapca.contexts.generators.endpoint import EndpointGenerator
 
         return EndpointGenerator(settings)
+    if settings.kind == "ocr":
+        from shapca.contexts.generators.ocr import OcrGenerator
+
+        return OcrGenerator(settings.name)
+    if settings.kind == "labels":
+        from shapca.contexts.generators.labels import LabelGenerator
+
+        return LabelGenerator(settings.name, settings.device)
     raise InputError(f"{settings.generator}: ready-made captions need no model")
