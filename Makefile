@@ -7,12 +7,12 @@ READY := $(VENV)/.ready
 export PYTHONHASHSEED ?= 0
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: sweep test test-all check format bench soak paper-demo ui pictures clean
+.PHONY: sweep test test-all check format bench bench-alignment soak paper-demo ui pictures clean
 
 sweep: $(READY)  ## demo sweep on synthetic data: local Ray, SQLite MLflow, 3-seed result
 	$(BIN)/orchestrator sweep search_spaces/demo.yaml
 
-test test-all bench soak: export HF_HUB_OFFLINE = 1
+test test-all bench bench-alignment soak: export HF_HUB_OFFLINE = 1
 # Many small tensors: more threads than cores only wait for each other.
 test test-all: export OMP_NUM_THREADS ?= 1
 
@@ -37,6 +37,10 @@ format: $(READY)
 
 bench: $(READY)  ## speed as ratios against the plain alternative in the same run
 	$(BIN)/pytest -m bench -s tests/benchmarks
+
+bench-alignment: $(READY)  ## retrieval on real pairs ($$SHAPCA_REAL_DATA/mvsa), resumable: bench-alignment/
+	$(BIN)/python -m tests.benchmarks.real_alignment \
+	  --data $(SHAPCA_REAL_DATA)/mvsa --out bench-alignment
 
 soak: $(READY)  ## a sweep under dozens of random kills ends like an undisturbed one: half an hour
 	$(BIN)/pytest -m soak -s tests/soak
