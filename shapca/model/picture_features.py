@@ -86,7 +86,7 @@ def _key(encoder: ImageEncoder, pictures: Pictures, data: PreparedData) -> str:
 
 
 def _encode(encoder: ImageEncoder, pictures: Pictures, wanted: Ints, folder: Path) -> str | None:
-    """Encode what is not there yet; what is in the way, or none."""
+    """Encode what is not there yet; what is in the way, or `None`."""
     num_rows = encoder.backbone.num_regions(pictures.size) + 1  # the last holds the global feature
     shape = (len(pictures.store), num_rows, encoder.width)
     if not (folder / FEATURES).exists():

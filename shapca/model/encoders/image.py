@@ -52,7 +52,7 @@ class ResNet(nn.Module):
     Args:
         architecture: `resnet18`, `resnet50` or `resnet152`. Residual branches start at zero
             (`zero_init_residual`), without which the features of a deep random network explode.
-        gradient_checkpointing: keep the input of each residual block alone, and recompute the rest
+        gradient_checkpointing: Keep the input of each residual block alone, and recompute the rest
             in the backward pass.
     """
 
@@ -87,9 +87,9 @@ class CLIPVision(nn.Module):
     """CLIP's vision transformer: patch tokens and the pooled token, both after its last norm.
 
     Args:
-        clip: a `transformers.CLIPVisionModel`; position embeddings are interpolated where the
+        clip: A `transformers.CLIPVisionModel`; position embeddings are interpolated where the
             image is not of its native size.
-        gradient_checkpointing: recompute the layers' activations in the backward pass.
+        gradient_checkpointing: Recompute the layers' activations in the backward pass.
     """
 
     def __init__(self, clip: CLIPVisionModel, *, gradient_checkpointing: bool = False) -> None:
@@ -124,11 +124,11 @@ class ImageEncoder(nn.Module):
     A missing image costs nothing and touches no batch statistics.
 
     Args:
-        backbone: the network.
-        mean: of each colour channel, on a scale of 0 to 1, as the backbone was trained with.
-        std: of each colour channel.
-        freeze: keep the weights as they are; the backbone then stays in eval mode.
-        frozen_statistics: batch norm stays in eval mode, as fits pretrained weights.
+        backbone: The network.
+        mean: Of each colour channel, on a scale of 0 to 1, as the backbone was trained with.
+        std: Of each colour channel.
+        freeze: Keep the weights as they are; the backbone then stays in eval mode.
+        frozen_statistics: Batch norm stays in eval mode, as fits pretrained weights.
     """
 
     mean: Tensor
@@ -205,10 +205,10 @@ def load_image_encoder(
         architecture: As `image.encoder` names it.
         weights: `pretrained`, a torchvision name such as `IMAGENET1K_V2`, `random`, or a path:
             the folder of a CLIP, the file of any other.
-        size: side of the images to come, in pixels.
-        freeze: keep the weights as they are.
-        gradient_checkpointing: recompute activations in the backward pass.
-        pretrained: read the weights; otherwise only the architecture is built.
+        size: Side of the images to come, in pixels.
+        freeze: Keep the weights as they are.
+        gradient_checkpointing: Recompute activations in the backward pass.
+        pretrained: Read the weights; otherwise only the architecture is built.
 
     Raises:
         InputError: weights that are not there or do not fit, or images too small.

@@ -46,13 +46,13 @@ class TextEncoder(nn.Module):
     """Words and context through one BERT: x_t, H_t, x_c, H_c = Transformer([t; c]) (Eq. 1).
 
     Args:
-        bert: a `transformers.BertModel`. Its pooler, where it has one, is kept and not trained.
+        bert: A `transformers.BertModel`. Its pooler, where it has one, is kept and not trained.
         encode: `joint` reads `[CLS] text [SEP] context [SEP]` in one pass, so that text and
             context attend each other; `separate` gives each a pass of its own.
-        pool: sentence features as the masked mean over sub-words, or `cls`: [CLS] for the text;
+        pool: Sentence features as the masked mean over sub-words, or `cls`: [CLS] for the text;
             for the context the [SEP] before it (joint) or its own [CLS] (separate).
-        freeze: keep the weights as they are; the encoder then stays in eval mode.
-        gradient_checkpointing: recompute activations in the backward pass.
+        freeze: Keep the weights as they are; the encoder then stays in eval mode.
+        gradient_checkpointing: Recompute activations in the backward pass.
     """
 
     def __init__(
@@ -158,7 +158,7 @@ def text_model_config(name: str) -> BertConfig:
     """The architecture of a text encoder, without weights; no hub is asked for bundled ones.
 
     Args:
-        name: hub name or folder of a BERT, `minilm`, or `tiny`.
+        name: Hub name or folder of a BERT, `minilm`, or `tiny`.
 
     Raises:
         InputError: no such model, or one that is not a BERT.
@@ -190,8 +190,8 @@ def load_bert(name: str, *, pretrained: bool = True) -> BertModel:
     """A text encoder's model.
 
     Args:
-        name: hub name or folder of a BERT, `minilm`, or `tiny`, which has no pretrained weights.
-        pretrained: read the weights; otherwise only the architecture is built, at random or on
+        name: Hub name or folder of a BERT, `minilm`, or `tiny`, which has no pretrained weights.
+        pretrained: Read the weights; otherwise only the architecture is built, at random or on
             the meta device, as the surrounding `torch.device` says.
 
     Raises:
@@ -211,10 +211,10 @@ def load_transformer(
     """Read a transformers model in float32 from a folder or a hub, complete or not at all.
 
     Args:
-        model: the model's class.
-        name: hub name, folder or `minilm`.
-        key: the config key, for messages.
-        optional: prefixes of weights that a checkpoint may lack.
+        model: The model's class.
+        name: Hub name, folder or `minilm`.
+        key: The config key, for messages.
+        optional: Prefixes of weights that a checkpoint may lack.
 
     Raises:
         InputError: no such model, unreadable weights, or weights that are missing or misshapen.

@@ -14,7 +14,7 @@ def load_tokenizer(name: str) -> BertTokenizer:
     """The WordPiece tokenizer of a text encoder.
 
     Args:
-        name: hub name or folder of a BERT, `minilm`, or `tiny`.
+        name: Hub name or folder of a BERT, `minilm`, or `tiny`.
 
     Raises:
         InputError: no such model, or its folder has no vocabulary.

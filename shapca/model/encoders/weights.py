@@ -44,9 +44,9 @@ def locate(name: str, key: str, files: tuple[str, ...] = MODEL_FILES) -> Path:
     A hub's model is taken from the local cache where it is complete, else downloaded.
 
     Args:
-        name: what the config says.
-        key: the config key it stands under, for messages, e.g. `text.encoder`.
-        files: patterns of what is fetched.
+        name: What the config says.
+        key: The config key it stands under, for messages, e.g. `text.encoder`.
+        files: Patterns of what is fetched.
 
     Raises:
         InputError: no such folder, package or model, or no hub to ask.
@@ -138,7 +138,7 @@ def _not_reachable(name: str, key: str) -> str:
 
 
 def bundled_config(name: str) -> dict[str, Any] | None:
-    """The architecture of a model whose `config.json` ships with this package, else none."""
+    """The architecture of a model whose `config.json` ships with this package, else `None`."""
     asset = ASSETS / f"{name.removeprefix('google-bert/')}.json"
     if "/" in asset.name or not asset.is_file():
         return None
@@ -173,7 +173,7 @@ def read_state_dict(path: Path, key: str) -> dict[str, Tensor]:
 
 
 def torchvision_weights(architecture: str, name: str) -> Any | None:
-    """The torchvision weights that a name means for an architecture, or none.
+    """The torchvision weights that a name means for an architecture, or `None`.
 
     `pretrained` means `IMAGENET1K_V1`, the weights that the field's models were compared with.
     """
@@ -281,9 +281,9 @@ def model_fingerprint(
     """A pretrained transformer by content: SHA-256 of a folder's files, or a hub's `name@commit`.
 
     Args:
-        name: what the config says.
-        key: the config key it stands under, for messages.
-        files: patterns of the files that are read from its folder.
+        name: What the config says.
+        key: The config key it stands under, for messages.
+        files: Patterns of the files that are read from its folder.
 
     Raises:
         InputError: the folder is not there, or the hub cannot tell a commit.
