@@ -7,6 +7,7 @@ and its players as columns; post j of either side is the positive pair.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Self, cast
 
@@ -92,6 +93,18 @@ class Similarities:
     names: tuple[str, ...]
     matrices: Tensor
     mask: Tensor
+
+    @classmethod
+    def of(cls, pairs: Sequence[Pairs]) -> Self:
+        """The cosines of pairs, which the losses are made of."""
+        with torch.autocast(pairs[0].left.device.type, enabled=False):
+            matrices = torch.stack([item.left @ item.right.mT for item in pairs])  # (n, B, B)
+        sides = [(item.right_name, item.left_name) for item in pairs]
+        return cls(
+            names=tuple(f"{a} to {b}" for a, b in (*sides, *((b, a) for a, b in sides))),
+            matrices=torch.cat((matrices, matrices.mT)),
+            mask=torch.stack([item.mask for item in pairs]).repeat(2, 1),
+        )
 
 
 class ContrastiveAlignment(nn.Module):
@@ -191,7 +204,7 @@ class ContrastiveAlignment(nn.Module):
         Raises:
             ValueError: an input that this configuration needs is missing.
         """
-        compared = self.compare(x_t, x_c, x_v, context_mask, image_mask)
+        compared = Similarities.of(self.pairs(x_t, x_c, x_v, context_mask, image_mask))
         losses = self._losses(compared, _share_image(image_ids), generator)
         none = losses.new_zeros(())
         positive, negative = _mean_similarities(compared)
@@ -202,29 +215,6 @@ class ContrastiveAlignment(nn.Module):
             negative_similarity=negative,
         )
 
-    def compare(
-        self,
-        x_t: Tensor,
-        x_c: Tensor | None,
-        x_v: Tensor | None,
-        context_mask: Tensor,
-        image_mask: Tensor,
-    ) -> Similarities:
-        """The cosines that the losses are made of; arguments as in `forward`.
-
-        Raises:
-            ValueError: an input that this configuration needs is missing.
-        """
-        pairs = self.pairs(x_t, x_c, x_v, context_mask, image_mask)
-        with torch.autocast(x_t.device.type, enabled=False):
-            matrices = torch.stack([item.left @ item.right.mT for item in pairs])  # (n, B, B)
-        names = [(item.right_name, item.left_name) for item in pairs]
-        return Similarities(
-            names=tuple(f"{a} to {b}" for a, b in (*names, *((b, a) for a, b in names))),
-            matrices=torch.cat((matrices, matrices.mT)),
-            mask=torch.stack([item.mask for item in pairs]).repeat(2, 1),
-        )
-
     def pairs(
         self,
         x_t: Tensor,
@@ -233,7 +223,7 @@ class ContrastiveAlignment(nn.Module):
         context_mask: Tensor,
         image_mask: Tensor,
     ) -> tuple[Pairs, ...]:
-        """Both sides of each alignment; arguments as in `forward`.
+        """What is aligned, both sides of each alignment; arguments as in `forward`.
 
         Raises:
             ValueError: an input that this configuration needs is missing.

@@ -135,7 +135,7 @@ class ShapCA(nn.Module):
         if self.alignment is None:
             raise ValueError("the model has no alignment")
         text, image = self._encode(batch)
-        return self.alignment.compare(*self._aligned_features(batch, text, image))
+        return Similarities.of(self.alignment.pairs(*self._aligned_features(batch, text, image)))
 
     def parameter_groups(
         self, weight_decay: float, lr: float, encoder_lr: float

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 import shapca.alignment.health as health_module
-from shapca.alignment import ContrastiveAlignment, Pairs
+from shapca.alignment import ContrastiveAlignment, Pairs, Similarities
 from shapca.alignment.health import AlignmentHealth, standing_of, standings
 from tests.oracles import alignment as oracle
 
@@ -109,7 +109,7 @@ def test_the_pairs_of_a_module_are_those_of_its_losses(
     found = health.metrics()
     gaps = {name: value for name, value in found.items() if "gap" in name}
     assert list(gaps) == [f"alignment_gap_{name}" for name in names]
-    compared = module.compare(*inputs)
+    compared = Similarities.of(module.pairs(*inputs))
     for number, gap in enumerate(gaps.values()):
         mask = compared.mask[number]
         cosines = compared.matrices[number][mask][:, mask]
