@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from orchestrator.config.dimensions import Values
 from orchestrator.config.naming import describe
@@ -16,6 +16,9 @@ from orchestrator.sweeps.record.history import History
 from orchestrator.tracking.run_document import ModelDocument
 from orchestrator.tracking.state import TrackingState
 from shapca.metrics.seed_scores import SeedScores
+
+if TYPE_CHECKING:
+    import pandas
 
 CHAMPION = "champion"
 Ending = Literal["finished", "interrupted", "budget"]
@@ -110,6 +113,32 @@ class SweepOutcome:
         if winner is not None and winner.phase == "confirm" and winner.missing:
             return True
         return not any(row.val for row in self.rows)
+
+    def to_frame(self) -> pandas.DataFrame:
+        """A table of the trials, the reported winner's first: setting, seed, scores, verdict, cell.
+
+        Scores are F1 in percent, NaN where there is none; test scores stand with tested seeds.
+        """
+        import pandas
+
+        winner = [] if self.winner is None or self.winner in self.rows else [self.winner]
+        return pandas.DataFrame(
+            [
+                {
+                    "phase": row.phase,
+                    **row.values,
+                    "seed": seed,
+                    "val_f1": row.val.get(seed),
+                    "test_f1": row.test.get(seed),
+                    "pruned_at": row.pruned.get(seed),
+                    "missing": row.missing.get(seed),
+                    "configuration": row.configuration,
+                    "cell": cell,
+                }
+                for row in (*winner, *self.rows)
+                for seed, cell in row.cells.items()
+            ]
+        )
 
 
 def outcome_of(

@@ -35,6 +35,21 @@ def test_the_shortlist_comes_before_the_rest_of_the_search(finished: Path) -> No
     assert all(len(row.val) == 2 for row in rows[:2])
 
 
+def test_a_sweep_as_a_table_has_a_row_a_trial(finished: Path) -> None:
+    outcome = an_outcome(finished)
+    assert outcome.winner is not None
+    frame = outcome.to_frame()
+    assert list(frame["phase"]) == ["confirm"] * 2 + ["shortlist"] * 4 + ["search"] * 4
+    confirmed = frame[frame["phase"] == "confirm"]
+    assert dict(zip(confirmed["seed"], confirmed["test_f1"], strict=True)) == outcome.winner.test
+    assert confirmed["val_f1"].mean() == pytest.approx(outcome.winner.val_mean)
+    assert confirmed["val_f1"].std() == pytest.approx(outcome.winner.val_std)
+    for key, value in outcome.winner.values.items():
+        assert set(confirmed[key]) == {value}
+    assert frame[frame["phase"] != "confirm"]["test_f1"].isna().all()
+    assert frame["cell"].is_unique
+
+
 def test_means_are_of_the_seeds_that_finished() -> None:
     row = ConfigurationResult("x", "confirm", "k", {}, {1: 50.0, 3: 52.0}, {3: 40.0}, {2: "no"}, {})
     assert row.val_mean == 51.0
