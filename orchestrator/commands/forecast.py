@@ -69,7 +69,7 @@ def forecast(
 
 
 def _show(found: Forecast, past: list[PastForecast]) -> None:
-    from orchestrator.sweeps.views.progress import duration
+    from shapca.commands.display.training_display import duration
 
     cost = found.cost
     slots = counted(found.slots, "slot")

@@ -9,7 +9,7 @@ import yaml
 
 from orchestrator.reports.content import Content
 from orchestrator.reports.markup import Cell, Child, Html, element, fact_list, state_chip, table
-from orchestrator.sweeps.views.progress import duration
+from shapca.commands.display.training_display import duration
 from shapca.words import counted
 
 

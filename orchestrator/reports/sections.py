@@ -17,9 +17,9 @@ from orchestrator.reports.markup import (
     table,
 )
 from orchestrator.sweeps.record.outcome import ConfigurationResult, score
-from orchestrator.sweeps.views.progress import duration
 from orchestrator.sweeps.views.summary import seeds as seeds_in_words
 from orchestrator.tables.statistics import on_the_scale
+from shapca.commands.display.training_display import duration
 from shapca.metrics.seed_scores import SeedScores
 from shapca.words import counted
 

@@ -6,9 +6,9 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from orchestrator.studies.run import StudyOutcome
-from orchestrator.sweeps.views.progress import duration
 from orchestrator.tables.formats import EMPTY, cell_text
 from orchestrator.tables.table import Table
+from shapca.commands.display.training_display import duration
 from shapca.words import counted
 
 _STYLES = {"published": "dim", "stale": "yellow", "running": "cyan", "missing": "red", "n/a": "dim"}

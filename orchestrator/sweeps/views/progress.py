@@ -15,6 +15,7 @@ from orchestrator.sweeps.record.trial_view import TrialView
 from orchestrator.sweeps.views.estimate import time_left
 from orchestrator.sweeps.views.snapshot import SweepView
 from orchestrator.tracking.state import TrackingState
+from shapca.commands.display.training_display import duration
 from shapca.words import counted
 
 _SECONDS_BETWEEN_SIGNS_OF_LIFE = 60.0
@@ -130,16 +131,6 @@ def tracking_line(state: TrackingState) -> str:
         "behind": f"MLflow: behind by {runs}{reason}; training continues, "
         "`orchestrator sync` catches up",
     }[state.status]
-
-
-def duration(seconds: float) -> str:
-    """Seconds for people: `45 s`, `3 min`, `1 h 20 min`."""
-    if seconds < 99.5:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    if minutes < 100:
-        return f"{minutes} min"
-    return f"{minutes // 60} h {minutes % 60} min"
 
 
 def _phase_counts(view: SweepView) -> dict[str, tuple[int, int]]:

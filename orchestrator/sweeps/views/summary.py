@@ -10,7 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.sweeps.record.outcome import ConfigurationResult, SweepOutcome, score
-from orchestrator.sweeps.views.progress import duration, tracking_line
+from orchestrator.sweeps.views.progress import tracking_line
+from shapca.commands.display.training_display import duration
 from shapca.words import counted
 
 _MOST_ROWS = 20

@@ -210,7 +210,7 @@ def test_the_closing_line_counts_evaluation_as_well_as_training(
     assert outcome.sweep is not None
     assert outcome.seconds > outcome.sweep.seconds
     lines = [line.plain for line in study_lines(replace(outcome, seconds=4000.0), str(storage))]
-    assert "cells: 4 finished; 67 min" in lines
+    assert "cells: 4 finished; 1 h 06 min" in lines
 
 
 def test_run_again_it_trains_and_writes_nothing(

@@ -8,9 +8,10 @@ from rich.console import Console
 
 from orchestrator.sweeps.record.trial_view import TrialStatus, TrialView
 from orchestrator.sweeps.views.estimate import TimeLeft, time_left
-from orchestrator.sweeps.views.progress import PlainLines, Progress, duration, render, tracking_line
+from orchestrator.sweeps.views.progress import PlainLines, Progress, render, tracking_line
 from orchestrator.sweeps.views.snapshot import SweepView
 from orchestrator.tracking.state import TrackingState
+from shapca.commands.display.training_display import duration
 
 PLANNED = (("search", 4), ("shortlist", 2), ("confirm", 3))
 
@@ -82,7 +83,13 @@ def test_time_left_with_slots_is_shared_but_never_below_the_longest_trial() -> N
 
 @pytest.mark.parametrize(
     ("seconds", "words"),
-    [(0, "0 s"), (99, "99 s"), (180, "3 min"), (5970, "1 h 40 min"), (4800, "80 min")],
+    [
+        (0, "0 s"),
+        (99, "1 min 39 s"),
+        (180, "3 min 00 s"),
+        (5970, "1 h 39 min"),
+        (4800, "1 h 20 min"),
+    ],
 )
 def test_durations_are_short(seconds: float, words: str) -> None:
     assert duration(seconds) == words
