@@ -251,6 +251,11 @@ class CellStore:
         environments: list[dict[str, Any]] = run["environments"]
         return environments
 
+    def alignment(self, key: str) -> str | None:
+        """What became of a finished cell's alignment, by its verdict; None: nothing aligned."""
+        found: str | None = (self.summary(key) or {}).get("alignment")
+        return found
+
     def note_code(self) -> None:
         """Keep what the present code defines, so that a later refusal can name what changed."""
         self.store.put_new(code_of(code_fingerprint()), to_json(dict(definitions())))

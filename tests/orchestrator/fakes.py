@@ -125,6 +125,7 @@ class FakeTraining:
             None if best is None else best.epoch,
             {} if best is None else best.metrics,
             len(self.history),
+            alignment="collapsed" if self.cell.config.alignment.negatives == "sum" else "aligned",
         )
 
     def close(self) -> None:

@@ -259,6 +259,7 @@ class Conductor:
             trained=last.trained,
             seconds=running.seconds,
             curve=running.curve,
+            alignment=self._cells.alignment(event.cell) if status == "finished" else None,
         )
 
     def _end(self, event: Proposed, end: Ended) -> None:

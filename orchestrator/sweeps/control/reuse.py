@@ -107,6 +107,7 @@ class Reuse:
             codes=summary["codes"],
             found=True,
             curve=curve,
+            alignment=summary.get("alignment"),
         )
         if event.phase != "search":
             return end

@@ -138,6 +138,8 @@ class RunWriter:
             tags["pruned_at"] = str(end.epoch)
         elif end.status != "finished":
             tags |= {"error": end.reason or end.status, "verdict": end.status}
+        if end.alignment is not None:
+            tags["alignment"] = end.alignment
         trained_by = (self._cells.summary(event.cell) or {}).get("sweep")
         if trained_by not in (None, self._sweep.name):
             tags["reused_from"] = str(trained_by)

@@ -60,6 +60,7 @@ class Ended(Outcome):
         codes: Fingerprints of the code that worked on the cell.
         found: The cell had ended before: no trial was needed.
         curve: Best validation F1 so far after each epoch: what early stopping has seen.
+        alignment: What became of the alignment (`shapca.training.FitResult`), if it finished.
     """
 
     number: int
@@ -70,6 +71,7 @@ class Ended(Outcome):
     codes: Sequence[str] = field(default_factory=list)
     found: bool = False
     curve: Sequence[float] = field(default_factory=list)
+    alignment: str | None = None
 
 
 @dataclass(frozen=True)
@@ -190,7 +192,10 @@ class EventLog:
 
 
 def _encode(event: Event) -> dict[str, Any]:
-    return {"kind": _NAMES[type(event)], **asdict(event)}
+    record = {"kind": _NAMES[type(event)], **asdict(event)}
+    if record.get("alignment", "") is None:  # older storages do not have it
+        del record["alignment"]
+    return record
 
 
 def _decode(record: dict[str, Any], name: str) -> Event:

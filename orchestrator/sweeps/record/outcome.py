@@ -92,6 +92,7 @@ class SweepOutcome:
         seconds: How long this driver worked.
         storage: Address of the storage.
         tracking: How far MLflow follows.
+        num_collapsed: Trials whose alignment told true pairs from others in no epoch.
     """
 
     sweep: str
@@ -105,6 +106,7 @@ class SweepOutcome:
     seconds: float
     storage: str
     tracking: TrackingState = field(default=TrackingState("off"))
+    num_collapsed: int = 0
 
     @property
     def is_incomplete(self) -> bool:
@@ -160,6 +162,7 @@ def outcome_of(
         champion = winner.cells[kept[0]] if kept else None
     counts = Counter[str](end.status for end in history.ended.values())
     reused = sum(end.found for end in history.ended.values())
+    collapsed = sum(end.alignment == "collapsed" for end in history.ended.values())
     return SweepOutcome(
         sweep=history.sweep.name,
         status=status,
@@ -169,6 +172,7 @@ def outcome_of(
         champion=champion,
         model=None if champion is None else f"{storage.rstrip('/')}/{cell_folder(champion)}",
         counts={**counts, "reused": reused},
+        num_collapsed=collapsed,
         seconds=seconds,
         storage=storage,
         tracking=tracking,

@@ -165,6 +165,7 @@ class CellRun:
             "epochs": result.epochs_run,
             "codes": sorted(self.cells.codes(self.key)),
             "sweep": self.sweep,
+            "alignment": result.alignment,
         }
         if result.status == "diverged":
             summary["reason"] = result.reason

@@ -7,6 +7,7 @@ import shlex
 from orchestrator.config.sweep import SweepConfig
 from orchestrator.search.protocols.kinds import PROTOCOLS
 from orchestrator.sweeps.record.outcome import SweepOutcome, score
+from orchestrator.sweeps.views.summary import collapsed
 
 
 def note(outcome: SweepOutcome, sweep: SweepConfig | None = None, most: int = 10) -> str:
@@ -42,6 +43,8 @@ def note(outcome: SweepOutcome, sweep: SweepConfig | None = None, most: int = 10
     if len(outcome.rows) > most:
         lines.append(f"| and {len(outcome.rows) - most} more | | | |")
     lines += ["", "± is the sample standard deviation over the named seeds, in F1 points."]
+    if outcome.num_collapsed:
+        lines += ["", f"**{collapsed(outcome)}.**"]
     if sweep is not None:
         lines += ["", *_how_to_go_on(outcome)]
     return "\n".join(lines)

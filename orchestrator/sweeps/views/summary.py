@@ -50,6 +50,8 @@ def configuration_table(outcome: SweepOutcome, most: int = _MOST_ROWS) -> Render
 def closing_lines(outcome: SweepOutcome) -> list[Text]:
     """The winner with its test scores, its model, failures by name, and the next commands."""
     lines = [_ending(outcome)]
+    if outcome.num_collapsed:
+        lines.append(Text(collapsed(outcome), style="yellow"))
     winner = outcome.winner
     lines += winner_lines(outcome)
     if not any(row.val for row in outcome.rows):
@@ -81,6 +83,7 @@ def outcome_json(outcome: SweepOutcome) -> dict[str, Any]:
         "status": outcome.status,
         "reason": outcome.reason,
         "counts": dict(outcome.counts),
+        "num_collapsed": outcome.num_collapsed,
         "seconds": round(outcome.seconds, 3),
         "storage": outcome.storage,
         "winner": None if outcome.winner is None else row_json(outcome.winner),
@@ -134,6 +137,14 @@ def _ending(outcome: SweepOutcome) -> Text:
     text = Text(f"{outcome.sweep}: {words} in {duration(outcome.seconds)}")
     text.append(f"; trials: {counts or 'none'}")
     return text.append(f"; {reused} of them needed no training" if reused else "")
+
+
+def collapsed(outcome: SweepOutcome) -> str:
+    """How many trials aligned nothing, and what can be done about it."""
+    return (
+        f"the alignment collapsed in {counted(outcome.num_collapsed, 'trial')}: true pairs are not "
+        "told from others; set alignment.negatives to mean or softmax"
+    )
 
 
 def winner_lines(outcome: SweepOutcome) -> list[Text]:

@@ -24,6 +24,13 @@ def proposed(number: int) -> Proposed:
     return Proposed(number, "search", number, {"x": 0.1}, 1, "abc", cell="def", at=5.0)
 
 
+def test_what_became_of_an_alignment_is_kept(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path)
+    ended = Ended("finished", 50.0, 3, number=1, at=2.0, alignment="collapsed")
+    EventLog.load(store, "s").append(ended)
+    assert EventLog.load(store, "s").events == [ended]
+
+
 def test_events_are_written_as_older_storages_have_them(tmp_path: Path) -> None:
     store = FolderStore(tmp_path)
     log = EventLog.load(store, "s")

@@ -7,17 +7,21 @@ import json
 import math
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
 
 from orchestrator.commands.arguments import sweep_name
-from orchestrator.sweeps.record.outcome import ConfigurationResult, SweepOutcome
+from orchestrator.store.cells import CellStore
+from orchestrator.sweeps.record.outcome import ConfigurationResult, SweepOutcome, outcome_of
+from orchestrator.sweeps.views.markdown import note
 from orchestrator.sweeps.views.summary import outcome_json, print_outcome, seeds
+from orchestrator.tracking.run_document import read_runs
 from orchestrator.tracking.state import TrackingState
 from shapca.errors import InputError
-from shapca.storage import to_json
-from tests.orchestrator.fakes import sweep_config
+from shapca.storage import FolderStore, to_json
+from tests.orchestrator.fakes import execute, open_sweep, sweep_config
 from tests.orchestrator.outcomes import an_outcome, unconfirmed
 
 
@@ -90,6 +94,28 @@ def test_printed_commands_can_be_pasted(finished: Path) -> None:
     assert [line[line.index("--storage") + 1] for line in lines] == ["/my storage"] * 2
     assert all(line[-2:] == ["--tracking-uri", "file:///my tracking"] for line in lines[:1])
     assert f"shapca predict '{outcome.model}' --text" in printed(outcome)
+
+
+def test_trials_whose_alignment_collapsed_are_counted_and_tagged(tmp_path: Path) -> None:
+    outcome = run_in(tmp_path / "sum", alignment={"negatives": "sum"})
+    assert outcome.num_collapsed == outcome.counts["finished"] > 1
+    expected = f"the alignment collapsed in {outcome.num_collapsed} trials"
+    assert expected in printed(outcome)
+    assert expected in note(outcome)
+    runs = read_runs(FolderStore(tmp_path / "sum"), "small").values()
+    finished = [run for run in runs if run.kind == "cell" and run.status == "finished"]
+    assert {run.tags["alignment"] for run in finished} == {"collapsed"}
+    aligned = run_in(tmp_path / "mean", alignment={"negatives": "mean"})
+    assert aligned.num_collapsed == 0
+    assert "collapsed" not in printed(aligned)
+
+
+def run_in(folder: Path, **experiment: Any) -> SweepOutcome:
+    config = sweep_config(experiment={**sweep_config().experiment, **experiment})
+    execute(conductor := open_sweep(folder, config), folder)
+    return outcome_of(
+        conductor.history, CellStore(FolderStore(folder)), seconds=1.0, storage=str(folder)
+    )
 
 
 def test_the_outcome_is_json(finished: Path) -> None:
