@@ -16,6 +16,7 @@ from orchestrator.config.dimensions import Values
 from orchestrator.config.sweep import ProtocolConfig, SweepConfig
 from orchestrator.search.samplers import Tried
 from orchestrator.search.standings import Outcome, Phase, Proposal, Standing, rank, standing_of
+from shapca.words import counted
 
 
 class Signal(Enum):
@@ -127,8 +128,9 @@ class Protocol:
         """The end of a sentence that began with a sweep's task and data set."""
         protocol = sweep.protocol
         return (
-            f", {len(sweep.space)} hyper-parameters varied: {protocol.trials} configurations at "
-            f"most ({protocol.sampler}), each on the seeds {' '.join(map(str, protocol.seeds))}."
+            f", {counted(len(sweep.space), 'hyper-parameter')} varied: at most "
+            f"{counted(protocol.trials, 'configuration')} ({protocol.sampler}), each on the seeds "
+            f"{' '.join(map(str, protocol.seeds))}."
         )
 
     # What comes next ------------------------------------------------------------------------

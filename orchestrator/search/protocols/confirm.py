@@ -8,6 +8,7 @@ from orchestrator.config.sweep import SweepConfig
 from orchestrator.search.protocol import Protocol, Signal
 from orchestrator.search.standings import Phase, Proposal, Standing
 from shapca.errors import InputError
+from shapca.words import counted
 
 
 class Confirm(Protocol):
@@ -96,8 +97,8 @@ class Confirm(Protocol):
             for seeds in (protocol.seeds, protocol.shortlist_seeds, protocol.confirm_seeds)
         )
         return (
-            f", {len(sweep.space)} hyper-parameters varied: search with seed {seeds} "
-            f"({protocol.trials} configurations at most, {protocol.sampler}, "
+            f", {counted(len(sweep.space), 'hyper-parameter')} varied: search with seed {seeds} "
+            f"(at most {counted(protocol.trials, 'configuration')}, {protocol.sampler}, "
             f"{sweep.scheduler.kind}), the best {protocol.shortlist} also with seeds "
             f"{shortlist_seeds}, the winner on the fresh seeds {confirm_seeds}, which alone are "
             "reported."

@@ -9,6 +9,7 @@ from orchestrator.config.sweep import LISTED, SweepConfig
 from orchestrator.search.protocol import Protocol, Signal
 from orchestrator.search.samplers import Tried
 from orchestrator.search.standings import Phase, Proposal, Standing
+from shapca.words import counted
 
 
 class Listed(Protocol):
@@ -59,6 +60,6 @@ class Listed(Protocol):
         """The end of a sentence that began with a sweep's task and data set."""
         seeds = " ".join(map(str, sweep.protocol.seeds))
         return (
-            f": {len(sweep.configurations)} listed configurations, each on the seeds {seeds}; "
-            "nothing is chosen."
+            f": {counted(len(sweep.configurations), 'listed configuration')}, each on the seeds "
+            f"{seeds}; nothing is chosen."
         )
