@@ -47,29 +47,28 @@ def train(
 
     from shapca.commands.display.training_display import TrainingDisplay
     from shapca.data.prepared import PreparedData
+    from shapca.runs.layout import EPOCHS
     from shapca.runs.run_folder import check_run_folder, held_run_folder
     from shapca.storage import FolderStore
-    from shapca.training import Training
+    from shapca.training import fit
 
     check_run_folder(folder)
     data = PreparedData.load(root / experiment.data.dataset)
     with held_run_folder(folder), TrainingDisplay(experiment.optimisation.epochs) as display:
-        training = Training(
-            experiment,
-            data,
-            seed=seed,
-            runtime=runtime,
-            store=FolderStore(folder),
-            on_step=display.on_step,
-        )
-        if training.history and not training.is_complete:
-            display.say(f"{folder}: resuming after epoch {len(training.history)}")
+        store = FolderStore(folder)
         try:
-            for record in training.epochs():
-                display.on_epoch(record)
-            result = training.finish(test=test)
+            result = fit(
+                experiment,
+                data,
+                seed=seed,
+                runtime=runtime,
+                store=store,
+                on_epoch=display.on_epoch,
+                on_step=display.on_step,
+                test=test,
+            )
         except KeyboardInterrupt:
-            display.say(_hint(folder, len(training.history)))
+            display.say(_hint(folder, len(store.list(EPOCHS))))
             raise
         except (torch.OutOfMemoryError, MemoryError) as error:
             display.say("\n".join((f"failed: {error}", *getattr(error, "__notes__", ()))))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -38,13 +39,13 @@ from shapca.runs.run_record import (
     find_run,
     record_environment,
 )
-from shapca.storage import ObjectStore, read_json, to_json
+from shapca.storage import ObjectStore, place_name, read_json, to_json
 from shapca.training.collapse import alignment_of, warn_of_collapse
 from shapca.training.learning import Diverged, Learner, StepProgress
 from shapca.training.random_state import RandomState
 from shapca.words import counted
 
-__all__ = ["EpochRecord", "FitResult", "StepProgress", "Training", "fit"]
+logger = logging.getLogger(__name__)
 
 
 class Training:
@@ -297,7 +298,7 @@ def fit(
     on_step: Callable[[StepProgress], None] | None = None,
     test: bool = False,
 ) -> FitResult:
-    """Train a run to its end, going on where its store left off.
+    """Train a run to its end, resuming where its store left off.
 
     Args:
         config: What to train.
@@ -305,7 +306,7 @@ def fit(
         seed: Seed of all that is random.
         runtime: Device, threads and workers.
         store: Where the run keeps what it makes.
-        on_epoch: Called after every epoch; returning true stops the run, which can go on later.
+        on_epoch: Called after every epoch; returning true stops the run, which can be resumed.
         on_step: Called after every batch.
         test: Evaluate the best weights on the test split, once, where the run finishes.
 
@@ -316,6 +317,8 @@ def fit(
         InputError: config and data do not fit, or the store holds another run.
     """
     training = Training(config, data, seed=seed, runtime=runtime, store=store, on_step=on_step)
+    if training.history and not training.is_complete:
+        logger.info("%s: resuming after epoch %d", place_name(store), len(training.history))
     for record in training.epochs():
         if on_epoch is not None and on_epoch(record):
             break
