@@ -18,10 +18,10 @@ import itertools
 import json
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
+from typing import cast, get_args
 
 import numpy as np
 import torch
@@ -30,6 +30,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from shapca.alignment import infonce_loss, shapley_contrastive_loss
+from shapca.alignment.contrastive import VALUE_TEMPERATURE, Negatives
 from shapca.data.images import load_square
 from shapca.model.encoders import load_bert, load_image_encoder, load_tokenizer
 
@@ -39,19 +40,22 @@ PATIENCE = 4
 METRICS = ("R@1", "R@10", "mean rank", "cosine gap")
 Pairs = dict[str, tuple[Tensor, Tensor]]
 """Split to features of texts (N, H) and of their pictures (N, H_v)."""
-Objective = Callable[[Tensor, float, str], Tensor]
-"""Loss of similarities (..., k, k) at a temperature, with an estimator."""
-
-OBJECTIVES: dict[str, Objective] = {
-    "infonce": lambda similarity, temperature, _: infonce_loss(similarity, temperature),
-    "sum": partial(shapley_contrastive_loss, negatives="sum"),
-    "mean": partial(shapley_contrastive_loss, negatives="mean"),
-}
+OBJECTIVES = ("infonce", *get_args(Negatives))
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One training."""
+    """One training.
+
+    Attributes:
+        objective: `infonce`, or how the Shapley values of negatives enter the loss.
+        estimator: Of the Shapley values; `none` of InfoNCE.
+        temperature: Tau.
+        batch_size: k.
+        learning_rate: Peak rate.
+        seed: Of weights and batches.
+        value_temperature: Of `softmax`; 0 of the others.
+    """
 
     objective: str
     estimator: str
@@ -59,11 +63,24 @@ class Cell:
     batch_size: int
     learning_rate: float
     seed: int
+    value_temperature: float = 0.0
 
     @property
-    def choice(self) -> tuple[float, int, float]:
+    def choice(self) -> tuple[float, float, int, float]:
         """What is chosen on validation."""
-        return self.temperature, self.batch_size, self.learning_rate
+        return self.temperature, self.value_temperature, self.batch_size, self.learning_rate
+
+    def loss(self, similarity: Tensor) -> Tensor:
+        """The objective of similarities (..., k, k)."""
+        if self.objective == "infonce":
+            return infonce_loss(similarity, self.temperature)
+        return shapley_contrastive_loss(
+            similarity,
+            self.temperature,
+            self.estimator,
+            cast(Negatives, self.objective),
+            value_temperature=self.value_temperature or VALUE_TEMPERATURE,
+        )
 
 
 def read_pairs(data: Path, out: Path) -> Pairs:
@@ -117,7 +134,6 @@ def train_cell(cell: Cell, pairs: Pairs, epochs: int) -> dict[str, float]:
     texts, images = pairs["train"]
     towers = nn.ModuleList(nn.Linear(side.shape[1], WIDTH) for side in (texts, images))
     optimiser = torch.optim.AdamW(towers.parameters(), lr=cell.learning_rate, weight_decay=0.01)
-    objective = OBJECTIVES[cell.objective]
     best: dict[str, float] = {}
     for epoch in range(1, epochs + 1):
         # The last batch is left out where it is smaller: it would be another game.
@@ -126,7 +142,7 @@ def train_cell(cell: Cell, pairs: Pairs, epochs: int) -> dict[str, float]:
             similarity = cosines(towers, texts[rows], images[rows])
             both = torch.stack((similarity, similarity.mT))  # (2, k, k)
             optimiser.zero_grad()
-            objective(both, cell.temperature, cell.estimator).mean().backward()
+            cell.loss(both).mean().backward()
             optimiser.step()
         scores = {"epoch": float(epoch)}
         with torch.inference_mode():
@@ -195,13 +211,13 @@ def read_cells(file: Path) -> list[tuple[Cell, Mapping[str, float]]]:
 
 def table(cells: Iterable[tuple[Cell, Mapping[str, float]]]) -> str:
     """One row an objective and estimator: its choice, and test means with 95% intervals."""
-    rows: dict[tuple[str, str], dict[tuple[float, int, float], list[Mapping[str, float]]]]
+    rows: dict[tuple[str, str], dict[tuple[float, float, int, float], list[Mapping[str, float]]]]
     rows = defaultdict(lambda: defaultdict(list))
     for cell, scores in cells:
         rows[cell.objective, cell.estimator][cell.choice].append(scores)
     lines = [
-        f"| objective | estimator | tau | batch | rate | seeds | {' | '.join(METRICS)} |",
-        f"|{'---|' * 10}",
+        f"| objective | estimator | tau | t | batch | rate | seeds | {' | '.join(METRICS)} |",
+        f"|{'---|' * 11}",
     ]
     for (objective, estimator), choices in rows.items():
         most = max(map(len, choices.values()))  # where it was interrupted, some have fewer seeds
@@ -231,6 +247,7 @@ def main() -> None:
     parser.add_argument("--objectives", nargs="+", default=list(OBJECTIVES), choices=OBJECTIVES)
     parser.add_argument("--estimators", nargs="+", default=["cyclic", "exact"])
     parser.add_argument("--temperatures", nargs="+", type=float, default=[0.05, 0.1, 0.3, 0.5])
+    parser.add_argument("--value-temperatures", nargs="+", type=float, default=[0.01, 0.02, 0.05])
     parser.add_argument("--batch-sizes", nargs="+", type=int, default=[28, 128])
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=30)
@@ -244,12 +261,21 @@ def main() -> None:
         options.learning_rates,
         options.objectives,
         options.estimators,
+        options.value_temperatures,
     )
     cells = [
-        # InfoNCE has no estimator: it is one row.
-        Cell(objective, "none" if objective == "infonce" else estimator, tau, size, rate, seed)
+        # InfoNCE has no estimator, and softmax alone a second temperature.
+        Cell(
+            objective,
+            "none" if objective == "infonce" else estimator,
+            tau,
+            size,
+            rate,
+            seed,
+            value_temperature if objective == "softmax" else 0.0,
+        )
         for seed in range(options.seeds)
-        for size, tau, rate, objective, estimator in itertools.product(*axes)
+        for size, tau, rate, objective, estimator, value_temperature in itertools.product(*axes)
     ]
     pairs = read_pairs(options.data, options.out)
     run(dict.fromkeys(cells), pairs, file, options.epochs)
