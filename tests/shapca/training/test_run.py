@@ -407,7 +407,7 @@ def test_going_on_in_another_environment_is_recorded(
     run(small(), tiny_mner, store, on_epoch=lambda record: True)
     monkeypatch.setattr("shapca.runs.run_record.code_fingerprint", lambda: "another")
     run(small(), tiny_mner, store, on_epoch=lambda record: record.epoch == 2)
-    assert "from epoch 2" in caplog.text
+    assert "resumes at epoch 2" in caplog.text
     run(small(), tiny_mner, store)
     record = read_json(store, "run.json")
     assert record is not None
