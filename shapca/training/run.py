@@ -222,12 +222,8 @@ class Training:
             random=learner.random.to_json(),
             history=history,
         )
-        save_checkpoint(
-            self._store,
-            state,
-            learner.tensors(),
-            best_evaluation=validation.to_json() if record.is_best else None,
-        )
+        evaluation = validation.to_json() if record.is_best else None
+        save_checkpoint(self._store, state, learner.tensors(), best_evaluation=evaluation)
         self.history.append(record)
         return record
 
