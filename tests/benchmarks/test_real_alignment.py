@@ -89,5 +89,5 @@ def test_the_choice_is_made_on_validation() -> None:
         (cell(temperature=0.5, seed=0), scores(0.1, 0.1)),  # not all its seeds
     ]
     [row] = table(results).splitlines()[2:]
-    assert row.startswith("| infonce | none | 0.1 | 16 | 0.001 | 2 |")
+    assert row.startswith("| infonce | none | 0.1 | 0 | 16 | 0.001 | 2 |")
     assert "0.450 ± 0.635" in row
