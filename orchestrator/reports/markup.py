@@ -1,4 +1,4 @@
-"""HTML and SVG that nothing can be injected into: elements are built, and text is escaped."""
+"""HTML that nothing can be injected into: elements are built, and text is escaped."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import TypeAlias
 
-_VOID = frozenset({"br", "meta", "circle", "line", "path", "rect", "polyline", "col"})
+_VOID = frozenset({"br", "meta"})
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,10 @@ def element(name: str, /, *children: Child, **attributes: object) -> Html:
         if value is None or value is False:
             continue
         shown = key.rstrip("_").replace("_", "-")
-        parts.append(shown if value is True else f'{shown}="{escape(_text(value))}"')
+        parts.append(shown if value is True else f'{shown}="{escape(str(value))}"')
     opening = " ".join(parts)
     if name in _VOID:
-        return Html(f"<{opening}/>")  # as HTML and as XML alike
+        return Html(f"<{opening}>")
     return Html(f"<{opening}>{join(children).text}</{name}>")
 
 
@@ -54,10 +54,6 @@ def join(children: Child) -> Html:
     if isinstance(children, str):
         return Html(escape(children, quote=False))
     return Html("".join(join(child).text for child in children))
-
-
-def _text(value: object) -> str:
-    return f"{value:.2f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
 
 
 @dataclass(frozen=True)

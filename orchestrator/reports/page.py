@@ -7,16 +7,14 @@ from collections.abc import Sequence
 from importlib.resources import files
 
 from orchestrator.reports import origin, sections
-from orchestrator.reports.charts import svg
-from orchestrator.reports.charts.charts import Chart, Plot
+from orchestrator.reports.charts.charts import Chart, Parallel
+from orchestrator.reports.charts.drawing import element_of
 from orchestrator.reports.content import Content
 from orchestrator.reports.markup import Html, element
 from orchestrator.reports.result_tables import result_tables
 from orchestrator.search.importance import FEWEST_TRIALS
 from orchestrator.tables.table import Table
 
-WIDTHS = (324, 508)
-FULL_WIDTHS = (324, 508, 1076)
 # Nothing may be loaded from anywhere, whatever stood in a name or an error message.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
 _SEARCH = ("history", "expected", "parallel", "importance", "cost")
@@ -72,23 +70,11 @@ def document(title: str, body: Sequence[Html], made_at: float) -> bytes:
     return f"<!doctype html>\n{element('html', head, content, lang='en').text}\n".encode()
 
 
-def figure(chart: Chart, *, is_full: bool = False) -> Html:
-    """A chart with its heading, caption and legend."""
-    legend: Html | None = None
-    if isinstance(chart, Plot):
-        named = [series for series in chart.series if series.name is not None]
-        if len(named) > 1:
-            entries = [element("li", svg.sign(one), element("span", one.name)) for one in named]
-            legend = element("ul", entries, class_="legend")
-    drawings = [svg.draw(chart, width) for width in (FULL_WIDTHS if is_full else WIDTHS)]
-    return element(
-        "figure",
-        element("h3", chart.title),
-        element("p", chart.caption),
-        legend,
-        drawings,
-        class_="card full" if is_full else "card",
-    )
+def figure(chart: Chart) -> Html:
+    """A chart with its heading and caption."""
+    class_ = "card full" if isinstance(chart, Parallel) else "card"
+    heading = element("h3", chart.title), element("p", chart.caption)
+    return element("figure", heading, element_of(chart), class_=class_)
 
 
 def _search(content: Content, charts: Sequence[Chart]) -> Html | None:
@@ -107,7 +93,7 @@ def _figures(charts: Sequence[Chart], keys: Sequence[str]) -> Html | None:
     chosen = [by_key[key] for key in keys if key in by_key]
     if not chosen:
         return None
-    return element("div", [figure(c, is_full=c.key == "parallel") for c in chosen], class_="grid2")
+    return element("div", map(figure, chosen), class_="grid2")
 
 
 def _asset(name: str) -> str:

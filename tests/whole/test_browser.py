@@ -102,7 +102,7 @@ def test_the_report_fits_and_shows_the_winner(
         ".filter(s => s.getBoundingClientRect().width > 0).length)"
     )
     assert shown
-    assert set(shown) == {1}  # one drawing of each chart, the one made for this width
+    assert set(shown) == {1}  # one drawing of each chart
     assert browser.complaints() == []
     picture = tmp_path / "report.png"
     browser.picture(picture)
@@ -130,7 +130,7 @@ def test_tables_sort_and_points_speak(browser: Browser, page: str) -> None:
     assert [float(v) for v in browser.run(column)] == sorted(before, reverse=True)
     browser.run(f"{button}.click()")
     assert [float(v) for v in browser.run(column)] == sorted(before)
-    browser.pointed_at("#search svg.w508 .hit .mark")
+    browser.pointed_at("#search svg.chart .hit use")
     assert "val F1" in browser.wait("document.getElementById('tip').innerText")
 
 

@@ -1,4 +1,4 @@
-"""What a chart shows, apart from how it is drawn: `svg` draws it for the page, `files` as figures.
+"""What a chart shows, apart from how it is drawn.
 
 Colours are roles. Each drawing gives them values that stay apart for colour-blind readers, and no
 meaning hangs on colour alone: states differ in their marks, series in their dashes or labels.
@@ -28,7 +28,7 @@ class Series:
         mark: Shape of the points; None: no points.
         line: How they are joined; None: not at all.
         labels: What each point says when it is pointed at.
-        band: Low and high end of a shaded band at each point, in figures alone; empty: no band.
+        band: Low and high end of a shaded band at each point; empty: no band.
     """
 
     name: str | None

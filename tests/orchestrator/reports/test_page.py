@@ -131,6 +131,21 @@ def test_nothing_is_loaded_from_anywhere(finished: Path) -> None:
         assert not any(name.startswith("on") for name in attributes)
 
 
+@pytest.mark.parametrize("which", ["finished", "troubled"])
+def test_charts_share_no_names_and_refer_to_their_own(
+    which: str, request: pytest.FixtureRequest
+) -> None:
+    shown = content(request.getfixturevalue(which))
+    raw = page_of(shown, charts_of(shown)).decode()
+    tags = Page(raw).tags
+    names = [attributes["id"] for _, attributes in tags if "id" in attributes]
+    assert len(names) == len(set(names))
+    assert set(re.findall(r"url\(#(\w+)\)", raw)) <= set(names)
+    assert {str(attributes["href"])[1:] for tag, attributes in tags if tag == "use"} <= set(names)
+    assert [tag for tag, _ in tags].count("style") == 1
+    assert page_of(shown, charts_of(shown)).decode() == raw
+
+
 @pytest.mark.parametrize("which", ["finished", "troubled", "unfinished"])
 def test_every_section_is_linked_and_every_link_leads_to_one(
     which: str, request: pytest.FixtureRequest
