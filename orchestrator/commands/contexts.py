@@ -32,15 +32,16 @@ def contexts(
     **options: Any,
 ) -> None:
     """Describe pictures on many workers, as one would. The same command again resumes."""
-    from orchestrator.cluster.context_workers import Spread, WorkerOptions
+    from orchestrator.cluster.context_workers import Spread
     from orchestrator.cluster.session import RayOptions, interruptible
     from orchestrator.cluster.watch import RayLostError
+    from orchestrator.config.sweep import ResourceConfig
 
     if str(options["generator"]).startswith("captions:"):
         raise InputError("--generator captions:… needs no workers: use `shapca contexts generate`")
     spread = Spread(
         RayOptions(address, wait_for_resources),
-        WorkerOptions(workers, cpus_per_worker, gpus_per_worker),
+        ResourceConfig(cpu=cpus_per_worker, gpu=gpus_per_worker, max_concurrent=workers),
     )
     try:
         with interruptible():

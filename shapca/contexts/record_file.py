@@ -35,25 +35,22 @@ class RecordFile:
         self.records: dict[str, ContextRecord] = {}
         self.num_cut = 0
         self._identity = identity
-        self._handle: IO[bytes] | None = None
         self._num_lines = 0
-
-    def __enter__(self) -> Self:
         self._handle = self._open()
         try:
             self._read()
         except BaseException:
             self._handle.close()
             raise
+
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        assert self._handle is not None
         self._handle.close()
 
     def append(self, records: Iterable[ContextRecord]) -> None:
         """Add records, and return when they are on the disk."""
-        assert self._handle is not None
         lines = []
         for record in records:
             self.records[record.image] = record
@@ -91,34 +88,25 @@ class RecordFile:
             raise InputError(f"{self.file}: cannot be written ({reason})") from error
 
     def _read(self) -> None:
-        assert self._handle is not None
         self._handle.seek(0)
         content = self._handle.read()
-        whole = content.rfind(b"\n") + 1
-        for number, line in enumerate(content[:whole].split(b"\n")[:-1], start=1):
-            record = self._parsed(line, number)
-            self.records[record.image] = record
-            self._num_lines += 1
-        if whole < len(content):
-            self._end_last_line(content[whole:], whole)
-
-    def _end_last_line(self, line: bytes, start: int) -> None:
-        """Keep a last line that lacks its line break alone; cut off one that a kill cut short."""
-        assert self._handle is not None
-        if _is_json(line):
-            record = self._parsed(line, self._num_lines + 1)
-            self.records[record.image] = record
-            self._num_lines += 1
+        *lines, rest = content.split(b"\n")
+        for line in lines:
+            self._take(line)
+        if not rest:
+            return
+        if _is_json(rest):  # whole, and lacks its line break alone
+            self._take(rest)
             self._handle.write(b"\n")
-        elif start == 0 and not _may_begin_a_record(line):
+        elif not lines and not _may_begin_a_record(rest):
             raise InputError(f"{self.file}:1: {_NOT_OURS}")
         else:
             self.num_cut = 1
-            self._handle.truncate(start)
+            self._handle.truncate(len(content) - len(rest))
         self._sync()
 
-    def _parsed(self, line: bytes, number: int) -> ContextRecord:
-        place = f"{self.file}:{number}"
+    def _take(self, line: bytes) -> None:
+        place = f"{self.file}:{self._num_lines + 1}"
         try:
             record = ContextRecord.from_json(json.loads(line))
         except (ValueError, TypeError, RecursionError) as error:
@@ -131,10 +119,10 @@ class RecordFile:
                     f"{record.generator}, now {mine[name]!r} by {self._identity.generator}; "
                     "choose another --out"
                 )
-        return record
+        self.records[record.image] = record
+        self._num_lines += 1
 
     def _sync(self) -> None:
-        assert self._handle is not None
         self._handle.flush()
         os.fsync(self._handle.fileno())
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from shapca.contexts.answering import AGAIN, Picture, Task, answer_pictures
-from shapca.contexts.captions import keep_captions
+from shapca.contexts.answering import AGAIN, Answered, Picture, Task, answer_pictures
 from shapca.contexts.generators.endpoint import EndpointStopped
 from shapca.contexts.generators.generator import Identity
 from shapca.contexts.generators.opening import identify, open_generator
@@ -17,31 +17,24 @@ from shapca.contexts.record_file import RecordFile
 from shapca.contexts.report import GenerationReport, summary
 from shapca.contexts.settings import GenerationSettings
 from shapca.data.images import Progress
-from shapca.data.preparation.context_record import ContextRecord
+from shapca.data.preparation.captions import import_contexts
+from shapca.data.preparation.context_record import ContextRecord, Status
 from shapca.errors import InputError
 
-Execute = Callable[
-    [Iterable[Sequence[Picture]], int, GenerationSettings, Identity],
-    Iterator[Sequence[ContextRecord]],
-]
-"""Answers batches of pictures (their number is given too), in any order."""
+Answers = Generator[Answered, None, None]
+Execute = Callable[[Iterable[Sequence[Picture]], GenerationSettings, Identity], Answers]
+"""Answers batches of pictures, in any order."""
 
 GIVE_UP_AFTER = 20
 
 
 def alone(
-    batches: Iterable[Sequence[Picture]],
-    num_batches: int,
-    settings: GenerationSettings,
-    identity: Identity,
-) -> Iterator[Sequence[ContextRecord]]:
+    batches: Iterable[Sequence[Picture]], settings: GenerationSettings, identity: Identity
+) -> Answers:
     """Answer in this process, the next batch being read meanwhile."""
     generator = open_generator(settings)
     for batch in _read_ahead(iter(batches)):
-        answered = answer_pictures(generator, batch, settings, identity)
-        yield answered.records
-        if answered.error is not None:
-            raise answered.error
+        yield answer_pictures(generator, batch, settings, identity)
 
 
 def generate_contexts(
@@ -79,6 +72,41 @@ def generate_contexts(
         stopped = run.execute(execute, max_cost)
         file.tidy()
         return run.report(time.perf_counter() - began, stopped)
+
+
+def keep_captions(
+    source: PictureSource, captions: Path, file: RecordFile, identity: Identity
+) -> GenerationReport:
+    """Write ready-made captions (BU, VinVL and others) as records of the same form.
+
+    They go by image id, so the pictures themselves need not be there. An image id without a caption
+    is `missing`, never filled.
+
+    Raises:
+        InputError: the captions cannot be read, or belong to none of the images.
+    """
+    began = time.perf_counter()
+    images = sorted({*source, *source.absent})
+    texts, _ = import_contexts([captions], images)
+    new = []
+    for image in images:
+        if image not in file.records:
+            text = texts.get(image)
+            status: Status = "missing" if text is None else "ok" if text else "empty"
+            new.append(identity.signed(ContextRecord(image, None, status, text=text or "")))
+    file.append(new)
+    file.tidy()
+    statuses, reasons = summary(file.records[image] for image in images)
+    return GenerationReport(
+        num_images=len(images),
+        num_kept=len(images) - len(new),
+        num_generated=len(new),
+        num_absent=len(source.absent),
+        num_cut=file.num_cut,
+        statuses=statuses,
+        reasons=reasons,
+        seconds=time.perf_counter() - began,
+    )
 
 
 def _check_cost_is_counted(settings: GenerationSettings, max_cost: float | None) -> None:
@@ -121,7 +149,8 @@ class _Run:
         first: dict[str, str] = {}
         self._num_kept = 0
         for done, image in enumerate(self._images, start=1):
-            content_hash, reason = self._hash(image)
+            content, reason = self._read(image)
+            content_hash = None if content is None else sha256(content)
             record = known.get(image)
             if content_hash is None:
                 broken = ContextRecord(image, None, "broken_image", reason=reason)
@@ -144,24 +173,24 @@ class _Run:
     def _is_final(self, record: ContextRecord) -> bool:
         return record.status not in self._final
 
-    def _hash(self, image: str) -> tuple[str | None, str | None]:
+    def _read(self, image: str) -> tuple[bytes | None, str | None]:
         try:
-            return sha256(self._source.read(image)), None
+            return self._source.read(image), None
         except OSError as error:
             return None, f"{type(error).__name__}: {error.strerror or error}"
 
     def execute(self, execute: Execute, max_cost: float | None) -> str | None:
         """Do the work; why it ended early, or `None`."""
+        if not self._tasks:
+            return None
         size = self._settings.batch_size
         starts = range(0, len(self._tasks), size)
         batches = ([self._picture(task) for task in self._tasks[i : i + size]] for i in starts)
-        num_done = num_failed = 0
-        if not self._tasks:
-            return None
         before = {task.sha256: task.before for task in self._tasks}
-        answered = execute(batches, len(starts), self._settings, self._identity)
-        try:
-            for records in answered:
+        num_done = num_failed = 0
+        with contextlib.closing(execute(batches, self._settings, self._identity)) as answers:
+            for answered in answers:
+                records, error = answered.records, answered.error
                 self._keep(records, before)
                 for record in records:
                     num_failed = num_failed + 1 if record.status == "failed" else 0
@@ -178,22 +207,17 @@ class _Run:
                             "the endpoint does not report the tokens used (`usage`), so "
                             "--max-cost cannot be kept"
                         )
-        except EndpointStopped as error:
-            return str(error)
-        finally:
-            close = getattr(answered, "close", None)
-            if close is not None:
-                close()
+                if isinstance(error, EndpointStopped):
+                    return str(error)
+                if error is not None:
+                    raise error
         return None
 
     def _picture(self, task: Task) -> Picture:
-        try:
-            content = self._source.read(task.image)
-        except OSError as error:
-            return Picture(task, None, f"{type(error).__name__}: {error.strerror or error}")
-        if sha256(content) != task.sha256:
-            return Picture(task, None, "changed while the run was at work")
-        return Picture(task, content)
+        content, reason = self._read(task.image)
+        if content is not None and sha256(content) != task.sha256:
+            content, reason = None, "changed while the run was at work"
+        return Picture(task, content, reason)
 
     def _keep(
         self, records: Sequence[ContextRecord], before: Mapping[str, ContextRecord | None]

@@ -39,7 +39,7 @@ class CountedWorker(ContextWorker):
         if settings.name == "plain":
             self._generator = PlainGenerator()
 
-    def __call__(self, table: Any) -> dict[str, list[str]]:
+    def __call__(self, table: Any) -> Any:
         self._note("batch")
         # One that is quick to start would do everything before the other is there.
         deadline = time.monotonic() + LONGEST_START_SECONDS
@@ -56,7 +56,7 @@ class CountedWorker(ContextWorker):
 class DyingWorker(CountedWorker):
     """The first of all workers to get a second batch dies of it."""
 
-    def __call__(self, table: Any) -> dict[str, list[str]]:
+    def __call__(self, table: Any) -> Any:
         mine = list(self._folder.glob(f"batch-{os.getpid()}-*"))
         if mine:
             try:

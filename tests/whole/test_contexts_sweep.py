@@ -9,10 +9,10 @@ import pytest
 
 from orchestrator.config.sweep import SweepConfig
 from orchestrator.store.cell_factory import CellFactory
-from shapca.contexts.captions import keep_captions
 from shapca.contexts.generators.opening import identify
 from shapca.contexts.pictures import pictures_of_data
 from shapca.contexts.record_file import RecordFile
+from shapca.contexts.run import keep_captions
 from shapca.contexts.settings import GenerationSettings
 from shapca.data.preparation.prepare import add_context_sets, image_ids
 from shapca.data.prepared import PreparedData

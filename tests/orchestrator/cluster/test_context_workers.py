@@ -15,13 +15,12 @@ from orchestrator.cli import app
 from orchestrator.cluster.context_workers import (
     ContextWorker,
     Spread,
-    WorkerOptions,
-    pictures_in,
-    raise_told,
+    packed,
     settings_for_worker,
-    table_of,
+    unpacked,
 )
 from orchestrator.cluster.session import RayOptions, ray_session
+from orchestrator.config.sweep import ResourceConfig
 from shapca.cli import run_application
 from shapca.contexts.answering import Picture, Task, answer_pictures
 from shapca.contexts.generators.endpoint import EndpointStopped
@@ -66,7 +65,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def spread(worker: type[ContextWorker] = ContextWorker, num: int = 2) -> Spread:
-    return Spread(RayOptions(), WorkerOptions(num), worker)
+    return Spread(RayOptions(), ResourceConfig(max_concurrent=num), worker)
 
 
 def run(
@@ -224,7 +223,7 @@ class TestWorker:
         second = Picture(dataclasses.replace(second.task, before=before), second.content)
         unread = Picture(others[0].task, None, "gone")
         sent = [first, second, unread]
-        assert pictures_in(table_of(sent)) == sent
+        assert unpacked(packed([sent])) == [sent]
 
     def test_answers_a_batch_as_one_alone_does(
         self, folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -234,9 +233,9 @@ class TestWorker:
         (tmp_path / "start-another").touch()
         settings, pictures = plain(), self.pictures(folder)
         identity = identify(settings)
-        answered = CountedWorker(settings, identity)(table_of(pictures))
-        mine = [ContextRecord.from_json(json.loads(line)) for line in answered["line"]]
+        (answered,) = unpacked(CountedWorker(settings, identity)(packed([pictures])))
         alone = answer_pictures(PlainGenerator(), pictures, settings, identity).records
+        mine = answered.records
         assert [dataclasses.replace(record, seconds=0.0, time="") for record in mine] == [
             dataclasses.replace(record, seconds=0.0, time="") for record in alone
         ]
@@ -250,10 +249,12 @@ class TestWorker:
             worker = ContextWorker(settings, identify(settings))
             for fault, kind in (("401", InputError), ("no quota", EndpointStopped)):
                 server.always = fault
-                (line,) = worker(table_of(self.pictures(folder)))["line"]
-                with pytest.raises(kind, match="HTTP"):
-                    raise_told(json.loads(line))
-                assert KEY not in line
+                table = worker(packed([self.pictures(folder)]))
+                (answered,) = unpacked(table)
+                assert answered.records == []
+                assert type(answered.error) is kind
+                assert "HTTP" in str(answered.error)
+                assert KEY.encode() not in table["pickled"][0].as_py()
 
     def test_tells_what_went_wrong_after_the_answers_that_came(
         self, folder: Path, monkeypatch: pytest.MonkeyPatch
@@ -265,8 +266,8 @@ class TestWorker:
             first, *others = self.pictures(folder)
             server.for_picture = {p.task.sha256: "slow" for p in others}
             server.for_picture[first.task.sha256] = "no quota"
-            *lines, last = worker(table_of([*others, first]))["line"]
-            assert len(lines) == len(server.asked) - 1 > 0
-            assert {ContextRecord.from_json(json.loads(line)).status for line in lines} == {"ok"}
-            with pytest.raises(EndpointStopped, match="HTTP 429"):
-                raise_told(json.loads(last))
+            (answered,) = unpacked(worker(packed([[*others, first]])))
+            assert len(answered.records) == len(server.asked) - 1 > 0
+            assert {record.status for record in answered.records} == {"ok"}
+            assert type(answered.error) is EndpointStopped
+            assert "HTTP 429" in str(answered.error)
