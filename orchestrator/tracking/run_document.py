@@ -76,6 +76,11 @@ class RunDocument:
     artifacts: Mapping[str, str] = field(default_factory=dict)
     model: ModelDocument | None = None
 
+    @property
+    def is_running(self) -> bool:
+        """Whether the run has not ended."""
+        return self.status == "running"
+
 
 def write_run(store: ObjectStore, sweep: str, document: RunDocument) -> None:
     """Write or replace a run's document."""
@@ -84,17 +89,13 @@ def write_run(store: ObjectStore, sweep: str, document: RunDocument) -> None:
 
 def read_runs(store: ObjectStore, sweep: str) -> dict[str, RunDocument]:
     """All run documents of a sweep by key."""
-    documents = {}
-    for name in store.list(in_sweep(sweep, RUNS)):
-        record: dict[str, Any] | None = read_json(store, name)
-        if record is not None:
-            documents[record["key"]] = _document(record)
-    return documents
+    records = [read_json(store, name) for name in store.list(in_sweep(sweep, RUNS))]
+    return {record["key"]: _document(record) for record in records if record is not None}
 
 
 def read_run(store: ObjectStore, sweep: str, key: str) -> RunDocument | None:
     """One run document of a sweep, or none."""
-    record: dict[str, Any] | None = read_json(store, _name(sweep, key))
+    record = read_json(store, _name(sweep, key))
     return None if record is None else _document(record)
 
 

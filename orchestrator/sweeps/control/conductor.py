@@ -153,7 +153,7 @@ class Conductor:
         self._begin(event)
 
     def _begin(self, event: Proposed) -> None:
-        self.documents.cell_started(event, self.history.cell(event.values, event.seed))
+        self.documents.cell_started(event)
 
     # What trials say ------------------------------------------------------------------------
 

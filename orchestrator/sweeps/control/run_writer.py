@@ -8,7 +8,7 @@ from dataclasses import replace
 from orchestrator.config.sweep import LISTED
 from orchestrator.search.standings import Standing
 from orchestrator.store.cell_folder import in_cell
-from orchestrator.store.cells import Cell, CellStore, test_averages, test_metrics
+from orchestrator.store.cells import CellStore, test_averages, test_metrics
 from orchestrator.sweeps.record.event_log import Ended, Proposed
 from orchestrator.sweeps.record.history import History
 from orchestrator.tracking.run_document import (
@@ -56,17 +56,16 @@ class RunWriter:
 
     def sweep_started(self, at: float) -> None:
         """The sweep's own run, above all others."""
-        self._write(
-            RunDocument(
-                key=PARENT,
-                kind="sweep",
-                name=self._sweep.name,
-                status="running",
-                started_at=at,
-                tags=self._common,
-                params=flatten(self._sweep.model_dump(mode="json", exclude={"runtime"})),
-            )
+        document = RunDocument(
+            key=PARENT,
+            kind="sweep",
+            name=self._sweep.name,
+            status="running",
+            started_at=at,
+            tags=self._common,
+            params=flatten(self._sweep.model_dump(mode="json", exclude={"runtime"})),
         )
+        self._write(document)
 
     def sweep_ended(
         self,
@@ -90,45 +89,35 @@ class RunWriter:
         """
         winner = self._protocol.confirmation() or self._protocol.winner()
         metrics = self._averages(winner) if winner and status == "finished" else {}
-        self._write(
-            replace(
-                self._written[PARENT],
-                status=status,
-                ended_at=at,
-                metrics=metrics,
-                note=note,
-                artifacts=dict(artifacts or {}),
-                tags={**self._written[PARENT].tags, **(tags or {})},
-            )
+        document = replace(
+            self._written[PARENT],
+            status=status,
+            ended_at=at,
+            metrics=metrics,
+            note=note,
+            artifacts=dict(artifacts or {}),
+            tags={**self._written[PARENT].tags, **(tags or {})},
         )
+        self._write(document)
 
-    def cell_started(self, event: Proposed, cell: Cell) -> None:
+    def cell_started(self, event: Proposed) -> None:
         """A cell is at work, or is about to be; the average that it enters comes first."""
         if event.phase != "search":
             self._write_average(event, event.at)
-        config = cell.config
-        phase = self._protocol.shown_phase(event.phase)
-        self._write(
-            RunDocument(
-                key=self.key_of(event),
-                kind="cell",
-                name=event.name,
-                status="running",
-                started_at=event.at,
-                parent=self._parent_of(event),
-                cell=event.cell,
-                tags={
-                    **self._common,
-                    **self._listed_tags(event),
-                    "phase": phase,
-                    "cell": event.cell,
-                    "configuration": event.configuration,
-                    "dataset": config.data.dataset,
-                    "seed": str(event.seed),
-                },
-                params={**flatten(config.model_dump(mode="json")), "seed": str(event.seed)},
-            )
+        seed, tags = str(event.seed), self._tags(event)
+        is_averaged = tags["phase"] in ("confirm", "replicate", "study")
+        document = RunDocument(
+            key=self.key_of(event),
+            kind="cell",
+            name=event.name,
+            status="running",
+            started_at=event.at,
+            parent=f"configuration-{event.configuration}" if is_averaged else PARENT,
+            cell=event.cell,
+            tags={**tags, "cell": event.cell, "seed": seed},
+            params={**self._params(event), "seed": seed},
         )
+        self._write(document)
 
     def cell_ended(self, event: Proposed, end: Ended) -> None:
         """A cell's run has its final status; averages that it enters are brought up to date."""
@@ -143,25 +132,22 @@ class RunWriter:
         trained_by = (self._cells.summary(event.cell) or {}).get("sweep")
         if trained_by not in (None, self._sweep.name):
             tags["reused_from"] = str(trained_by)
-        self._write(
-            replace(
-                document,
-                status=STATUS[end.status],
-                ended_at=end.at,
-                last_epoch=end.epoch if end.status == "pruned" else None,
-                tags=tags,
-                metrics=self._final_metrics(event, end),
-                artifacts=self._artifacts(event) if end.status == "finished" else {},
-            )
+        document = replace(
+            document,
+            status=STATUS[end.status],
+            ended_at=end.at,
+            last_epoch=end.epoch if end.status == "pruned" else None,
+            tags=tags,
+            metrics=self._final_metrics(event, end),
+            artifacts=self._artifacts(event) if end.status == "finished" else {},
         )
+        self._write(document)
         if event.phase != "search":
             self._write_average(event, end.at)
 
     def cell_interrupted(self, event: Proposed, at: float, reason: str) -> None:
         """A cell's run stops for now; it goes on when the sweep is taken up again."""
-        document = self._written[self.key_of(event)]
-        tags = {**document.tags, "interrupted": reason}
-        self._write(replace(document, status="killed", ended_at=at, tags=tags))
+        self._interrupt(self._written[self.key_of(event)], "killed", at, reason)
 
     def close_open(self, status: RunStatus, at: float, reason: str) -> None:
         """Give every document that still says `running` a final status, also a dead driver's.
@@ -172,10 +158,12 @@ class RunWriter:
             reason: Why.
         """
         for key, document in read_runs(self._cells.store, self._sweep.name).items():
-            if document.status == "running":
-                final: RunStatus = status if key == PARENT else "killed"
-                tags = {**document.tags, "interrupted": reason}
-                self._write(replace(document, status=final, ended_at=at, tags=tags))
+            if document.is_running:
+                self._interrupt(document, status if key == PARENT else "killed", at, reason)
+
+    def _interrupt(self, document: RunDocument, status: RunStatus, at: float, reason: str) -> None:
+        tags = {**document.tags, "interrupted": reason}
+        self._write(replace(document, status=status, ended_at=at, tags=tags))
 
     def name_champion(self, event: Proposed, model: ModelDocument) -> None:
         """One cell's model is the sweep's, and no other one's any more."""
@@ -190,35 +178,27 @@ class RunWriter:
         phases, wanted = self._protocol.averaged(phase)
         standings = self._protocol.standings(*phases)
         standing = next((s for s in standings if s.configuration == event.configuration), None)
-        tried = 0 if standing is None else len(standing.numbers)
-        scores = {} if standing is None else standing.scores
-        failures = {} if standing is None else standing.missing
-        missing = ", ".join(f"{seed}: {why}" for seed, why in sorted(failures.items()))
-        is_complete = tried >= wanted
-        config = self._sweep.resolve(event.values)
+        scores, missing = (standing.scores, standing.missing) if standing else ({}, {})
+        tags = {**self._tags(event), "seeds": " ".join(map(str, sorted(scores)))}
+        if missing:
+            reasons = (f"{seed}: {why}" for seed, why in sorted(missing.items()))
+            tags["missing_seeds"] = ", ".join(reasons)
+        is_complete = standing is not None and len(standing.numbers) >= wanted
+        ended: RunStatus = "failed" if missing else "finished"
         prefix = "shortlist" if phase == "shortlist" else "configuration"
-        self._write(
-            RunDocument(
-                key=f"{prefix}-{event.configuration}",
-                kind="configuration",
-                name=f"{event.setting} · mean of {len(scores) if is_complete else wanted} seeds",
-                status=("failed" if missing else "finished") if is_complete else "running",
-                started_at=event.at,
-                parent=PARENT,
-                tags={
-                    **self._common,
-                    **self._listed_tags(event),
-                    "phase": phase,
-                    "dataset": config.data.dataset,
-                    "configuration": event.configuration,
-                    "seeds": " ".join(map(str, sorted(scores))),
-                    **({"missing_seeds": missing} if missing else {}),
-                },
-                params=flatten(config.model_dump(mode="json")),
-                metrics={} if standing is None else self._averages(standing),
-                ended_at=at if is_complete else None,
-            )
+        document = RunDocument(
+            key=f"{prefix}-{event.configuration}",
+            kind="configuration",
+            name=f"{event.setting} · mean of {len(scores) if is_complete else wanted} seeds",
+            status=ended if is_complete else "running",
+            started_at=event.at,
+            parent=PARENT,
+            tags=tags,
+            params=self._params(event),
+            metrics=self._averages(standing) if standing else {},
+            ended_at=at if is_complete else None,
         )
+        self._write(document)
 
     def _averages(self, standing: Standing) -> dict[str, float]:
         """Mean and sample standard deviation over the seeds that finished."""
@@ -232,33 +212,34 @@ class RunWriter:
         if end.status == "pruned":
             return {} if end.value is None else {SELECTION: end.value}
         best: dict[str, float] = (self._cells.result(event.cell) or {}).get("best_metrics", {})
-        metrics = {
-            name: value
-            for name, value in best.items()
-            if name.startswith("val/") and name != "val/seconds"
-        }
+        metrics = {name: value for name, value in best.items() if name.startswith("val/")}
+        metrics.pop("val/seconds", None)
         if end.best_epoch is not None:
             metrics["best_epoch"] = float(end.best_epoch)
         return metrics | test_metrics(self._cells, event.cell)
 
     def _artifacts(self, event: Proposed) -> dict[str, str]:
-        names = {
-            name: in_cell(event.cell, name) for name in map(evaluation_record, ("valid", "test"))
-        }
-        return {name: at for name, at in names.items() if self._cells.store.get(at) is not None}
+        names = map(evaluation_record, ("valid", "test"))
+        kept = {name: in_cell(event.cell, name) for name in names}
+        return {name: at for name, at in kept.items() if self._cells.store.get(at) is not None}
 
-    def _listed_tags(self, event: Proposed) -> dict[str, str]:
+    def _tags(self, event: Proposed) -> dict[str, str]:
+        """What a cell's run and its average have in common."""
         listed = self._sweep.configurations.get(str(event.values.get(LISTED)))
-        return {} if listed is None else dict(listed.tags)
+        return {
+            **self._common,
+            **(listed.tags if listed else {}),
+            "phase": self._protocol.shown_phase(event.phase),
+            "configuration": event.configuration,
+            "dataset": self._sweep.resolve(event.values).data.dataset,
+        }
+
+    def _params(self, event: Proposed) -> dict[str, str]:
+        return flatten(self._sweep.resolve(event.values).model_dump(mode="json"))
 
     def key_of(self, event: Proposed) -> str:
         """Key of the document of a cell's run."""
         return f"{self._protocol.shown_phase(event.phase)}-{event.cell}"
-
-    def _parent_of(self, event: Proposed) -> str:
-        if self._protocol.shown_phase(event.phase) in ("confirm", "replicate", "study"):
-            return f"configuration-{event.configuration}"
-        return PARENT
 
     def _write(self, document: RunDocument) -> None:
         self._written[document.key] = document
