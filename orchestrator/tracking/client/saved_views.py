@@ -87,13 +87,12 @@ TRIALS = SavedView(
 VIEWS = (AVERAGES, BEST, TRIALS)
 
 
-def link(server: str, experiment: str, view: SavedView = AVERAGES) -> str:
-    """The address of a view in a server's UI.
+def link(server: str, experiment: str) -> str:
+    """The address of the averages in a server's UI.
 
     Args:
         server: `http://…`, without a slash at its end.
         experiment: Its id.
-        view: Which one.
     """
-    query = f"workflowType=machine_learning&viewStateShareKey={view.key}"
+    query = f"workflowType=machine_learning&viewStateShareKey={AVERAGES.key}"
     return f"{server}/#/experiments/{experiment}/runs?{query}"

@@ -16,7 +16,6 @@ The answer has `text`, `entities` and `relations` for every post. SHAPCA_DEVICE 
 from __future__ import annotations
 
 import base64
-import binascii
 import io
 import math
 import os
@@ -150,14 +149,14 @@ def _string(given: Mapping[str, Any], name: str, longest: int) -> str | None:
 
 def _entities(value: Any) -> tuple[tuple[int, int], ...]:
     try:
-        pairs = [[int(place) for place in pair] for pair in value]
+        pairs = tuple((int(start), int(end)) for start, end in value)
     except (TypeError, ValueError):
-        pairs = [[]]
-    if any(len(pair) != 2 for pair in pairs):
-        raise InputError("entities: expected pairs of characters, e.g. [[0, 5], [10, 14]]")
+        raise InputError(
+            "entities: expected pairs of characters, e.g. [[0, 5], [10, 14]]"
+        ) from None
     if len(pairs) > MAX_ENTITIES:
         raise InputError(f"entities: {len(pairs)}, expected {MAX_ENTITIES} at most")
-    return tuple((start, end) for start, end in pairs)
+    return pairs
 
 
 def _picture(given: Mapping[str, Any], file: Path) -> Path | None:
@@ -168,7 +167,7 @@ def _picture(given: Mapping[str, Any], file: Path) -> Path | None:
         name = "image_base64"
         try:
             content = base64.b64decode(text, validate=True)
-        except (binascii.Error, ValueError):
+        except ValueError:
             raise InputError(
                 f"{name}: no base64 (without line breaks and `data:` prefix)"
             ) from None
