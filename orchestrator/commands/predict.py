@@ -40,13 +40,13 @@ def predict(
         parse_model_uri(model)
         uri = existing_database(resolve_tracking(tracking_uri, absolute_uri(storage)))
 
-        from orchestrator.tracking.client.client import TrackingUnavailableError
-        from orchestrator.tracking.models.registry import download_run
+        from orchestrator.tracking.client.client import Tracking, TrackingUnavailableError
+        from orchestrator.tracking.models.registry import Registry
         from shapca.prediction import Extractor
 
         with TemporaryDirectory() as folder:
             try:
-                run = download_run(model, uri, Path(folder))
+                run = Registry(Tracking(uri)).download(model, Path(folder))
             except TrackingUnavailableError as error:
                 typer.echo(f"error: MLflow at {redact(uri)} does not answer: {error}", err=True)
                 raise typer.Exit(1) from None

@@ -5,7 +5,7 @@ Layout: <folder>/<run>.json
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -38,7 +38,7 @@ class Entry:
     document: str | None = None
     figures: str | None = None
     params: str | None = None
-    tags: tuple[str, ...] = ()
+    tags: Sequence[str] = ()
     artifacts: Mapping[str, str] = field(default_factory=dict)
     model: str | None = None
 
@@ -52,7 +52,6 @@ class Plan:
         entry: The run as MLflow has it, if at all.
         outdated: Id of a run that shows a training which has been begun anew since.
         parent: MLflow's id of the run above.
-        is_orphan: The document names a run above that was never published.
         records: Epoch records that MLflow lacks.
         is_changed: Something else than metrics is different.
         has_figures: Final figures are different.
@@ -62,20 +61,9 @@ class Plan:
     entry: Entry | None
     outdated: str | None
     parent: str | None
-    is_orphan: bool
     records: tuple[dict[str, Any], ...]
     is_changed: bool
     has_figures: bool
-
-    @property
-    def is_terminal(self) -> bool:
-        """Whether the run has ended."""
-        return self.document.status != "running"
-
-    @property
-    def num_epochs(self) -> int:
-        """Epochs of the run, published or not, as far as known."""
-        return (0 if self.entry is None else self.entry.epochs) + len(self.records)
 
     @property
     def has_metrics(self) -> bool:
@@ -103,7 +91,7 @@ class Journal:
     def entry(self, key: str) -> Entry | None:
         """What MLflow has of a run; None where it was never published."""
         record = read_json(self._store, self._name(key))
-        return None if record is None else Entry(**{**record, "tags": tuple(record["tags"])})
+        return None if record is None else Entry(**record)
 
     def write(self, key: str, entry: Entry) -> None:
         """Note what MLflow has of a run."""
@@ -118,25 +106,24 @@ class Journal:
         entry = self.entry(document.key)
         above = None if document.parent is None else self.entry(document.parent)
         parent = None if above is None else above.run_id
-        is_running = document.status == "running"
         is_changed = (
             entry is None or entry.document != document_digest(document) or entry.parent != parent
         )
         records: list[dict[str, Any]] = []
         outdated = None
-        if document.cell is not None and (is_changed or is_running):
+        if document.cell is not None and (is_changed or document.is_running):
             known = 0 if entry is None else entry.epochs
             records = cells.epochs(document.cell, known or 1)
             if entry is not None and known:
-                last, records = (records[0] if records else None), records[1:]
+                finished_at = records.pop(0)["finished_at"] if records else None
                 is_beyond = known > (document.last_epoch or known)
-                if is_beyond or last is None or last["finished_at"] != entry.last_epoch_at:
+                if is_beyond or finished_at != entry.last_epoch_at:
                     # Begun anew since, or pruned earlier than shown: values cannot be taken back.
                     outdated, entry = entry.run_id, None
                     records = cells.epochs(document.cell)
             if document.last_epoch is not None:
                 records = [r for r in records if r["epoch"] <= document.last_epoch]
-        has_figures = not is_running and bool(document.metrics)
+        has_figures = bool(document.metrics) and not document.is_running
         if has_figures and entry is not None:
             has_figures = entry.figures != digest(dict(document.metrics))
         return Plan(
@@ -144,7 +131,6 @@ class Journal:
             entry,
             outdated,
             parent,
-            is_orphan=document.parent is not None and above is None,
             records=tuple(records),
             is_changed=is_changed or entry is None,
             has_figures=has_figures,

@@ -12,87 +12,78 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.store.cells import CellStore
 from orchestrator.store.sweep_folder import PUBLISHED, in_sweep
-from orchestrator.tracking.client.addresses import check_uri, default_artifacts, redact
+from orchestrator.tracking.client.addresses import default_artifacts, redact
 from orchestrator.tracking.client.client import (
     NAME,
     NOTE,
     PARENT_TAG,
     MetricPoint,
-    RunState,
     Tracking,
     TrackingRefusedError,
-    cut_param,
+    cut,
+    milliseconds,
 )
 from orchestrator.tracking.client.saved_views import RUN_TYPE, VIEWS
 from orchestrator.tracking.journal import Entry, Journal, Plan, document_digest
-from orchestrator.tracking.run_document import RunDocument, RunStatus, read_run, read_runs
+from orchestrator.tracking.run_document import RunDocument, read_run, read_runs
 from orchestrator.tracking.run_index import RunIndex
 from shapca.storage import FolderStore, ObjectStore, digest, read_json, to_json
 
 if TYPE_CHECKING:
     from orchestrator.tracking.models.registry import Registry
 
-STATES: dict[RunStatus, RunState] = {
-    "running": "RUNNING",
-    "finished": "FINISHED",
-    "killed": "KILLED",
-    "failed": "FAILED",
-}
-_ORDER = {"sweep": 0, "configuration": 1, "cell": 2}
+_KINDS = ("sweep", "configuration", "cell")
 
 
 class Projection:
     """Brings the runs of one sweep into one MLflow experiment.
+
+    A new experiment keeps its artifacts beside a SQLite database, in the storage folder, or where
+    the tracking server wants them.
 
     Args:
         store: The storage.
         sweep: Name of the sweep.
         experiment: Name of the MLflow experiment.
         uri: Where MLflow keeps its runs.
-        artifacts: Where a new experiment keeps its artifacts; None: beside a SQLite database, in
-            the storage folder, or where the tracking server wants them.
+
+    Attributes:
+        tracking: The client.
 
     Raises:
         InputError: the URI is of no use.
     """
 
-    def __init__(
-        self,
-        store: ObjectStore,
-        sweep: str,
-        experiment: str,
-        uri: str,
-        *,
-        artifacts: str | None = None,
-    ) -> None:
-        self.uri = check_uri(uri)
-        folder = store.root if isinstance(store, FolderStore) else None
-        self._artifacts = artifacts or default_artifacts(self.uri, folder)
+    def __init__(self, store: ObjectStore, sweep: str, experiment: str, uri: str) -> None:
+        self.tracking = Tracking(uri)
+        uri = self.tracking.uri
+        self._artifacts = default_artifacts(
+            uri, store.root if isinstance(store, FolderStore) else None
+        )
         self._store = store
         self._cells = CellStore(store)
         self._sweep = sweep
         self._experiment = experiment
         self._folder = in_sweep(sweep, PUBLISHED)
-        self._journal = Journal(store, f"{self._folder}/{digest(redact(self.uri))[:12]}")
-        self._tracking: Tracking | None = None
-        self._runs: RunIndex | None = None
-        self._registry: Registry | None = None
+        self._journal = Journal(store, f"{self._folder}/{digest(redact(uri))[:12]}")
 
-    @property
-    def metric_calls(self) -> int:
-        """Calls so far that carried metrics."""
-        return 0 if self._tracking is None else self._tracking.metric_calls
+    @cached_property
+    def _runs(self) -> RunIndex:
+        experiment = self.tracking.experiment(self._experiment, self._artifacts)
+        return RunIndex(self.tracking, experiment, self.identity(), self._journal)
 
-    @property
-    def num_cut(self) -> int:
-        """Values so far that were longer than MLflow keeps, and were cut."""
-        return 0 if self._tracking is None else self._tracking.num_cut
+    @cached_property
+    def _registry(self) -> Registry:
+        from orchestrator.tracking.models.registry import Registry
+
+        return Registry(self.tracking)
 
     def identity(self) -> str:
         """What tells this storage's runs from another's in the same experiment, drawn once."""
@@ -100,14 +91,18 @@ class Projection:
         self._store.put_new(name, to_json({"id": uuid.uuid4().hex}))
         return str((read_json(self._store, name) or {})["id"])
 
-    def documents(self) -> list[RunDocument]:
-        """All run documents, parents before their children."""
-        documents = read_runs(self._store, self._sweep).values()
-        return sorted(documents, key=lambda d: (_ORDER[d.kind], d.started_at, d.key))
+    def documents(self, keys: Iterable[str] | None = None) -> list[RunDocument]:
+        """Run documents, parents before their children.
 
-    def document(self, key: str) -> RunDocument | None:
-        """One run document."""
-        return read_run(self._store, self._sweep, key)
+        Args:
+            keys: Of which runs; None: of all.
+        """
+        if keys is None:
+            found = list(read_runs(self._store, self._sweep).values())
+        else:
+            read = (read_run(self._store, self._sweep, key) for key in keys)
+            found = [document for document in read if document is not None]
+        return sorted(found, key=lambda d: (_KINDS.index(d.kind), d.started_at, d.key))
 
     def plan(self, document: RunDocument) -> Plan:
         """What MLflow lacks of a run; MLflow is not asked."""
@@ -125,23 +120,19 @@ class Projection:
             TrackingUnavailableError: MLflow does not answer; what was sent may be sent again.
             TrackingRefusedError: MLflow refuses this run.
         """
-        document = plan.document
-        tracking, runs = self._connect()
-        if plan.is_orphan:
+        document, tracking = plan.document, self.tracking
+        if document.parent is not None and plan.parent is None:
             raise TrackingRefusedError(
                 f"run {document.key}: its parent {document.parent} has no document"
             )
-        metrics = metrics or plan.is_terminal
         entry, is_new = plan.entry, False
         if plan.outdated is not None:
-            runs.delete(document.key, plan.outdated)
+            self._runs.delete(document.key, plan.outdated)
         if entry is None:
-            run_id, is_new = runs.ensure(
-                document.key, document.name, _tags(document, plan.parent), document.started_at
-            )
+            run_id, is_new = self._runs.ensure(document.key, document.name, document.started_at)
             entry = Entry(run_id)
         points: list[MetricPoint] = []
-        if metrics:
+        if metrics or not document.is_running:
             points = _epoch_points(plan.records)
             if plan.records:
                 last = plan.records[-1]
@@ -149,32 +140,33 @@ class Projection:
             if plan.has_figures:
                 points += self._figures(document, entry.epochs)
                 entry = replace(entry, figures=digest(dict(document.metrics)))
-        params: Mapping[str, str] = {}
-        tags: dict[str, str] = {}
         if plan.is_changed:
-            params, changed = self._new_params(document, entry, is_new=is_new)
-            tags = changed if is_new else {**_tags(document, plan.parent), **changed}
-        tracking.log(entry.run_id, points, params, tags)
-        if plan.is_changed:
+            params, tags = self._new_params(document, entry, is_new=is_new)
+            tracking.log(entry.run_id, points, params, _tags(document, plan.parent) | tags)
             for key in set(entry.tags) - set(document.tags):
-                tracking.delete_tag(entry.run_id, key)
-            entry = replace(entry, artifacts=self._publish_artifacts(document, entry))
-            if document.kind == "sweep":
-                for view in VIEWS:
-                    tracking.save_view(runs.experiment, view)
-                if document.note:
-                    tracking.describe_experiment(runs.experiment, document.note)
-            if plan.is_terminal or not is_new:  # a new run is RUNNING already
-                tracking.set_status(entry.run_id, STATES[document.status], document.ended_at)
-            if document.model is not None:
-                entry = replace(entry, model=self._publish_model(document, entry))
+                tracking.client.delete_tag(entry.run_id, key)
             entry = replace(
                 entry,
                 parent=plan.parent,
                 document=document_digest(document),
                 params=digest(dict(document.params)),
-                tags=tuple(sorted(document.tags)),
+                tags=sorted(document.tags),
+                artifacts=self._publish_artifacts(document, entry),
             )
+            if document.kind == "sweep":
+                about = {view.tag: view.content for view in VIEWS}
+                about |= {NOTE: document.note} if document.note else {}
+                tracking.tag_experiment(self._runs.experiment, about)
+            if not (is_new and document.is_running):  # a new run is RUNNING already
+                tracking.set_status(entry.run_id, document.status.upper(), document.ended_at)
+            if document.model is not None and document.cell is not None:
+                cell, experiment = self._cells.run_store(document.cell), self._runs.experiment
+                version = self._registry.ensure(
+                    document.model, cell, experiment, entry.run_id, self.identity()
+                )
+                entry = replace(entry, model=str(version.version))
+        else:
+            tracking.log(entry.run_id, points)
         self._journal.write(document.key, entry)
 
     def audit(self) -> tuple[int, int]:
@@ -187,14 +179,13 @@ class Projection:
         Returns:
             Duplicates removed; runs without a document ended.
         """
-        tracking, index = self._connect()
-        runs, num_duplicates = index.load()
+        runs, num_duplicates = self._runs.load()
         documents = {document.key: document for document in self.documents()}
         num_ended = 0
         for key, run in runs.items():
             if key not in documents and run.status == "RUNNING":
-                tracking.log(run.run_id, tags={"orphaned": "true"})
-                tracking.set_status(run.run_id, "KILLED")
+                self.tracking.log(run.run_id, tags={"orphaned": "true"})
+                self.tracking.set_status(run.run_id, "KILLED")
                 num_ended += 1
         for key, document in documents.items():
             entry = self._journal.entry(key)
@@ -203,19 +194,19 @@ class Projection:
             tracked = runs.get(key)
             if tracked is None or tracked.run_id != entry.run_id:
                 self._journal.forget(key)
-            elif (tracked.status, tracked.parent) != (
-                STATES[document.status],
-                entry.parent,
-            ) or self._lost_model(document, entry):
+            elif (
+                tracked.status != document.status.upper()
+                or tracked.parent != entry.parent
+                or self._lost_model(document, entry)
+            ):
                 self._journal.write(key, replace(entry, document=None))
         return num_duplicates, num_ended
 
     def _lost_model(self, document: RunDocument, entry: Entry) -> bool:
         """Whether the registered version of a run's model was deleted in MLflow."""
-        model = document.model
-        if model is None or entry.model is None:
+        if document.model is None or entry.model is None:
             return False
-        return not self._models().has(model.name, entry.model)
+        return not self._registry.has(document.model.name, entry.model)
 
     def forget(self, key: str) -> None:
         """Take a run's journal away: it is looked for in MLflow, or made, and sent whole."""
@@ -224,16 +215,7 @@ class Projection:
 
     def disconnect(self) -> None:
         """Take nothing for granted after an error: a creation may or may not have happened."""
-        if self._runs is not None:
-            self._runs.reset()
-
-    def _connect(self) -> tuple[Tracking, RunIndex]:
-        if self._tracking is None:
-            self._tracking = Tracking(self.uri)
-        if self._runs is None:
-            experiment = self._tracking.experiment(self._experiment, self._artifacts)
-            self._runs = RunIndex(self._tracking, experiment, self.identity(), self._journal)
-        return self._tracking, self._runs
+        self.__dict__.pop("_runs", None)
 
     def _new_params(
         self, document: RunDocument, entry: Entry, *, is_new: bool
@@ -241,12 +223,12 @@ class Projection:
         """Parameters to log, and tags for those that MLflow would not let change."""
         if entry.params == digest(dict(document.params)):
             return {}, {}
-        logged = {} if is_new else self._connect()[0].params(entry.run_id)
+        logged = {} if is_new else self.tracking.client.get_run(entry.run_id).data.params
         new = {key: value for key, value in document.params.items() if key not in logged}
         changed = {
             f"changed.{key}": value
             for key, value in document.params.items()
-            if key in logged and logged[key] != cut_param(value)
+            if key in logged and logged[key] != cut(value)
         }
         return new, changed
 
@@ -261,7 +243,7 @@ class Projection:
             series = self._cells.epochs(document.cell, epochs)[0]["metrics"]
         ended = document.started_at if document.ended_at is None else document.ended_at
         return [
-            MetricPoint(f"{key}_best" if key in series else key, value, round(ended * 1000), epochs)
+            MetricPoint(f"{key}_best" if key in series else key, value, milliseconds(ended), epochs)
             for key, value in document.metrics.items()
         ]
 
@@ -275,46 +257,26 @@ class Projection:
                 raise TrackingRefusedError(f"run {document.key}: {name} is not in the storage")
             content_digest = hashlib.sha256(content).hexdigest()[:16]
             if published.get(path) != content_digest:
-                self._connect()[0].log_artifact(entry.run_id, path, content)
+                self.tracking.log_artifact(entry.run_id, path, content)
                 published[path] = content_digest
         return published
 
-    def _publish_model(self, document: RunDocument, entry: Entry) -> str:
-        """Register the model of a run's cell; its version."""
-        assert document.model is not None
-        assert document.cell is not None
-        _, runs = self._connect()
-        cell = self._cells.run_store(document.cell)
-        found = self._models().ensure(
-            document.model, cell, runs.experiment, entry.run_id, self.identity()
-        )
-        return found.version
-
-    def _models(self) -> Registry:
-        if self._registry is None:
-            from orchestrator.tracking.models.registry import Registry
-
-            self._registry = Registry(self.uri)
-        return self._registry
-
 
 def _tags(document: RunDocument, parent: str | None) -> dict[str, str]:
-    tags = {**document.tags, NAME: document.name, "kind": document.kind}
-    tags["mlflow.source.name"] = "orchestrator"
-    if document.parent is not None:
-        tags[RUN_TYPE[0]] = RUN_TYPE[1]  # unfolds the run above
-    if document.cell is not None:
-        tags["cell"] = document.cell
-    if parent is not None:
-        tags[PARENT_TAG] = parent
-    if document.note is not None:
-        tags[NOTE] = document.note
-    return tags
+    optional = {
+        "cell": document.cell,
+        RUN_TYPE[0]: None if document.parent is None else RUN_TYPE[1],  # unfolds the run above
+        PARENT_TAG: parent,
+        NOTE: document.note,
+    }
+    tags = {key: value for key, value in optional.items() if value is not None}
+    about = {NAME: document.name, "kind": document.kind, "mlflow.source.name": "orchestrator"}
+    return {**document.tags, **about, **tags}
 
 
 def _epoch_points(records: Sequence[Mapping[str, Any]]) -> list[MetricPoint]:
     return [
-        MetricPoint(key, value, round(record["finished_at"] * 1000), record["epoch"])
+        MetricPoint(key, value, milliseconds(record["finished_at"]), record["epoch"])
         for record in records
         for key, value in record["metrics"].items()
     ]

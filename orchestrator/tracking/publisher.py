@@ -1,7 +1,7 @@
 """The one thread that writes to MLflow: it follows the store; no outage reaches the driver.
 
 Metrics go out in batches. A run needs one call that carries metrics when it ends; calls before that
-are made only as far as all calls together stay below one per `epochs_per_call` epoch reports, or
+are made only as far as all calls together stay below one per EPOCHS_PER_CALL epoch reports, or
 when nothing was sent for `idle_seconds`, so that a slow sweep can still be watched. While MLflow
 does not answer, attempts back off and work waits in the store, not in memory.
 """
@@ -12,7 +12,7 @@ import gc
 import random
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from orchestrator.tracking.client.addresses import redact
@@ -25,9 +25,10 @@ from shapca.storage import ObjectStore
 
 # The last thing sent is a model, as large as its weights; an outage ends the waiting at once.
 LAST_PUBLISHING_SECONDS = 300.0
+EPOCHS_PER_CALL = 10
 
 
-@dataclass(frozen=True)
+@dataclass
 class SyncReport:
     """What `Publisher.reconcile` did.
 
@@ -41,13 +42,13 @@ class SyncReport:
         refused: Run key → why MLflow refuses it.
     """
 
-    num_runs: int
+    num_runs: int = 0
     num_published: int = 0
     num_epochs: int = 0
     num_duplicates: int = 0
     num_ended: int = 0
     num_cut: int = 0
-    refused: Mapping[str, str] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
 
 
 class Publisher:
@@ -58,8 +59,9 @@ class Publisher:
         sweep: Name of the sweep.
         experiment: Name of the MLflow experiment.
         tracking_uri: Where MLflow keeps its runs.
-        artifacts: Where a new experiment keeps artifacts; None: see `Projection`.
-        epochs_per_call: Epoch reports for one call with metrics, on average.
+
+    Attributes:
+        state: How far MLflow follows, for the progress view; may be read from any thread.
         idle_seconds: Send waiting epochs when nothing was sent for so long.
         gather_seconds: Wait so long after news for more of it.
         first_retry: Seconds before the first new attempt in an outage; doubled at each.
@@ -69,34 +71,21 @@ class Publisher:
         InputError: the tracking URI is of no use. Nothing is contacted here.
     """
 
-    def __init__(
-        self,
-        store: ObjectStore,
-        sweep: str,
-        experiment: str,
-        tracking_uri: str,
-        *,
-        artifacts: str | None = None,
-        epochs_per_call: int = 10,
-        idle_seconds: float = 60.0,
-        gather_seconds: float = 1.0,
-        first_retry: float = 1.0,
-        last_retry: float = 60.0,
-    ) -> None:
-        self._projection = Projection(store, sweep, experiment, tracking_uri, artifacts=artifacts)
-        self._uri = redact(self._projection.uri)
-        self._epochs_per_call = epochs_per_call
-        self._idle_seconds = idle_seconds
-        self._gather_seconds = gather_seconds
-        self._first_retry = first_retry
-        self._last_retry = last_retry
+    idle_seconds = 60.0
+    gather_seconds = 1.0
+    first_retry = 1.0
+    last_retry = 60.0
+
+    def __init__(self, store: ObjectStore, sweep: str, experiment: str, tracking_uri: str) -> None:
+        self._projection = Projection(store, sweep, experiment, tracking_uri)
+        self._tracking = self._projection.tracking
+        self._uri = redact(self._tracking.uri)
         self._lock = threading.Lock()
         self._news = threading.Event()
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
-        # Guarded by the lock: keys with news, and how things stand.
-        self._dirty: dict[str, None] = {}
-        self._state = TrackingState("starting", self._uri)
+        self._dirty: set[str] = set()  # keys with news, guarded by the lock
+        self.state = TrackingState("starting", self._uri)
         # The thread's own.
         self._is_first = True
         self._refused: dict[str, str] = {}
@@ -105,15 +94,9 @@ class Publisher:
         self._last_send = 0.0
 
     @property
-    def state(self) -> TrackingState:
-        """How far MLflow follows, for the progress view; may be read from any thread."""
-        with self._lock:
-            return self._state
-
-    @property
     def metric_calls(self) -> int:
         """Calls so far that carried metrics."""
-        return self._projection.metric_calls
+        return self._tracking.metric_calls
 
     def reconcile(self) -> SyncReport:
         """Bring MLflow wholly into line, in this thread; doing it again changes nothing.
@@ -126,29 +109,21 @@ class Publisher:
         # MLflow makes thousands of objects a run; what its import left need not be looked through
         # again and again for garbage (a sixth of the time).
         gc.freeze()
-        documents = self._projection.documents()
-        num_published = num_epochs = 0
-        refused: dict[str, str] = {}
-        for document in documents:
+        report = SyncReport(num_duplicates=num_duplicates, num_ended=num_ended)
+        for document in self._projection.documents():
+            report.num_runs += 1
             plan = self._projection.plan(document)
             if plan.is_nothing:
                 continue
             try:
                 self._projection.publish(plan)
             except TrackingRefusedError as error:
-                refused[document.key] = str(error)
-                continue
-            num_published += 1
-            num_epochs += len(plan.records)
-        return SyncReport(
-            num_runs=len(documents),
-            num_published=num_published,
-            num_epochs=num_epochs,
-            num_duplicates=num_duplicates,
-            num_ended=num_ended,
-            num_cut=self._projection.num_cut,
-            refused=refused,
-        )
+                report.refused[document.key] = str(error)
+            else:
+                report.num_published += 1
+                report.num_epochs += len(plan.records)
+        report.num_cut = self._tracking.num_cut
+        return report
 
     def pending(self) -> list[str]:
         """Keys of the runs that MLflow does not yet show as the store has them; asks the store."""
@@ -172,7 +147,7 @@ class Publisher:
             keys: Keys of the documents.
         """
         with self._lock:
-            self._dirty.update(dict.fromkeys(keys))
+            self._dirty.update(keys)
         self._news.set()
 
     def stop(self, timeout: float = 30.0) -> TrackingState:
@@ -189,11 +164,11 @@ class Publisher:
         if self._thread is not None:
             self._thread.join(timeout)
             self._thread = None
-        pending = len(self.pending())
-        error = self.state.error
-        if pending and error is None:
-            error = f"not done within {timeout:g} s"
-        self._set_state("behind" if pending else "current", pending, error if pending else None)
+        if pending := len(self.pending()):
+            error = self.state.error or f"not done within {timeout:g} s"
+            self._set_state("behind", pending, error)
+        else:
+            self._set_state("current")
         return self.state
 
     def publish_now(self) -> TrackingState:
@@ -203,11 +178,12 @@ class Publisher:
         return self.stop(LAST_PUBLISHING_SECONDS)
 
     def _run(self) -> None:
-        retry = self._first_retry
+        retry = self.first_retry
         while True:
             is_last = self._stopping.is_set()
             self._news.clear()
-            keys = self._take()
+            with self._lock:
+                keys, self._dirty = self._dirty, set()
             try:
                 waiting = self._round(keys, is_last=is_last)
             except Exception as error:  # the driver must not suffer: report it and try again
@@ -217,44 +193,37 @@ class Publisher:
                 if is_last:
                     return
                 self._stopping.wait(retry * random.uniform(0.75, 1.25))
-                retry = min(2 * retry, self._last_retry)
+                retry = min(2 * retry, self.last_retry)
                 continue
-            retry = self._first_retry
+            retry = self.first_retry
             if self._refused:
                 key, reason = next(iter(self._refused.items()))
                 self._set_state("behind", len(self._refused), f"{key}: {reason}")
             else:
-                self._set_state("publishing" if waiting else "current", len(waiting), None)
+                self._set_state("publishing" if waiting else "current", len(waiting))
             if is_last:
                 return
             self._give_back(waiting)
-            self._news.wait(self._idle_seconds / 2 if waiting else None)
-            self._stopping.wait(self._gather_seconds)
+            self._news.wait(self.idle_seconds / 2 if waiting else None)
+            self._stopping.wait(self.gather_seconds)
 
-    def _round(self, keys: Iterable[str], *, is_last: bool) -> list[str]:
+    def _round(self, keys: set[str], *, is_last: bool) -> list[str]:
         """Publish what is due; the keys whose epochs wait for company."""
         projection = self._projection
-        if self._is_first or is_last:
-            documents = projection.documents()
-        else:
-            documents = [d for key in keys if (d := projection.document(key)) is not None]
-        is_audited = not self._is_first
+        if self._is_first and self.pending():
+            projection.audit()  # before any trial of this driver: what a dead one left is ended
         waiting = []
-        for document in documents:  # planned one by one: a run's plan needs the one above published
-            plan = projection.plan(document)
+        for document in projection.documents(None if self._is_first or is_last else keys):
+            plan = projection.plan(document)  # one by one: it needs the run above published
             if plan.is_nothing:
                 continue
-            if not is_audited:
-                # Before any trial of this driver: what a dead one left is ended.
-                projection.audit()
-                is_audited = True
-                plan = projection.plan(document)
             self._count_epochs(plan)
-            send = is_last or plan.is_terminal or (bool(plan.records) and self._may_send())
+            has_ended = not document.is_running
+            send = is_last or has_ended or (bool(plan.records) and self._may_send())
             if plan.is_changed or send:
-                calls = projection.metric_calls
+                calls = self.metric_calls
                 self._publish(plan, send)
-                if projection.metric_calls > calls:
+                if self.metric_calls > calls:
                     self._last_send = time.monotonic()
             if plan.has_metrics and not send:
                 waiting.append(document.key)
@@ -277,29 +246,23 @@ class Publisher:
 
     def _may_send(self) -> bool:
         """Whether a call before a run's end is within the allowance."""
-        if time.monotonic() - self._last_send >= self._idle_seconds:
+        if time.monotonic() - self._last_send >= self.idle_seconds:
             return True
         owed = len(self._epochs_seen)  # each run that is not done will need a call at its end
-        spent = self._projection.metric_calls
-        return (spent + owed + 1) * self._epochs_per_call <= self._num_epochs_seen
+        return (self.metric_calls + owed + 1) * EPOCHS_PER_CALL <= self._num_epochs_seen
 
     def _count_epochs(self, plan: Plan) -> None:
-        key, published = plan.document.key, plan.num_epochs - len(plan.records)
-        self._num_epochs_seen += plan.num_epochs - self._epochs_seen.get(key, published)
-        if plan.is_terminal:
-            self._epochs_seen.pop(key, None)
+        key, published = plan.document.key, 0 if plan.entry is None else plan.entry.epochs
+        num_epochs = published + len(plan.records)
+        self._num_epochs_seen += num_epochs - self._epochs_seen.get(key, published)
+        if plan.document.is_running:
+            self._epochs_seen[key] = num_epochs
         else:
-            self._epochs_seen[key] = plan.num_epochs
-
-    def _take(self) -> list[str]:
-        with self._lock:
-            keys = list(self._dirty)
-            self._dirty.clear()
-        return keys
+            self._epochs_seen.pop(key, None)
 
     def _give_back(self, keys: Iterable[str]) -> None:
         with self._lock:
-            self._dirty = dict.fromkeys([*keys, *self._dirty])
+            self._dirty.update(keys)
 
     def _count_pending(self) -> int:
         try:
@@ -308,9 +271,10 @@ class Publisher:
             with self._lock:
                 return len(self._dirty)
 
-    def _set_state(self, status: TrackingStatus, pending: int, error: str | None) -> None:
-        with self._lock:
-            self._state = TrackingState(status, self._uri, pending, error)
+    def _set_state(
+        self, status: TrackingStatus, pending: int = 0, error: str | None = None
+    ) -> None:
+        self.state = TrackingState(status, self._uri, pending, error)
 
 
 def _message(error: Exception) -> str:

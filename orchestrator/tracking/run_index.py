@@ -6,8 +6,7 @@ once. Whoever looks at all runs next keeps one of each key and puts the others i
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Mapping
+from contextlib import suppress
 
 from orchestrator.tracking.client.client import (
     RUN_KEY,
@@ -15,6 +14,7 @@ from orchestrator.tracking.client.client import (
     TrackedRun,
     Tracking,
     TrackingRefusedError,
+    milliseconds,
 )
 from orchestrator.tracking.journal import Journal
 
@@ -36,7 +36,7 @@ class RunIndex:
         self._journal = journal
         self._runs: dict[str, TrackedRun] | None = None
 
-    def load(self) -> tuple[Mapping[str, TrackedRun], int]:
+    def load(self) -> tuple[dict[str, TrackedRun], int]:
         """Ask MLflow for all runs, and heal duplicates.
 
         Returns:
@@ -45,53 +45,43 @@ class RunIndex:
         found: dict[str, list[TrackedRun]] = {}
         for run in self._tracking.runs(self.experiment, self._storage):
             found.setdefault(run.key, []).append(run)
-        num_duplicates = 0
-        kept: dict[str, TrackedRun] = {}
-        for key, runs in found.items():
-            kept[key] = runs[0] if len(runs) == 1 else self._best(key, runs)
-            for run in runs:
-                if run is not kept[key]:
-                    self._tracking.delete_run(run.run_id)
-                    num_duplicates += 1
-            if len(runs) > 1:
-                # What the journal says was sent may have gone to a run just removed.
-                self._journal.forget(key)
-        self._runs = kept
-        return kept, num_duplicates
+        self._runs = {key: self._only(key, runs) for key, runs in found.items()}
+        return self._runs, sum(len(runs) - 1 for runs in found.values())
 
-    def _best(self, key: str, runs: list[TrackedRun]) -> TrackedRun:
+    def _only(self, key: str, runs: list[TrackedRun]) -> TrackedRun:
+        """The one run of a key that is kept: that which was published to, else the first."""
+        if len(runs) == 1:
+            return runs[0]
         entry = self._journal.entry(key)
-        published = None if entry is None else entry.run_id
-        return min(runs, key=lambda run: (run.run_id != published, run.started_at, run.run_id))
+        kept = next((run for run in runs if entry and run.run_id == entry.run_id), runs[0])
+        for run in runs:
+            if run is not kept:
+                self._tracking.client.delete_run(run.run_id)
+        # What the journal says was sent may have gone to a run just removed.
+        self._journal.forget(key)
+        return kept
 
-    def ensure(
-        self, key: str, name: str, tags: Mapping[str, str], started_at: float
-    ) -> tuple[str, bool]:
+    def ensure(self, key: str, name: str, started_at: float) -> tuple[str, bool]:
         """Id of a key's run, and whether it was created just now.
 
         Args:
             key: The run's key.
             name: For people.
-            tags: For a new run.
             started_at: Unix time in seconds.
         """
-        if self._runs is None:
-            self.load()
-        assert self._runs is not None
-        if (run := self._runs.get(key)) is not None:
+        runs = self.load()[0] if self._runs is None else self._runs
+        if (run := runs.get(key)) is not None:
             return run.run_id, False
-        tags = {**tags, RUN_KEY: key, STORAGE: self._storage}
-        run_id = self._tracking.create_run(self.experiment, name, tags, started_at)
-        self._runs[key] = TrackedRun(run_id, key, "RUNNING", round(started_at * 1000))
-        return run_id, True
+        tags = {RUN_KEY: key, STORAGE: self._storage}
+        run = self._tracking.client.create_run(
+            self.experiment, start_time=milliseconds(started_at), tags=tags, run_name=name
+        )
+        runs[key] = TrackedRun(run.info.run_id, key, "RUNNING")
+        return runs[key].run_id, True
 
     def delete(self, key: str, run_id: str) -> None:
         """Put a run into MLflow's bin; one that is gone already is no error."""
-        with contextlib.suppress(TrackingRefusedError):
-            self._tracking.delete_run(run_id)
-        if self._runs is not None and key in self._runs and self._runs[key].run_id == run_id:
+        with suppress(TrackingRefusedError):
+            self._tracking.client.delete_run(run_id)
+        if self._runs and key in self._runs and self._runs[key].run_id == run_id:
             del self._runs[key]
-
-    def reset(self) -> None:
-        """Ask MLflow again before the next creation."""
-        self._runs = None

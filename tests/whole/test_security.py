@@ -180,7 +180,8 @@ def test_credentials_of_a_server_that_is_away_are_not_told(
 ) -> None:
     store = FolderStore(tmp_path)
     write(store, finished(parent(), metrics={}))
-    publisher = Publisher(store, "tiny", "tiny", uri, first_retry=0.01, last_retry=0.02)
+    publisher = Publisher(store, "tiny", "tiny", uri)
+    publisher.first_retry, publisher.last_retry = 0.01, 0.02
     publisher.start()
     state = publisher.stop(30)
     assert state.status == "behind"
@@ -230,7 +231,7 @@ def test_what_a_run_tells_mlflow_has_no_addresses(tmp_path: Path, mlflow_uri: st
     sweep = sweep_config(protocol={"trials": 1, "confirm_seeds": [11]})
     execute(open_sweep(store.root, sweep), store.root)
     Publisher(store, "small", "small", mlflow_uri).reconcile()
-    Tracking(mlflow_uri)
+    Tracking(mlflow_uri).check()
     for run in runs(mlflow_uri, "small").values():
         shown = " ".join([*run.data.params.values(), *run.data.tags.values()])
         assert "://" not in shown

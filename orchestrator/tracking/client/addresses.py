@@ -31,27 +31,18 @@ def redact(text: str) -> str:
     return _SECRET.sub(lambda found: (found[1] or found[2]) + "***", text)
 
 
-def default_tracking_uri(storage: str) -> str:
-    """The SQLite store under a storage folder, as an absolute URI.
+def resolve_tracking(given: str | None, storage: str) -> str:
+    """The tracking URI that was given, checked, or else that of SQLite under a storage folder.
 
     Raises:
-        InputError: the storage is no folder, so that a database cannot live there.
+        InputError: it is of no use, or the storage is no folder that a database could live in.
     """
-    if "://" in storage:
+    if not given and "://" in storage:
         raise InputError(
             f"storage {redact(storage)}: MLflow's database cannot live there; give --tracking-uri, "
             "e.g. http://127.0.0.1:5000"
         )
-    return f"sqlite:///{Path(storage).expanduser().resolve() / 'mlflow.db'}"
-
-
-def resolve_tracking(given: str | None, storage: str) -> str:
-    """The tracking URI that was given, or else the default one under a storage; checked.
-
-    Raises:
-        InputError: it is of no use, or no database can live under the storage.
-    """
-    return check_uri(given or default_tracking_uri(storage))
+    return check_uri(given or f"sqlite:///{Path(storage).expanduser().resolve() / 'mlflow.db'}")
 
 
 def check_uri(uri: str) -> str:
@@ -87,13 +78,19 @@ def check_uri(uri: str) -> str:
     )
 
 
+def database_file(uri: str) -> Path | None:
+    """The file of a checked SQLite URI; None for any other store."""
+    path = uri.removeprefix("sqlite:///")
+    return None if path == uri else Path(path)
+
+
 def existing_database(uri: str) -> str:
     """A checked tracking URI that is only read, so a database file must be there.
 
     Raises:
         InputError: no such file.
     """
-    if uri.startswith("sqlite:") and not Path(uri.removeprefix("sqlite:///")).is_file():
+    if (file := database_file(uri)) is not None and not file.is_file():
         raise InputError(
             f"{uri}: no such database; nothing was tracked there yet (orchestrator sweep FILE), or "
             "another --storage has it"
@@ -123,7 +120,8 @@ def default_artifacts(uri: str, storage: Path | None) -> str | None:
     """
     if uri.startswith(("http://", "https://")):
         return None
-    folder = Path(uri.removeprefix("sqlite:///")).parent if uri.startswith("sqlite:") else storage
+    file = database_file(uri)
+    folder = storage if file is None else file.parent
     if folder is None:
         raise InputError(
             f"tracking URI {redact(uri)}: a bare database has no place for artifacts when the "
@@ -144,7 +142,6 @@ def server_command(uri: str, port: int) -> tuple[list[str], dict[str, str]]:
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # a second process that nothing here uses
     }
-    if uri.startswith("sqlite:"):
-        folder = Path(uri.removeprefix("sqlite:///")).parent
-        environment["MLFLOW_ARTIFACTS_DESTINATION"] = str(folder / "mlartifacts")
+    if (file := database_file(uri)) is not None:
+        environment["MLFLOW_ARTIFACTS_DESTINATION"] = str(file.with_name("mlartifacts"))
     return command, environment

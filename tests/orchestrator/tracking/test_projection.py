@@ -73,8 +73,11 @@ def test_reconciling_again_sends_nothing(
     whole_sweep(store)
     publisher(store, mlflow_uri).reconcile()
     before = snapshot(mlflow_uri)
-    for name in ("log", "create_run", "set_status", "delete_tag", "log_artifact", "delete_run"):
-        monkeypatch.setattr(Tracking, name, lambda *_, **__: pytest.fail("something was sent"))
+    for name in (
+        "log_batch", "create_run", "update_run", "set_terminated", "delete_tag", "log_artifact",
+        "delete_run",
+    ):  # fmt: skip
+        monkeypatch.setattr(MlflowClient, name, lambda *_, **__: pytest.fail("something was sent"))
     report = publisher(store, mlflow_uri).reconcile()
     assert (report.num_published, report.num_epochs, report.num_duplicates) == (0, 0, 0)
     assert snapshot(mlflow_uri) == before
@@ -93,15 +96,15 @@ def test_a_lost_journal_makes_no_second_run(store: FolderStore, mlflow_uri: str)
     assert {key: run.info.run_id for key, run in runs(mlflow_uri).items()} == ids
 
 
-@pytest.mark.parametrize("step", ["create_run", "log", "set_status"])
+@pytest.mark.parametrize("step", ["create_run", "log_batch", "set_terminated"])
 def test_a_publisher_killed_at_any_step_leaves_nothing_double_or_open(
     store: FolderStore, mlflow_uri: str, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     whole_sweep(store)
-    original = getattr(Tracking, step)
+    original = getattr(MlflowClient, step)
     calls = 0
 
-    def dies_after_the_fourth(self: Tracking, *arguments: object, **options: object) -> object:
+    def dies_after_the_fourth(self: MlflowClient, *arguments: object, **options: object) -> object:
         nonlocal calls
         calls += 1
         result = original(self, *arguments, **options)
@@ -110,7 +113,7 @@ def test_a_publisher_killed_at_any_step_leaves_nothing_double_or_open(
         return result
 
     with monkeypatch.context() as patch:
-        patch.setattr(Tracking, step, dies_after_the_fourth)
+        patch.setattr(MlflowClient, step, dies_after_the_fourth)
         with pytest.raises(KeyboardInterrupt):
             publisher(store, mlflow_uri).reconcile()
     publisher(store, mlflow_uri).reconcile()
@@ -122,7 +125,7 @@ def test_a_publisher_killed_at_any_step_leaves_nothing_double_or_open(
     Publisher(other, SWEEP, SWEEP, mlflow_uri).reconcile()
     tracking = Tracking(mlflow_uri)
     for run in tracking.runs(tracking.experiment(SWEEP), _identity(store)):
-        tracking.delete_run(run.run_id)
+        tracking.client.delete_run(run.run_id)
     assert snapshot(mlflow_uri) == interrupted
 
 
@@ -136,7 +139,8 @@ def test_duplicates_go_and_a_run_without_a_document_is_ended(
     experiment, identity = tracking.experiment(SWEEP), _identity(store)
     for key in ("search-aa", "search-lost"):
         tags = {"shapca.run_key": key, "shapca.storage": identity}
-        tracking.create_run(experiment, "again", tags, START - 50)
+        start = round(1000 * (START - 50))
+        tracking.client.create_run(experiment, start_time=start, tags=tags, run_name="again")
     report = publisher(store, mlflow_uri).reconcile()
     assert (report.num_duplicates, report.num_ended) == (1, 1)
     after = snapshot(mlflow_uri)

@@ -46,7 +46,10 @@ def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
 
 def quick(store: FolderStore, uri: str, **options: float) -> Publisher:
     options = {"gather_seconds": 0.01, "first_retry": 0.1, "last_retry": 0.3, **options}
-    return Publisher(store, SWEEP, SWEEP, uri, **options)  # type: ignore[arg-type]
+    publisher = Publisher(store, SWEEP, SWEEP, uri)
+    for name, seconds in options.items():
+        setattr(publisher, name, seconds)
+    return publisher
 
 
 def test_metrics_go_out_in_batches(store: FolderStore, mlflow_uri: str) -> None:
@@ -124,7 +127,8 @@ def test_nothing_new_needs_no_mlflow(
 ) -> None:
     whole_sweep(store)
     quick(store, mlflow_uri).reconcile()
-    monkeypatch.setattr(Tracking, "__init__", lambda *_: pytest.fail("MLflow was asked"))
+    asked = property(lambda _: pytest.fail("MLflow was asked"))
+    monkeypatch.setattr(Tracking, "client", asked)
     publisher = quick(store, mlflow_uri)
     publisher.start()
     wait_for(lambda: publisher.state.status == "current")
@@ -202,7 +206,7 @@ def test_a_run_deleted_under_way_is_made_again(store: FolderStore, mlflow_uri: s
     publisher.start()
     wait_for(lambda: publisher.state.status == "current")
     deleted = runs(mlflow_uri)["search-aa"].info.run_id
-    Tracking(mlflow_uri).delete_run(deleted)
+    Tracking(mlflow_uri).client.delete_run(deleted)
     write_epochs(store, "aa", 1, 3)
     write(store, finished(trial("aa")))
     publisher.notify("search-aa")

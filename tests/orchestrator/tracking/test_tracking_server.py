@@ -178,7 +178,8 @@ def test_a_sweep_on_a_server_over_postgresql(
         assert Publisher(store, SWEEP, SWEEP, server.uri).reconcile().num_published == 0
         assert snapshot(server.uri) == expected
         live = FolderStore(tmp_path / "live")  # and a sweep that is followed while it runs
-        publisher = Publisher(live, "small", "small", server.uri, gather_seconds=0.01)
+        publisher = Publisher(live, "small", "small", server.uri)
+        publisher.gather_seconds = 0.01
         sweep = sweep_config(protocol={"trials": 3, "confirm_seeds": [11, 12]})
         conductor = open_sweep(live.root, sweep, on_change=publisher.notify)
         publisher.start()

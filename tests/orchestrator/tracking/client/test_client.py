@@ -10,8 +10,8 @@ from mlflow import MlflowClient
 from orchestrator.tracking.client.addresses import (
     check_uri,
     default_artifacts,
-    default_tracking_uri,
     redact,
+    resolve_tracking,
     server_command,
 )
 from orchestrator.tracking.client.client import (
@@ -54,7 +54,7 @@ def test_check_uri_makes_a_database_file_absolute(
     assert check_uri("http://host:5000/") == "http://host:5000"
     pytest.importorskip("psycopg2")
     assert check_uri("postgresql://me:s3@h/db") == "postgresql+psycopg2://me:s3@h/db"
-    assert default_tracking_uri("store") == f"sqlite:///{tmp_path}/store/mlflow.db"
+    assert resolve_tracking(None, "store") == f"sqlite:///{tmp_path}/store/mlflow.db"
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_artifacts_lie_beside_the_database_or_where_the_server_wants_them(tmp_pa
 
 def test_object_storage_needs_an_explicit_tracking_uri() -> None:
     with pytest.raises(InputError, match="--tracking-uri"):
-        default_tracking_uri("s3://bucket/sweeps")
+        resolve_tracking(None, "s3://bucket/sweeps")
 
 
 def test_the_servers_command_line_shows_no_credentials() -> None:
@@ -112,12 +112,12 @@ def test_a_run_is_created_once_and_keeps_what_it_is_told(mlflow_uri: str, tmp_pa
     assert tracking.experiment("one") == experiment
     journal = Journal(FolderStore(tmp_path), "journal")
     mine, yours = (RunIndex(tracking, experiment, name, journal) for name in ("me", "you"))
-    first, is_new = mine.ensure("k", "a run", {"a": "b"}, 5)
+    first, is_new = mine.ensure("k", "a run", 5)
     assert is_new
-    assert mine.ensure("k", "a run", {}, 5) == (first, False)
-    mine.reset()
-    assert mine.ensure("k", "a run", {}, 5) == (first, False)
-    assert yours.ensure("k", "a run", {}, 5)[0] != first
+    assert mine.ensure("k", "a run", 5) == (first, False)
+    mine = RunIndex(tracking, experiment, "me", journal)
+    assert mine.ensure("k", "a run", 5) == (first, False)
+    assert yours.ensure("k", "a run", 5)[0] != first
 
     points = [MetricPoint("val/f1", 50.0, 1000, 1), MetricPoint("val/f1", 60.0, 2000, 2)]
     for _ in range(2):  # the second time changes nothing
@@ -136,7 +136,7 @@ def test_a_run_is_created_once_and_keeps_what_it_is_told(mlflow_uri: str, tmp_pa
 
 def test_the_database_is_its_owners_alone(tmp_path: Path) -> None:
     database = tmp_path / "storage" / "mlflow.db"
-    Tracking(f"sqlite:///{database}")
+    Tracking(f"sqlite:///{database}").check()
     assert database.stat().st_mode & 0o077 == 0
     assert database.parent.stat().st_mode & 0o077 == 0
 
@@ -154,7 +154,7 @@ def test_a_database_appears_whole_or_not_at_all(
 
     monkeypatch.setattr(utils, "_upgrade_db", die)  # after the first tables were made
     with pytest.raises(Killed):
-        Tracking(f"sqlite:///{tmp_path}/new/mlflow.db")
+        Tracking(f"sqlite:///{tmp_path}/new/mlflow.db").check()
     assert list((tmp_path / "new").iterdir()) == []
 
 
@@ -162,12 +162,12 @@ def test_a_file_that_is_no_database_is_said_to_be_none(tmp_path: Path) -> None:
     database = tmp_path / "mlflow.db"
     database.write_bytes(b"x" * 5000)
     with pytest.raises(TrackingUnavailableError, match="not a database"):
-        Tracking(f"sqlite:///{database}")
+        Tracking(f"sqlite:///{database}").check()
 
 
 def test_batches_stay_within_mlflows_limits_and_long_values_are_cut(mlflow_uri: str) -> None:
     tracking = Tracking(mlflow_uri)
-    run = tracking.create_run(tracking.experiment("big"), "big", {}, 0)
+    run = tracking.client.create_run(tracking.experiment("big")).info.run_id
     points = [MetricPoint(f"m&{n % 30}", float(n), n, n // 30) for n in range(2100)]
     params = {f"p{n}": "x" * (7000 if n == 0 else 1) for n in range(130)}
     tracking.log(run, points, params, {f"t{n}": "y" for n in range(120)})

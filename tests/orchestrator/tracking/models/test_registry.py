@@ -27,7 +27,7 @@ import orchestrator.cli
 import shapca.cli
 from orchestrator.sweeps import driver
 from orchestrator.tracking.client.addresses import parse_model_uri
-from orchestrator.tracking.client.client import TrackingUnavailableError
+from orchestrator.tracking.client.client import Tracking, TrackingUnavailableError
 from orchestrator.tracking.models import registry
 from orchestrator.tracking.models.model_package import REQUIREMENTS, requirements
 from orchestrator.tracking.models.registry import Registry
@@ -395,7 +395,7 @@ def test_a_model_that_no_sweep_registered_is_refused(mlflow_uri: str, tmp_path: 
     client.create_registered_model("foreign")
     client.create_model_version("foreign", tmp_path.as_uri())
     with pytest.raises(InputError, match="not a model that a sweep registered"):
-        Registry(mlflow_uri).download("foreign", "1", tmp_path)
+        Registry(Tracking(mlflow_uri)).download("models:/foreign/1", tmp_path)
 
 
 @pytest.mark.slow
@@ -496,7 +496,7 @@ def test_looking_a_model_up_loads_no_torch(tmp_path: Path) -> None:
         "import sys; from orchestrator.tracking.models.registry import Registry; "
         "from orchestrator.tracking.client.client import Tracking; "
         f"uri = 'sqlite:///{tmp_path}/mlflow.db'; Tracking(uri).check(); "
-        "assert not Registry(uri).has('small', '1'); "
+        "assert not Registry(Tracking(uri)).has('small', '1'); "
         "assert 'torch' not in sys.modules"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
