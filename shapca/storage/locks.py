@@ -83,13 +83,14 @@ def lock_folder(
 
 
 @contextmanager
-def held(folder: Path) -> Iterator[None]:
-    """Change or replace a finished folder while no other process does; waits for its turn.
+def held(path: Path, flags: int = os.O_RDONLY | os.O_DIRECTORY) -> Iterator[None]:
+    """Change or replace what has a name while no other process does; waits for its turn.
 
     Args:
-        folder: It must exist.
+        path: A folder that exists, or what `flags` open.
+        flags: For opening it.
     """
-    descriptor = open_locked(folder, os.O_RDONLY | os.O_DIRECTORY, shown=folder, wait=True)
+    descriptor = open_locked(path, flags, shown=path, wait=True)
     try:
         yield
     finally:

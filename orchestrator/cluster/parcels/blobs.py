@@ -7,16 +7,14 @@ Layout of the storage (`h` the SHA-256 of a file):
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 from shapca.errors import InputError
 from shapca.storage import ObjectStore, read_json, to_json
+from shapca.storage.locks import held
 
 PIECE_BYTES = 32 * 1024 * 1024
 CACHE = "SHAPCA_CACHE"
@@ -94,7 +92,7 @@ def unpack(store: ObjectStore, digest: str, cache: Path) -> Path:
     file = blobs / digest
     if file.is_file():
         return file
-    with _locked(blobs / f"{digest}.lock"):
+    with held(blobs / f"{digest}.lock", os.O_RDWR | os.O_CREAT):
         if not file.is_file():
             _fetch(store, digest, file)
     return file
@@ -124,11 +122,3 @@ def _fetch(store: ObjectStore, digest: str, file: Path) -> None:
         os.replace(temporary, file)
     finally:
         Path(temporary).unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def _locked(place: Path) -> Iterator[None]:
-    """One process of this node at a time; a killed one lets go by itself."""
-    with place.open("wb") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield

@@ -85,7 +85,7 @@ class Delivery:
         root = self.root_of(store, cell.config.data.dataset, runtime.data_root)
         if root != runtime.data_root:
             runtime = runtime.model_copy(update={"data_root": root})
-        return replace(cell, config=self._with_weights(store, cell)), runtime
+        return replace(cell, config=self._with_weights(store, cell.config)), runtime
 
     def root_of(self, store: ObjectStore, name: str, data_root: Path) -> Path:
         """The folder on this node that holds a data set: `data_root`, or where it is received."""
@@ -96,20 +96,19 @@ class Delivery:
 
     def receive_data(self, store: ObjectStore, name: str) -> Path:
         """The data root of this node that holds a delivered data set."""
-        files = self.data[name]
-        root = node_cache() / "data" / digest_of(dict(files))
-        _lay_out(store, files, root / name)
-        return root
+        return _received(store, "data", self.data[name], name)
 
-    def _with_weights(self, store: ObjectStore, cell: Cell) -> ExperimentConfig:
-        config = cell.config
-        if not self.weights or _has_weights(cell):
-            return config
-        text, image = config.text, config.image
-        if (files := self.weights.get(text.encoder)) is not None:
-            text = text.model_copy(update={"encoder": _place(store, text.encoder, files)})
-        if (files := self.weights.get(image.weights)) is not None:
-            image = image.model_copy(update={"weights": _place(store, image.weights, files)})
+    def _with_weights(self, store: ObjectStore, config: ExperimentConfig) -> ExperimentConfig:
+        def place_here(place: str) -> str:
+            files = self.weights.get(place)
+            if files is None or _same(Path(place).expanduser(), files):
+                return place
+            folder = _received(store, "weights", files)
+            is_file = list(files) == [Path(place).name]
+            return str(folder / Path(place).name if is_file else folder)
+
+        text = config.text.model_copy(update={"encoder": place_here(config.text.encoder)})
+        image = config.image.model_copy(update={"weights": place_here(config.image.weights)})
         return config.model_copy(update={"text": text, "image": image})
 
 
@@ -140,7 +139,7 @@ def package(store: ObjectStore, sweep: str, delivery: Delivery, data_root: Path)
         InputError: a file has changed since its data set was prepared.
     """
     written = pack_files(store, delivery, data_root)
-    store.put(_name(sweep), to_json(delivery.to_json()))
+    store.put(in_sweep(sweep, DELIVERY), to_json(delivery.to_json()))
     return written
 
 
@@ -163,7 +162,7 @@ def pack_files(store: ObjectStore, delivery: Delivery, data_root: Path) -> int:
 
 def delivered(store: ObjectStore, sweep: str) -> Delivery | None:
     """What was packaged for a sweep, if anything."""
-    record = read_json(store, _name(sweep))
+    record = read_json(store, in_sweep(sweep, DELIVERY))
     return None if record is None else Delivery.from_json(record)
 
 
@@ -234,37 +233,22 @@ def _same(place: Path, files: Files) -> bool:
     return place.exists() and _hashes(place) == dict(files)
 
 
-def _has_weights(cell: Cell) -> bool:
-    from shapca.model.encoders import weights_fingerprints
+def _received(store: ObjectStore, kind: str, files: Files, name: str = "") -> Path:
+    """This node's folder of what was delivered, which shows the files below `name`.
 
-    try:
-        return weights_fingerprints(cell.config) == dict(cell.weights)
-    except InputError:
-        return False
-
-
-def _place(store: ObjectStore, place: str, files: Files) -> str:
-    folder = node_cache() / "weights" / digest_of(dict(files))
-    _lay_out(store, files, folder)
-    is_file = list(files) == [Path(place).name]
-    return str(folder / Path(place).name if is_file else folder)
-
-
-def _lay_out(store: ObjectStore, files: Files, folder: Path) -> None:
-    """Show received files under their names; a folder appears whole or not at all."""
+    It appears whole or not at all.
+    """
+    received = node_cache() / kind / digest_of(dict(files))
+    folder = received / name
     if folder.is_dir():
-        return
-    cache = node_cache()
+        return received
     folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".tmp-"))
     for name, digest in files.items():
         (partial / name).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        os.link(unpack(store, digest, cache), partial / name)
+        os.link(unpack(store, digest, node_cache()), partial / name)
     try:
         os.rename(partial, folder)
     except OSError:  # another trial of this node was faster
         shutil.rmtree(partial, ignore_errors=True)
-
-
-def _name(sweep: str) -> str:
-    return in_sweep(sweep, DELIVERY)
+    return received
