@@ -23,7 +23,6 @@ class CellFactory:
     def __init__(self, data_root: Path) -> None:
         self.data_root = data_root
         self._data: dict[str, PreparedData] = {}
-        self._parts: dict[tuple[str, str | None, bool, Task], dict[str, str]] = {}
         self._weights: dict[tuple[str, str, str], dict[str, str]] = {}
 
     def cell(self, config: ExperimentConfig, seed: int) -> Cell:
@@ -32,7 +31,7 @@ class CellFactory:
         Raises:
             InputError: Its data set, a part of it, or its weights are missing.
         """
-        return Cell(config, seed, self._parts_of(config), self._weights_of(config))
+        return Cell(config, seed, self.data(config).part_hashes(config), self._weights_of(config))
 
     def data(self, config: ExperimentConfig) -> PreparedData:
         """The prepared data set that an experiment reads.
@@ -44,13 +43,6 @@ class CellFactory:
         if name not in self._data:
             self._data[name] = PreparedData.load(prepared_folder(self.data_root, config))
         return self._data[name]
-
-    def _parts_of(self, config: ExperimentConfig) -> dict[str, str]:
-        has_image = config.image.encoder != "none"
-        key = (config.data.dataset, config.data.contexts, has_image, config.task)
-        if key not in self._parts:
-            self._parts[key] = self.data(config).part_hashes(config)
-        return self._parts[key]
 
     def _weights_of(self, config: ExperimentConfig) -> dict[str, str]:
         key = (config.text.encoder, config.image.encoder, config.image.weights)

@@ -52,9 +52,7 @@ class Holder:
 
     def is_gone(self) -> bool:
         """Whether it certainly runs no more: it ran on this machine and is not there."""
-        if self.machine != machine():
-            return False
-        return born(self.pid) != self.born
+        return self.machine == machine() and born(self.pid) != self.born
 
 
 class LeaseLost(RuntimeError):

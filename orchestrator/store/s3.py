@@ -35,17 +35,20 @@ class S3Store:
         if importlib.util.find_spec("s3fs") is None:
             raise InputError(f"storage {uri}: needs s3fs: pip install 'shap-ca[s3]'")
         import s3fs
+        from botocore.exceptions import BotoCoreError  # type: ignore[import-untyped]
 
         # Others write too, so that a listing of a moment ago is worth nothing. s3fs keeps a client
         # by its arguments: the endpoint is one, or the first would serve for a later one as well.
+        endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
         self._files: Any = s3fs.S3FileSystem(
-            use_listings_cache=False, endpoint_url=_endpoint_of_environment()
+            use_listings_cache=False,
+            endpoint_url=endpoint or None,  # None: as AWS's files say
         )
         try:
             self._files.ls(self.root.partition("/")[0], refresh=True)
         except FileNotFoundError as error:
             raise InputError(f"storage {uri}: no such bucket") from error
-        except (OSError, _boto_error()) as error:
+        except (OSError, BotoCoreError) as error:
             raise InputError(f"storage {uri}: cannot be used ({error})") from error
 
     def put_new(self, name: str, content: bytes) -> bool:
@@ -89,15 +92,3 @@ class S3Store:
 
     def _path(self, name: str) -> str:
         return f"{self.root}/{check_name(name)}"
-
-
-def _endpoint_of_environment() -> str | None:
-    """The endpoint that AWS's tools would take from the environment; None: from their files."""
-    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or None
-
-
-def _boto_error() -> type[Exception]:
-    from botocore.exceptions import BotoCoreError  # type: ignore[import-untyped]
-
-    error: type[Exception] = BotoCoreError
-    return error
