@@ -98,13 +98,8 @@ def save_checkpoint(
         store.put(best_weights(state.epoch), weights)
         store.put(best_scores(state.epoch), to_json(best_evaluation))
     record = state.history[-1].to_json()
-    committed = {
-        "step": state.step,
-        "best_epoch": state.best_epoch,
-        "random": state.random,
-        "record": record,
-    }
-    store.put(f"{folder}/state.json", to_json(committed))
+    committed = {"step": state.step, "best_epoch": state.best_epoch, "random": state.random}
+    store.put(f"{folder}/state.json", to_json({**committed, "record": record}))
     store.put_new(epoch_record(state.epoch), to_json(record))
     _remove_others(store, state.epoch, state.best_epoch)
 
@@ -128,12 +123,8 @@ def load_state(store: ObjectStore) -> TrainingState | None:
     assert stored is not None
     store.put_new(epoch_record(epoch), to_json(stored["record"]))
     _remove_others(store, epoch, stored["best_epoch"])
-    return TrainingState(
-        step=stored["step"],
-        best_epoch=stored["best_epoch"],
-        random=stored["random"],
-        history=load_history(store, epoch),
-    )
+    history = load_history(store, epoch)
+    return TrainingState(stored["step"], stored["best_epoch"], stored["random"], history)
 
 
 def load_tensors(store: ObjectStore, epoch: int) -> Tensors:
@@ -155,16 +146,9 @@ def load_history(store: ObjectStore, num_epochs: int) -> tuple[EpochRecord, ...]
     Raises:
         InputError: one of them is missing.
     """
-    history = []
-    for epoch in range(1, num_epochs + 1):
-        record = read_json(store, epoch_record(epoch))
-        if record is None:
-            raise InputError(
-                f"{place_name(store)}: {epoch_record(epoch)} is missing from a run of "
-                f"{num_epochs} epochs: remove the run and train it anew"
-            )
-        history.append(EpochRecord.from_json(record))
-    return tuple(history)
+    whole = f"a run of {num_epochs} epochs"
+    epochs = range(1, num_epochs + 1)
+    return tuple(EpochRecord.from_json(_kept(store, epoch_record(e), whole)) for e in epochs)
 
 
 def remove_checkpoints(store: ObjectStore) -> None:
@@ -179,13 +163,17 @@ def best_evaluation(store: ObjectStore, epoch: int) -> dict[str, Any]:
     Raises:
         InputError: they are missing.
     """
-    name = best_scores(epoch)
-    evaluation: dict[str, Any] | None = read_json(store, name)
-    if evaluation is None:
-        raise InputError(
-            f"{place_name(store)}: {name} is missing from the run: remove the run and train it anew"
-        )
+    evaluation: dict[str, Any] = _kept(store, best_scores(epoch), "the run")
     return evaluation
+
+
+def _kept(store: ObjectStore, name: str, whole: str) -> Any:
+    record = read_json(store, name)
+    if record is None:
+        raise InputError(
+            f"{place_name(store)}: {name} is missing from {whole}: remove the run and train it anew"
+        )
+    return record
 
 
 def _removable(store: ObjectStore, prefix: str) -> list[str]:

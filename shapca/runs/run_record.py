@@ -61,10 +61,6 @@ class Environment:
             num_threads=torch.get_num_threads(),
         )
 
-    def same_as(self, other: Environment) -> bool:
-        """Whether two environments differ in nothing but the epoch that they start at."""
-        return asdict(self) | {"from_epoch": 0} == asdict(other) | {"from_epoch": 0}
-
 
 @dataclass(frozen=True)
 class RunRecord:
@@ -215,7 +211,8 @@ def record_environment(
     Returns:
         The record as it now stands in the store.
     """
-    if record.environments[-1].same_as(environment):
+    last = record.environments[-1]
+    if replace(environment, from_epoch=last.from_epoch) == last:
         return record
     logger.warning(
         "the run resumes at epoch %d with other code, libraries, device or threads; "

@@ -56,13 +56,8 @@ class WordSplitter:
                 if sign in word:
                     num_alone[sign] += word == sign
                     num_joined[sign] += pattern.fullmatch(word) is not None
-        return cls(
-            frozenset(
-                sign
-                for sign in JOINED
-                if num_joined[sign] * SIGNS_PER_JOINED_WORD > num_alone[sign]
-            )
-        )
+        often = {sign: num * SIGNS_PER_JOINED_WORD for sign, num in num_joined.items()}
+        return cls(frozenset(sign for sign in JOINED if often[sign] > num_alone[sign]))
 
     def split(self, text: str) -> list[Word]:
         """Words of a text in order."""

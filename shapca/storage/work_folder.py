@@ -12,6 +12,7 @@ import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from shapca.storage.locks import held, lock_folder
@@ -22,21 +23,19 @@ KEY = ".made-from"
 logger = logging.getLogger(__name__)
 
 
+@dataclass
 class WorkFolder:
     """A locked folder beside the one to be made.
 
-    Args:
+    Attributes:
         out: The folder to be made.
         path: Where the work is done.
-
-    Attributes:
         keep: Whether work that ends in an error is worth resuming.
     """
 
-    def __init__(self, out: Path, path: Path) -> None:
-        self.out = out
-        self.path = path
-        self.keep = False
+    out: Path
+    path: Path
+    keep: bool = False
 
     def keep_from_now_on(self) -> None:
         """Let what is done outlive an interruption."""
@@ -73,10 +72,14 @@ def work_folder(
     """
     path = out.with_name(f".{out.name}.partial")
     taken = "another process is making it right now; wait until it has ended"
-    lock = lock_folder(path, _make, out, taken, flags=os.O_NOFOLLOW)
+    lock = lock_folder(
+        path, lambda p: p.mkdir(parents=True, exist_ok=True), out, taken, flags=os.O_NOFOLLOW
+    )
     try:
         _put_back_replaced(out)
-        kept = {KEY, *resumable} if key is not None and _read(path / KEY) == key else set()
+        made_from = path / KEY
+        same = key is not None and made_from.exists() and made_from.read_text("utf-8") == key
+        kept = {KEY, *resumable} if same else set()
         leftovers = [entry for entry in path.iterdir() if entry.name not in kept]
         for entry in leftovers:
             shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
@@ -85,7 +88,7 @@ def work_folder(
         elif leftovers:
             logger.warning("%s: removed what an interrupted run with other input left", out)
         if key is not None:
-            (path / KEY).write_text(key, encoding="utf-8")
+            made_from.write_text(key, encoding="utf-8")
         work = WorkFolder(out, path)
         try:
             yield work
@@ -97,10 +100,6 @@ def work_folder(
             raise
     finally:
         os.close(lock)
-
-
-def _make(path: Path) -> None:
-    path.mkdir(parents=True, exist_ok=True)
 
 
 def _old_folder(out: Path) -> Path:
@@ -116,10 +115,3 @@ def _put_back_replaced(out: Path) -> None:
         shutil.rmtree(old)
     else:
         os.replace(old, out)
-
-
-def _read(file: Path) -> str | None:
-    try:
-        return file.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return None
