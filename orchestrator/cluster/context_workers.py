@@ -77,10 +77,7 @@ class Spread:
     worker: type[ContextWorker] = ContextWorker
 
     def __call__(
-        self,
-        batches: Iterable[Sequence[Picture]],
-        settings: GenerationSettings,
-        identity: Identity,
+        self, batches: Iterable[Sequence[Picture]], settings: GenerationSettings, identity: Identity
     ) -> Answers:
         """Answer batches, in whatever order they are done.
 

@@ -6,6 +6,7 @@ that is lost costs nothing but the driver's own evaluation of that cell.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -74,8 +75,11 @@ def evaluate_on_nodes(
         check_code()
         record = None
         if options.wait_for_resources or not is_alone():
-            delivery = _delivery(tasks, runtime.data_root)
-            pack_files(store, delivery, runtime.data_root)
+            root, data = runtime.data_root, defaultdict[str, dict[str, str]](dict)
+            for task in tasks:
+                data[task.data].update(parts_of(root / task.data, task.reads))
+            delivery = Delivery(data)
+            pack_files(store, delivery, root)
             record = delivery.to_json()
         settings = runtime.model_copy(update={"num_threads": threads}).model_dump(mode="json")
         run = ray.remote(num_cpus=resources.cpu, num_gpus=resources.gpu, max_retries=3)(evaluate)
@@ -88,13 +92,6 @@ def evaluate_on_nodes(
             except ray.exceptions.RayError as error:
                 reason = first_line(getattr(error, "cause", None) or error)
             on_done(task, reason)
-
-
-def _delivery(tasks: Sequence[Task], data_root: Path) -> Delivery:
-    data: dict[str, dict[str, str]] = {}
-    for task in tasks:
-        data.setdefault(task.data, {}).update(parts_of(data_root / task.data, task.reads))
-    return Delivery(data)
 
 
 def evaluate(

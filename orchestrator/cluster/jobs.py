@@ -104,7 +104,8 @@ class Cluster:
         """The attempts at one sweep, or at all sweeps, the oldest first."""
         with _translated(self.address):
             details = self._client.list_jobs()
-        jobs = [_job(detail) for detail in details if _is_ours(detail)]
+        ours = [detail for detail in details if OUR_KEY in (detail.metadata or {})]
+        jobs = [_job(detail) for detail in ours if detail.submission_id is not None]
         if base is not None:
             pattern = re.compile(rf"{re.escape(base)}(-\d+)?")
             jobs = [job for job in jobs if pattern.fullmatch(job.id)]
@@ -170,10 +171,6 @@ class Cluster:
         """Ask a job to stop: the sweep ends as after Ctrl-C."""
         with _translated(self.address):
             self._client.stop_job(submission)
-
-
-def _is_ours(detail: Any) -> bool:
-    return detail.submission_id is not None and OUR_KEY in (detail.metadata or {})
 
 
 def _job(detail: Any) -> SubmittedJob:

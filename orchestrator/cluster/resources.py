@@ -19,13 +19,9 @@ def slots_of(nodes: list[dict[str, float]], resources: ResourceConfig) -> int:
         nodes: Resources of each node.
         resources: What one trial occupies.
     """
-    slots = 0
-    for node in nodes:
-        fits = [math.floor(node.get("CPU", 0.0) / resources.cpu + 1e-9)]
-        if resources.gpu:
-            fits.append(math.floor(node.get("GPU", 0.0) / resources.gpu + 1e-9))
-        slots += min(fits)
-    return slots
+    asked = {"CPU": resources.cpu} | ({"GPU": resources.gpu} if resources.gpu else {})
+    fits = ([node.get(kind, 0.0) / asked[kind] for kind in asked] for node in nodes)
+    return sum(math.floor(min(times) + 1e-9) for times in fits)
 
 
 def check_resources(

@@ -73,7 +73,11 @@ def ray_session(options: RayOptions) -> Iterator[None]:
             with _own_signals():
                 ray.init(**settings)
         except (ConnectionError, ray.exceptions.AuthenticationError) as error:
-            raise InputError(_not_reachable(address, error)) from error
+            raise InputError(
+                f"Ray at {address or 'this machine'} cannot be used: {first_line(error)}. Check "
+                "the address (--address or RAY_ADDRESS); a cluster with token authentication needs "
+                "RAY_AUTH_MODE=token and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH"
+            ) from error
         except Exception as error:
             # Ray raises a bare exception where a busy machine starts its helpers too slowly; what
             # was started by then ends with this process.
@@ -131,8 +135,7 @@ def _quiet() -> Iterator[None]:
     for logger in loggers:
         logger.setLevel(logging.CRITICAL)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(action="ignore"):
             yield
     finally:
         for logger, level in zip(loggers, levels, strict=True):
@@ -142,11 +145,3 @@ def _quiet() -> Iterator[None]:
 def first_line(error: BaseException) -> str:
     """The first line of what an error says, or else its name; without credentials."""
     return redact(str(error).strip().partition("\n")[0] or type(error).__name__)
-
-
-def _not_reachable(address: str | None, error: Exception) -> str:
-    return (
-        f"Ray at {address or 'this machine'} cannot be used: {first_line(error)}. Check the "
-        "address (--address or RAY_ADDRESS); a cluster with token authentication needs "
-        "RAY_AUTH_MODE=token and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH"
-    )

@@ -7,16 +7,12 @@ import os
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from orchestrator.commands.arguments import DataRoot, RayAddress, Storage, TrackingUriOrNone
 from shapca.commands.options import AsJson, Overrides
-
-if TYPE_CHECKING:
-    from orchestrator.config.sweep import SweepConfig
-    from orchestrator.sweeps.checks.doctor import Finding
 
 
 def doctor(
@@ -35,11 +31,46 @@ def doctor(
 ) -> None:
     """Check all that a sweep needs. Exit code 1 if something would stop it."""
     from orchestrator.config.sweep import SweepConfig
+    from orchestrator.store.address import absolute_uri, resolve_data_root
+    from orchestrator.sweeps.checks import doctor as examine
+    from orchestrator.sweeps.checks.doctor_cluster import examine_cluster, examine_machine
+    from orchestrator.tracking.client.addresses import NO_TRACKING, resolve_tracking
+    from shapca.errors import InputError
+    from shapca.storage.processes import num_cpus
 
     sweep = None if space is None else SweepConfig.load(space, set_ or ())
     address = address or os.environ.get("RAY_ADDRESS")
+    place = absolute_uri(storage)
+
+    def examined() -> Iterator[examine.Finding]:
+        yield from examine.examine_versions()
+        yield from examine.examine_language()
+        stored = list(examine.examine_storage(place))
+        yield from stored
+        if address is None:
+            yield from examine_machine(sweep)
+        else:
+            yield from examine_cluster(address, sweep, place)
+        if tracking_uri == NO_TRACKING:
+            yield examine.Finding("ok", "tracking", "off, as asked for")
+        else:
+            try:
+                uri = resolve_tracking(tracking_uri, place)
+            except InputError as error:
+                yield examine.Finding("fail", "tracking", str(error), "give --tracking-uri")
+            else:
+                yield from examine.examine_tracking(uri)
+        if sweep is None:
+            return
+        root = resolve_data_root(data_root, sweep.runtime)
+        yield from examine.examine_data(sweep, root)
+        yield from examine.examine_weights(sweep, ask_hub=ask_hub)
+        if stored[0].level == "ok":
+            slots = sweep.resources.max_concurrent or num_cpus()
+            yield from examine.examine_disk(sweep, place, slots)
+
     findings = []
-    for finding in _examine(sweep, storage, tracking_uri, data_root, address, ask_hub):
+    for finding in examined():
         findings.append(finding)
         if not as_json:
             typer.echo(f"{finding.level.upper():<4}  {finding.subject}: {finding.message}")
@@ -49,46 +80,3 @@ def doctor(
         typer.echo(json.dumps([asdict(finding) for finding in findings], ensure_ascii=False))
     if any(finding.level == "fail" for finding in findings):
         raise typer.Exit(1)
-
-
-def _examine(
-    sweep: SweepConfig | None,
-    storage: str,
-    tracking_uri: str | None,
-    data_root: Path | None,
-    address: str | None,
-    ask_hub: bool,
-) -> Iterator[Finding]:
-    from orchestrator.store.address import absolute_uri, resolve_data_root
-    from orchestrator.sweeps.checks import doctor as examine
-    from orchestrator.sweeps.checks.doctor_cluster import examine_cluster, examine_machine
-    from orchestrator.tracking.client.addresses import NO_TRACKING, resolve_tracking
-    from shapca.errors import InputError
-    from shapca.storage.processes import num_cpus
-
-    place = absolute_uri(storage)
-    yield from examine.examine_versions()
-    yield from examine.examine_language()
-    stored = list(examine.examine_storage(place))
-    yield from stored
-    if address is None:
-        yield from examine_machine(sweep)
-    else:
-        yield from examine_cluster(address, sweep, place)
-    if tracking_uri == NO_TRACKING:
-        yield examine.Finding("ok", "tracking", "off, as asked for")
-    else:
-        try:
-            uri = resolve_tracking(tracking_uri, place)
-        except InputError as error:
-            yield examine.Finding("fail", "tracking", str(error), "give --tracking-uri")
-        else:
-            yield from examine.examine_tracking(uri)
-    if sweep is None:
-        return
-    root = resolve_data_root(data_root, sweep.runtime)
-    yield from examine.examine_data(sweep, root)
-    yield from examine.examine_weights(sweep, ask_hub=ask_hub)
-    if stored[0].level == "ok":
-        slots = sweep.resources.max_concurrent or num_cpus()
-        yield from examine.examine_disk(sweep, place, slots)
