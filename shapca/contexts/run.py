@@ -6,6 +6,7 @@ import contextlib
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 from shapca.contexts.answering import AGAIN, Answered, Picture, Task, answer_pictures
@@ -45,7 +46,7 @@ def generate_contexts(
     execute: Execute = alone,
     retry_failed: bool = False,
     max_cost: float | None = None,
-    progress: Progress | None = None,
+    progress: Progress = lambda *_: None,
 ) -> GenerationReport:
     """Write the contexts of pictures to a file, or resume where an earlier run stopped.
 
@@ -118,23 +119,19 @@ def _check_cost_is_counted(settings: GenerationSettings, max_cost: float | None)
         )
 
 
+@dataclass
 class _Run:
     """One run: its plan, and what it has spent."""
 
-    def __init__(
-        self,
-        source: PictureSource,
-        settings: GenerationSettings,
-        file: RecordFile,
-        identity: Identity,
-        retry_failed: bool,
-        progress: Progress | None,
-    ) -> None:
-        self._source, self._settings, self._file = source, settings, file
-        self._identity = identity
-        self._progress = progress
-        self._images = list(source)
-        self._final = {"failed"} | (AGAIN if retry_failed else set())
+    source: PictureSource
+    settings: GenerationSettings
+    file: RecordFile
+    identity: Identity
+    retry_failed: bool
+    progress: Progress
+
+    def __post_init__(self) -> None:
+        self._images = list(self.source)
         self._spent: list[tuple[ContextRecord | None, ContextRecord]] = []
         self._num_same = 0
         self._others: dict[str, list[str]] = {}
@@ -142,7 +139,7 @@ class _Run:
 
     def _plan(self) -> None:
         """Hash every picture; find out which need an answer, each distinct picture once."""
-        known = dict(self._file.records)
+        known = dict(self.file.records)
         by_hash = {r.image_sha256: r for r in known.values() if self._is_final(r)}
         self._tasks: list[Task] = []
         copies: list[ContextRecord] = []
@@ -154,7 +151,7 @@ class _Run:
             record = known.get(image)
             if content_hash is None:
                 broken = ContextRecord(image, None, "broken_image", reason=reason)
-                copies.append(self._identity.signed(broken))
+                copies.append(self.identity.signed(broken))
             elif record and record.image_sha256 == content_hash and self._is_final(record):
                 self._num_kept += 1
             elif content_hash in by_hash:
@@ -166,16 +163,15 @@ class _Run:
                 first[content_hash] = image
                 same = record is not None and record.image_sha256 == content_hash
                 self._tasks.append(Task(image, content_hash, record if same else None))
-            if self._progress is not None:
-                self._progress("pictures hashed", done, len(self._images))
-        self._file.append(copies)
+            self.progress("pictures hashed", done, len(self._images))
+        self.file.append(copies)
 
     def _is_final(self, record: ContextRecord) -> bool:
-        return record.status not in self._final
+        return record.status != "failed" and not (self.retry_failed and record.status in AGAIN)
 
     def _read(self, image: str) -> tuple[bytes | None, str | None]:
         try:
-            return self._source.read(image), None
+            return self.source.read(image), None
         except OSError as error:
             return None, f"{type(error).__name__}: {error.strerror or error}"
 
@@ -183,12 +179,12 @@ class _Run:
         """Do the work; why it ended early, or `None`."""
         if not self._tasks:
             return None
-        size = self._settings.batch_size
+        size = self.settings.batch_size
         starts = range(0, len(self._tasks), size)
         batches = ([self._picture(task) for task in self._tasks[i : i + size]] for i in starts)
         before = {task.sha256: task.before for task in self._tasks}
         num_done = num_failed = 0
-        with contextlib.closing(execute(batches, self._settings, self._identity)) as answers:
+        with contextlib.closing(execute(batches, self.settings, self.identity)) as answers:
             for answered in answers:
                 records, error = answered.records, answered.error
                 self._keep(records, before)
@@ -197,8 +193,7 @@ class _Run:
                     if num_failed >= GIVE_UP_AFTER:
                         return f"{num_failed} pictures in a row failed: {record.reason}"
                 num_done += len(records)
-                if self._progress is not None:
-                    self._progress("contexts", num_done, len(self._tasks))
+                self.progress("contexts", num_done, len(self._tasks))
                 if max_cost is not None:
                     if (self._total("cost") or 0.0) > max_cost:
                         return f"the cost has passed {max_cost:g} (--max-cost)"
@@ -229,7 +224,7 @@ class _Run:
             for other in self._others.get(record.image_sha256 or "", ()):
                 lines.append(record.copied_to(other))
                 self._num_same += 1
-        self._file.append(lines)
+        self.file.append(lines)
 
     def _total(self, name: str) -> float | None:
         """What this run has spent: records count earlier runs too."""
@@ -242,7 +237,7 @@ class _Run:
         return total
 
     def report(self, seconds: float, stopped: str | None) -> GenerationReport:
-        records = [self._file.records[i] for i in self._images if i in self._file.records]
+        records = [self.file.records[i] for i in self._images if i in self.file.records]
         statuses, reasons = summary(records)
         read, written = self._total("prompt_tokens"), self._total("tokens")
         return GenerationReport(
@@ -250,8 +245,8 @@ class _Run:
             num_kept=self._num_kept,
             num_generated=len(self._spent),
             num_same=self._num_same,
-            num_absent=len(self._source.absent),
-            num_cut=self._file.num_cut,
+            num_absent=len(self.source.absent),
+            num_cut=self.file.num_cut,
             statuses=statuses,
             reasons=reasons,
             retries=int(self._total("retries") or 0),

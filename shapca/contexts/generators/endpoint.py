@@ -11,7 +11,6 @@ import io
 import os
 import threading
 from collections.abc import Sequence
-from queue import SimpleQueue
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -110,28 +109,29 @@ class EndpointGenerator:
         up (EndpointStopped). After it nothing more is sent, and what was sent is waited for, since
         it is paid for.
         """
-        came: SimpleQueue[tuple[int, Answer]] = SimpleQueue()
+        answers: dict[int, Answer] = {}
         self._fatal = None
         self._ended.clear()
 
         def work(index: int, request: Request) -> None:
             try:
-                came.put((index, self._answer_one(request)))
+                answers[index] = self._answer_one(request)
             except (InputError, EndpointStopped) as error:
                 self._fatal = error
                 self._ended.set()
-                came.put((index, Answer(fatal=error)))
+                answers[index] = Answer(fatal=error)
             except Exception as error:  # fails alone: the others' answers are paid for
                 failure = self._masked(f"{type(error).__name__}: {error}")
-                came.put((index, Answer(failure=failure)))
+                answers[index] = Answer(failure=failure)
 
-        for index, request in enumerate(requests):
-            # Daemons: an interrupt waits neither for an answer nor for a pause that was asked for.
-            threading.Thread(target=work, args=(index, request), daemon=True).start()
-        answers: dict[int, Answer] = {}
-        while len(answers) < len(requests):
-            index, answer = came.get()
-            answers[index] = answer
+        # Daemons: an interrupt waits neither for an answer nor for a pause that was asked for.
+        threads = [
+            threading.Thread(target=work, args=item, daemon=True) for item in enumerate(requests)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
         return [answers[index] for index in range(len(requests))]
 
     def _answer_one(self, request: Request) -> Answer:

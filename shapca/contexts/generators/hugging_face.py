@@ -134,8 +134,7 @@ class HuggingFaceGenerator:
             self._settings.max_new_tokens,
             self._stops,
         )
-        with torch.inference_mode(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with torch.inference_mode(), warnings.catch_warnings(action="ignore"):
             self._model.generate(
                 **inputs, generation_config=self._generation, logits_processor=[sampler]
             )
@@ -153,8 +152,10 @@ class HuggingFaceGenerator:
 
     def _inputs(self, requests: Sequence[Request]) -> Any:
         if self._uses_chat:
+            question = {"type": "text", "text": self._settings.prompt}
+            contents = [[{"type": "image", "image": r.picture}, question] for r in requests]
             batch = self._processor.apply_chat_template(
-                [self._conversation(request) for request in requests],
+                [[{"role": "user", "content": content}] for content in contents],
                 add_generation_prompt=True,
                 tokenize=True,
                 return_dict=True,
@@ -168,11 +169,6 @@ class HuggingFaceGenerator:
                 return_tensors="pt",
             )
         return batch.to(self._device, dtype=self._model.dtype)  # only what is not whole numbers
-
-    def _conversation(self, request: Request) -> list[dict[str, Any]]:
-        question = {"type": "text", "text": self._settings.prompt}
-        content = [{"type": "image", "image": request.picture}, question]
-        return [{"role": "user", "content": content}]
 
     @property
     def _uses_chat(self) -> bool:
@@ -194,10 +190,10 @@ class HuggingFaceGenerator:
         """Nothing but where texts begin and end: a model's own sampling would go unrecorded."""
         from transformers import GenerationConfig
 
-        models = [self._model]
-        with contextlib.suppress(AttributeError):  # BLIP-2 generates with its inner model
-            models.append(self._model.language_model)
-        configs = [model.generation_config for model in models if _generates(model)]
+        # BLIP-2 generates with its inner model.
+        models = [self._model, getattr(self._model, "language_model", None)]
+        models = [m for m in models if getattr(m, "generation_config", None) is not None]
+        configs = [model.generation_config for model in models]
         kept: dict[str, Any] = {}
         for name in ("eos_token_id", "pad_token_id", "bos_token_id", "decoder_start_token_id"):
             values = [getattr(config, name, None) for config in configs]
@@ -209,8 +205,7 @@ class HuggingFaceGenerator:
         ends = kept["eos_token_id"]
         self._stops = set(ends) if isinstance(ends, list | tuple) else {ends}
         for model in models:
-            if _generates(model):
-                model.generation_config = GenerationConfig(**kept)
+            model.generation_config = GenerationConfig(**kept)
         return GenerationConfig(
             **kept, do_sample=False, num_beams=1, max_new_tokens=self._settings.max_new_tokens
         )
@@ -230,7 +225,3 @@ def _no_progress_bar() -> Iterator[None]:
     finally:
         if shown:
             logging.enable_progress_bar()
-
-
-def _generates(model: Any) -> bool:
-    return getattr(model, "generation_config", None) is not None

@@ -61,17 +61,11 @@ def back_off(repetition: int, longest: float) -> float:
 
 def asked_wait(headers: Mapping[str, str]) -> float | None:
     """Seconds that an answer asks to wait (`Retry-After`, in seconds or as a date), or `None`."""
-    milliseconds = headers.get("retry-after-ms")
-    written = headers.get("retry-after")
+    written = headers.get("retry-after", "")
     try:
-        if milliseconds is not None:
+        if (milliseconds := headers.get("retry-after-ms")) is not None:
             return max(0.0, float(milliseconds) / 1000.0)
-        if written is None:
-            return None
         return max(0.0, float(written))
     except ValueError:
-        pass
-    parsed = email.utils.parsedate_tz(written or "")
-    if parsed is None:
-        return None
-    return max(0.0, email.utils.mktime_tz(parsed) - time.time())
+        parsed = email.utils.parsedate_tz(written)
+        return None if parsed is None else max(0.0, email.utils.mktime_tz(parsed) - time.time())
