@@ -34,14 +34,14 @@ def sources(
     as_json: AsJson = False,
 ) -> None:
     """Say where to get each benchmark's text, captions and pictures, and under what terms."""
-    from shapca.commands.display.source_texts import source_text
+    from shapca.commands.display.source_texts import source_lines
     from shapca.data.preparation.sources import SOURCES, source_of
 
     chosen = list(SOURCES.values()) if name is None else [source_of(name)]
     if as_json:
         print(json.dumps([source.to_json() for source in chosen], ensure_ascii=False))
     else:
-        print("\n\n".join(source_text(source) for source in chosen))
+        print("\n\n".join("\n".join(source_lines(source)) for source in chosen))
 
 
 @app.command()
@@ -64,14 +64,14 @@ def fetch(
     as_json: AsJson = False,
 ) -> None:
     """Fetch a benchmark's text from a public repository; pictures are yours to bring."""
-    from shapca.commands.display.source_texts import fetched_text
+    from shapca.commands.display.source_texts import fetched_lines
     from shapca.data.preparation.fetch import fetch as fetch_data
 
     result = fetch_data(name, source, out, commit=commit, folder=folder)
     if as_json:
         print(json.dumps(result.to_json(), ensure_ascii=False))
     else:
-        print(fetched_text(result, out))
+        print("\n".join(fetched_lines(result, out)))
 
 
 @app.command()

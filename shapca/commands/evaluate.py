@@ -46,6 +46,6 @@ def evaluate(
 
     from rich.console import Console
 
-    from shapca.commands.display.score_table import score_table
+    from shapca.commands.display.tables import score_table
 
     Console().print(score_table({split: record.evaluation.metrics}))

@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -68,13 +68,16 @@ def train(
                 test=test,
             )
         except KeyboardInterrupt:
-            display.say(_hint(folder, len(store.list(EPOCHS))))
+            num = len(store.list(EPOCHS))
+            kept = f"{counted(num, 'epoch')} kept" if num else "no epoch was complete yet"
+            display.say(f"interrupted; {kept} in {folder}: run the same command again to resume")
             raise
         except (torch.OutOfMemoryError, MemoryError) as error:
             display.say("\n".join((f"failed: {error}", *getattr(error, "__notes__", ()))))
             raise typer.Exit(1) from error
     if as_json:
-        print(json.dumps(_as_json(result, folder)))
+        test_metrics = None if result.test is None else result.test.metrics
+        print(json.dumps({**result.to_json(), "test_metrics": test_metrics, "run": str(folder)}))
     else:
         _print_summary(result, folder)
     if result.status == "diverged":
@@ -82,20 +85,10 @@ def train(
         raise typer.Exit(1)
 
 
-def _hint(folder: Path, num_epochs: int) -> str:
-    kept = f"{counted(num_epochs, 'epoch')} kept" if num_epochs else "no epoch was complete yet"
-    return f"interrupted; {kept} in {folder}: run the same command again to resume"
-
-
-def _as_json(result: FitResult, folder: Path) -> dict[str, Any]:
-    test = None if result.test is None else result.test.metrics
-    return {**result.to_json(), "test_metrics": test, "run": str(folder)}
-
-
 def _print_summary(result: FitResult, folder: Path) -> None:
     from rich.console import Console
 
-    from shapca.commands.display.score_table import score_table
+    from shapca.commands.display.tables import score_table
 
     print(f"{result.status}: {result.reason}")
     scores: dict[str, Mapping[str, float]] = {}

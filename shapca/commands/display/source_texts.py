@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
-from shapca.data.preparation.fetch import FetchedFile, FetchResult
+from shapca.data.preparation.fetch import FetchResult
 from shapca.data.preparation.sources import CHECKS, BenchmarkSource, source_of
 from shapca.data.schema import SPLITS
 from shapca.words import counted
@@ -14,17 +14,8 @@ from shapca.words import counted
 _KNOWN = {True: "the known file", False: "NOT the known file", None: "no known hash"}
 
 
-def source_text(source: BenchmarkSource) -> str:
+def source_lines(source: BenchmarkSource) -> Iterator[str]:
     """All that is known of where a benchmark is obtained."""
-    return "\n".join(_source_lines(source))
-
-
-def fetched_text(result: FetchResult, out: Path) -> str:
-    """What was fetched, how it compares with what is known, and what to do next."""
-    return "\n".join(_fetched_lines(result, out))
-
-
-def _source_lines(source: BenchmarkSource) -> Iterator[str]:
     yield f"{source.name} ({source.task}): {source.title}"
     yield f"  terms: {source.terms}"
     yield "  text and captions:"
@@ -50,12 +41,14 @@ def _source_lines(source: BenchmarkSource) -> Iterator[str]:
     yield from (f"    - {check}" for check in CHECKS)
 
 
-def _fetched_lines(result: FetchResult, out: Path) -> Iterator[str]:
+def fetched_lines(result: FetchResult, out: Path) -> Iterator[str]:
+    """What was fetched, how it compares with what is known, and what to do next."""
     source = source_of(result.name)
     for target, file in result.files.items():
         new = "" if target in result.added else " (already there)"
         yield f"{target}{new}: {file.sha256} {_KNOWN[file.known]}"
-        yield f"  {_place(file)}, {file.size:,} bytes"
+        commit = "" if file.commit is None else f" at {file.commit}"
+        yield f"  {file.origin}{commit}, {file.path}, {file.size:,} bytes"
     for split in SPLITS:
         found, expected = result.counts[split], source.counts[split]
         same = "as expected" if found == expected else f"EXPECTED {expected:,}"
@@ -70,8 +63,3 @@ def _fetched_lines(result: FetchResult, out: Path) -> Iterator[str]:
     yield f"pictures are not included: {source.images}; e.g. {source.image_example}"
     yield "then, with your captions or without --contexts:"
     yield f"  {source.prepare_command(shlex.quote(str(out)))}"
-
-
-def _place(file: FetchedFile) -> str:
-    commit = "" if file.commit is None else f" at {file.commit}"
-    return f"{file.origin}{commit}, {file.path}"

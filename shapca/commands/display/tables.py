@@ -1,17 +1,21 @@
-"""What the data commands print: counts as tables for people."""
+"""What the commands print as tables for people: counts of data, and scores."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 
-from shapca.data.manifest import Manifest
-from shapca.data.preparation.inspect import DataReport, SplitReport
 from shapca.data.schema import SPLITS
+
+if TYPE_CHECKING:
+    from shapca.data.manifest import Manifest
+    from shapca.data.preparation.inspect import DataReport, SplitReport
+
+FIRST = ("f1", "precision", "recall")
 
 
 def print_manifest(
@@ -47,10 +51,11 @@ def print_context_report(console: Console, name: str, report: Mapping[str, Any])
 def print_report(console: Console, report: DataReport) -> None:
     """Print what `shapca data inspect` counts."""
     console.print(_count_table(report))
+    longest = {key: n for split in SPLITS for key, n in report.splits[split].longest.items()}
     for name, values in (
         ("distinct texts in two splits", report.shared_texts),
         ("images in two splits", report.shared_images),
-        ("longest texts (words)", _longest(report)),
+        ("longest texts (words)", longest),
     ):
         line = ", ".join(f"{key} {value:,}" for key, value in values.items())
         console.print(f"{name}: {line}", soft_wrap=True, markup=False, highlight=False)
@@ -58,10 +63,6 @@ def print_report(console: Console, report: DataReport) -> None:
         print_context_report(console, set_name, met)
     for image, reason in report.broken_images.items():
         console.print(f"broken image {image}: {reason}", soft_wrap=True, markup=False)
-
-
-def _longest(report: DataReport) -> dict[str, int]:
-    return {key: n for split in SPLITS for key, n in report.splits[split].longest.items()}
 
 
 def _count_table(report: DataReport) -> Table:
@@ -126,4 +127,20 @@ def _split_table(title: str) -> Table:
     table.add_column("")
     for split in SPLITS:
         table.add_column(split, justify="right")
+    return table
+
+
+def score_table(scores: Mapping[str, Mapping[str, float]]) -> Table:
+    """A table of scores in percent.
+
+    Args:
+        scores: Heading of a column to metrics by name.
+    """
+    table = Table("metric", box=None, pad_edge=False)
+    for heading in scores:
+        table.add_column(heading, justify="right")
+    names = {name for metrics in scores.values() for name in metrics} - set(FIRST)
+    for name in (*FIRST, *sorted(names)):
+        values = (metrics.get(name) for metrics in scores.values())
+        table.add_row(name, *("" if value is None else f"{value:.2f}" for value in values))
     return table

@@ -41,17 +41,16 @@ class TrainingDisplay:
             transient=True,
             disable=not self._console.is_terminal,
         )
+        self._shown = ExitStack()
         self._task = self._progress.add_task("starting", total=None, rate="")
 
     def __enter__(self) -> Self:
-        self._progress.start()
-        self._messages = ExitStack()
-        self._messages.enter_context(shown_messages(self.say))
+        self._shown.enter_context(self._progress)
+        self._shown.enter_context(shown_messages(self.say))
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._messages.close()
-        self._progress.stop()
+        self._shown.close()
 
     def say(self, line: str) -> None:
         """Print a line above the bar."""
