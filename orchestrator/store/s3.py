@@ -55,10 +55,8 @@ class S3Store:
         """Write an object unless it exists; whether it was written. The bucket decides who wins."""
         try:
             self._files.pipe_file(self._path(name), content, mode="create")
-        except FileExistsError:
-            return False
         except OSError as error:
-            if any(conflict in str(error) for conflict in CONFLICTS):
+            if isinstance(error, FileExistsError) or any(c in str(error) for c in CONFLICTS):
                 return False
             raise
         return True

@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from shapca.contexts.answering import AGAIN, Answered, Picture, Task, answer_pictures
 from shapca.contexts.generators.endpoint import EndpointStopped
@@ -226,9 +227,9 @@ class _Run:
                 self._num_same += 1
         self.file.append(lines)
 
-    def _total(self, name: str) -> float | None:
-        """What this run has spent: records count earlier runs too."""
-        total: float | None = None
+    def _total(self, name: str) -> Any:
+        """What this run has spent, None where nobody counts: records count earlier runs too."""
+        total = None
         for before, record in self._spent:
             value = getattr(record, name)
             if value is not None:
@@ -239,7 +240,6 @@ class _Run:
     def report(self, seconds: float, stopped: str | None) -> GenerationReport:
         records = [self.file.records[i] for i in self._images if i in self.file.records]
         statuses, reasons = summary(records)
-        read, written = self._total("prompt_tokens"), self._total("tokens")
         return GenerationReport(
             num_images=len(self._images),
             num_kept=self._num_kept,
@@ -249,10 +249,10 @@ class _Run:
             num_cut=self.file.num_cut,
             statuses=statuses,
             reasons=reasons,
-            retries=int(self._total("retries") or 0),
-            attempts=int(self._total("attempts") or 0),
-            prompt_tokens=None if read is None else int(read),
-            tokens=None if written is None else int(written),
+            retries=self._total("retries") or 0,
+            attempts=self._total("attempts") or 0,
+            prompt_tokens=self._total("prompt_tokens"),
+            tokens=self._total("tokens"),
             cost=self._total("cost"),
             seconds=seconds,
             stopped=stopped,
