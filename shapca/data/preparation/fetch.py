@@ -5,6 +5,7 @@ Pictures are left to the user: they are not in these repositories.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -104,11 +105,17 @@ def fetch(
         chosen = choose_files(source, tree, folder=folder, need_splits=not before)
         found = {}
         for target, path in chosen.items():
-            place = work.path / target
-            place.parent.mkdir(exist_ok=True)
-            tree.copy(path, place)
-            _refuse_pointer(place, f"{tree.origin}/{path}")
-            found[target] = _describe(source, tree, target, path, place)
+            content = tree.read(path)
+            if content.startswith(_LFS_POINTER):
+                raise InputError(
+                    f"{tree.origin}/{path}: a Git LFS pointer, not the file itself; fetch the "
+                    "repository with Git LFS and give its folder to --from"
+                )
+            (work.path / target).parent.mkdir(exist_ok=True)
+            (work.path / target).write_bytes(content)
+            digest, expected = hashlib.sha256(content).hexdigest(), source.hashes.get(target)
+            known = None if expected is None else digest == expected
+            found[target] = FetchedFile(tree.origin, tree.commit, path, digest, len(content), known)
         shutil.rmtree(work.path / "repository", ignore_errors=True)
         added = tuple(target for target in found if target not in before)
         for target in found.keys() & before.keys():
@@ -231,30 +238,6 @@ def _what_was_expected(
             "name the right one with --folder"
         )
     return message
-
-
-def _describe(
-    source: BenchmarkSource, tree: FolderTree, target: str, path: str, file: Path
-) -> FetchedFile:
-    digest = hash_file(file)
-    expected = source.hashes.get(target)
-    return FetchedFile(
-        origin=tree.origin,
-        commit=tree.commit,
-        path=path,
-        sha256=digest,
-        size=file.stat().st_size,
-        known=None if expected is None else digest == expected,
-    )
-
-
-def _refuse_pointer(file: Path, place: str) -> None:
-    with file.open("rb") as handle:
-        if handle.read(len(_LFS_POINTER)) == _LFS_POINTER:
-            raise InputError(
-                f"{place}: a Git LFS pointer, not the file itself; fetch the repository with Git "
-                "LFS and give its folder to --from"
-            )
 
 
 def _counts(name: str, folder: Path) -> dict[str, int]:

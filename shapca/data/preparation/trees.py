@@ -9,9 +9,8 @@ import itertools
 import os
 import re
 import shutil
-import stat
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit, urlunsplit
@@ -24,7 +23,6 @@ LARGEST_FILE = 256 * 2**20  # bytes; the largest known file has 7 MB
 SCHEMES = ("https", "http", "ssh", "git", "file")
 _COMMIT = re.compile(r"[0-9a-f]{7,64}")
 _SSH_ADDRESS = re.compile(r"[A-Za-z0-9_][\w.-]*@[A-Za-z0-9][\w.-]*:(?!-)[^:].*")
-_CHUNK = 2**20
 
 
 class FolderTree:
@@ -51,17 +49,24 @@ class FolderTree:
             folders[:] = sorted(name for name in folders if name != ".git")
             for name in sorted(names):
                 path = Path(parent) / name
-                found[path.relative_to(self._folder).as_posix()] = _kind(path.lstat().st_mode)
+                kind: Kind = "link" if path.is_symlink() else "file" if path.is_file() else "other"
+                found[path.relative_to(self._folder).as_posix()] = kind
         return found
 
-    def copy(self, path: str, target: Path) -> None:
-        """Copy the content of a file, unless it is a link."""
+    def read(self, path: str) -> bytes:
+        """The content of a file, unless it is a link or too large for a text."""
         try:
             descriptor = os.open(self._folder / path, os.O_RDONLY | os.O_NOFOLLOW)
         except OSError as error:
             raise InputError(f"{self.origin}/{path}: cannot be read ({error.strerror})") from error
-        with os.fdopen(descriptor, "rb") as source:
-            _write_limited(iter(lambda: source.read(_CHUNK), b""), target, f"{self.origin}/{path}")
+        with os.fdopen(descriptor, "rb") as file:
+            content = file.read(LARGEST_FILE + 1)
+        if len(content) > LARGEST_FILE:
+            raise InputError(
+                f"{self.origin}/{path}: larger than {LARGEST_FILE // 2**20} MiB; expected a file "
+                "of text"
+            )
+        return content
 
 
 class GitTree(FolderTree):
@@ -183,7 +188,8 @@ def open_tree(address: str, commit: str | None, workplace: Path) -> FolderTree:
     path = Path(address).expanduser()
     if path.is_dir():
         path = path.absolute()
-        if not _is_repository(path):
+        bare = all((path / name).exists() for name in ("HEAD", "objects", "refs"))
+        if not bare and not (path / ".git").exists():
             if commit is not None:
                 raise InputError(f"--commit {commit}: {path} is a plain folder, no git repository")
             return FolderTree(path)
@@ -242,30 +248,6 @@ def _without_secrets(text: str, address: str) -> str:
         for secret in filter(None, secrets):
             text = text.replace(secret, "…")
     return text
-
-
-def _is_repository(folder: Path) -> bool:
-    return (folder / ".git").exists() or all(
-        (folder / name).exists() for name in ("HEAD", "objects", "refs")
-    )
-
-
-def _kind(mode: int) -> Kind:
-    if stat.S_ISREG(mode):
-        return "file"
-    return "link" if stat.S_ISLNK(mode) else "other"
-
-
-def _write_limited(chunks: Iterator[bytes], target: Path, place: str) -> None:
-    total = 0
-    with target.open("wb") as handle:
-        for chunk in chunks:
-            total += len(chunk)
-            if total > LARGEST_FILE:
-                raise InputError(
-                    f"{place}: larger than {LARGEST_FILE // 2**20} MiB; expected a file of text"
-                )
-            handle.write(chunk)
 
 
 _OF_ANOTHER_REPOSITORY = (

@@ -295,8 +295,7 @@ class TestRefuses:
         (place := tmp_path / "place").mkdir()
         tree = GitTree(str(folder), first[:8], place)
         assert tree.commit == first
-        tree.copy("train.txt", tmp_path / "taken")
-        assert (tmp_path / "taken").read_text() == "IMGID:1\na\tO\n"
+        assert tree.read("train.txt") == b"IMGID:1\na\tO\n"
 
     def test_a_small_repository_of_endless_files(self, tmp_path: Path) -> None:
         """Ten folders that are all the same one, eight floors deep."""
