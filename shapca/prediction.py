@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import combinations
+from dataclasses import dataclass, replace
+from itertools import chain, combinations, count, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Self
+
+from pydantic import TypeAdapter
 
 from shapca.config import RuntimeConfig
 from shapca.data.batches.encoding import EncodingReport
@@ -85,13 +87,10 @@ class Extraction:
 
     def to_json(self) -> dict[str, Any]:
         """As a program reads it."""
-        return {
-            "text": self.text,
-            "entities": [vars(entity) for entity in self.entities],
-            "relations": [
-                {"head": vars(r.head), "tail": vars(r.tail), "type": r.type} for r in self.relations
-            ],
-        }
+        return _EXTRACTION.dump_python(self, mode="json", exclude={"words"})
+
+
+_EXTRACTION = TypeAdapter(Extraction)
 
 
 class Extractor:
@@ -151,18 +150,15 @@ class Extractor:
             [_words_of(characters, post.text, found) for characters in post.entities]
             for post, found in zip(posts, words, strict=True)
         ]
-        examples: list[Example] = []
-        owners: list[int] = []
         pos = tag_words([[word.text for word in found] for found in words])
-        for index, found in enumerate(words):
-            if found:
-                made = self._examples(index, posts[index], found, pos[index], spans[index])
-                examples += made
-                owners += [index] * len(made)
-        results: list[list[Prediction]] = [[] for _ in posts]
-        for owner, prediction in zip(owners, self._predict(posts, examples), strict=True):
-            results[owner].append(prediction)
-        return [self._extraction(*parts) for parts in zip(posts, words, results, strict=True)]
+        made = [
+            self._examples(*parts) for parts in zip(count(), posts, words, pos, spans, strict=False)
+        ]
+        predictions = iter(self._predict(posts, list(chain.from_iterable(made))))
+        return [
+            self._extraction(post, found, list(islice(predictions, len(examples))))
+            for post, found, examples in zip(posts, words, made, strict=True)
+        ]
 
     def _check(self, post: Post) -> None:
         config = self._trained.config
@@ -187,7 +183,9 @@ class Extractor:
         pos: tuple[str, ...],
         spans: Sequence[Span],
     ) -> list[Example]:
-        """A post as the model's examples: one, or one a pair of given entities."""
+        """A post as examples: none without words, one, or one a pair of given entities."""
+        if not words:
+            return []
         has_more = post.image is not None or post.context is not None
         example = Example(
             id=f"post {index + 1}",
@@ -199,14 +197,7 @@ class Extractor:
             return [example]
         given = tuple(Entity(*span, None) for span in spans)
         return [
-            Example(
-                example.id,
-                example.words,
-                pos,
-                example.image,
-                entities=given,
-                relations=(Relation(head, tail, NONE),),
-            )
+            replace(example, entities=given, relations=(Relation(head, tail, NONE),))
             for head, tail in combinations(spans, 2)
         ]
 
@@ -233,11 +224,10 @@ class Extractor:
         if size is None:
             return None
         files = {_image_id(i): post.image for i, post in enumerate(posts) if post.image is not None}
-        array, index = folder / "images.npy", folder / "images.json"
-        written = write_images(array, index, files, size)
-        for name, reason in written.broken.items():
+        store = write_images(folder / "images.npy", folder / "images.json", files, size)
+        for name, reason in store.broken.items():
             raise InputError(f"{files[name]}: no readable picture ({reason})")
-        return ImageStore.open(array, index)
+        return store
 
     def _extraction(
         self,

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from pydantic import TypeAdapter
+
 from shapca.config import Task
 
 NONE = "None"
@@ -63,30 +65,15 @@ class Example:
 
     def to_json(self) -> dict[str, Any]:
         """The line of a prepared split."""
-        return {
-            "id": self.id,
-            "words": list(self.words),
-            "pos": list(self.pos),
-            "image": self.image,
-            "tags": None if self.tags is None else list(self.tags),
-            "entities": [list(entity) for entity in self.entities],
-            "relations": [[list(r.head), list(r.tail), r.type] for r in self.relations],
-        }
+        return _EXAMPLE.dump_python(self, mode="json")
 
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> Example:
         """The inverse of `to_json`."""
-        return cls(
-            id=record["id"],
-            words=tuple(record["words"]),
-            pos=tuple(record["pos"]),
-            image=record["image"],
-            tags=None if record["tags"] is None else tuple(record["tags"]),
-            entities=tuple(Entity(*entity) for entity in record["entities"]),
-            relations=tuple(
-                Relation(Span(*head), Span(*tail), kind) for head, tail, kind in record["relations"]
-            ),
-        )
+        return _EXAMPLE.validate_python(record)
+
+
+_EXAMPLE = TypeAdapter(Example)
 
 
 @dataclass(frozen=True)
@@ -123,16 +110,15 @@ class Labels:
 
     def to_json(self) -> dict[str, Any]:
         """As a manifest and a saved model keep it."""
-        return {
-            "task": self.task,
-            "entity_types": list(self.entity_types),
-            "relation_types": list(self.relation_types),
-        }
+        return _LABELS.dump_python(self, mode="json")
 
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> Labels:
         """The inverse of `to_json`."""
         return cls(record["task"], tuple(record["entity_types"]), tuple(record["relation_types"]))
+
+
+_LABELS = TypeAdapter(Labels)
 
 
 @dataclass(frozen=True)

@@ -259,9 +259,9 @@ def test_image_and_context_enter_the_model(
     seen: list[Any] = []
     original = ShapCA.predict
 
-    def predict(self: ShapCA, batch: Any) -> Any:
+    def predict(self: ShapCA, batch: Any, *arguments: Any) -> Any:
         seen.append(batch)
-        return original(self, batch)
+        return original(self, batch, *arguments)
 
     monkeypatch.setattr(ShapCA, "predict", predict)
     file = tmp_path / "photo.png"

@@ -83,12 +83,7 @@ class Identity:
 
     def fields(self) -> dict[str, Any]:
         """As a record keeps them."""
-        return {
-            "generator": self.generator,
-            "model": self.model,
-            "prompt_sha256": self.prompt_sha256,
-            "sampling": dict(self.sampling),
-        }
+        return dataclasses.asdict(self)
 
     def signed(self, record: ContextRecord) -> ContextRecord:
         """A record with what it was made by, and when."""

@@ -37,15 +37,16 @@ class EncodedSplit:
         lengths: (N,) sub-words of text and context together, for bucketing.
         image_ids: (N,) equal numbers for posts that name the same image, whether or not it could
             be read; -1 for posts that name none.
+        pictures: The posts' pictures; `None` for a model without image encoder.
     """
 
     examples: tuple[Example, ...]
     report: EncodingReport
     lengths: Ints
     image_ids: Ints
+    pictures: Pictures | None
     _sequences: Sequences
     _pos: Ragged
-    _pictures: Pictures | None
     _padding: int
     _tags: Ragged | None = None
     _tables: Ragged | None = None
@@ -104,9 +105,9 @@ class EncodedSplit:
             lengths=sequences.inputs.lengths
             + (0 if sequences.context_inputs is None else sequences.context_inputs.lengths),
             image_ids=_number_images(examples),
+            pictures=pictures,
             _sequences=sequences,
             _pos=pos_ids(examples, sequences.num_words),
-            _pictures=pictures,
             _padding=tokenizer.pad_token_id,
             _tags=tag_ids(examples, labels, sequences.num_words),
             _tables=pair_tables(examples, labels, sequences.num_words),
@@ -115,11 +116,6 @@ class EncodedSplit:
 
     def __len__(self) -> int:
         return len(self.examples)
-
-    @property
-    def pictures(self) -> Pictures | None:
-        """The posts' pictures; none for a model without image encoder."""
-        return self._pictures
 
     def with_features(self, features: PictureFeatures) -> EncodedSplit:
         """The same posts, their pictures encoded already; augmentation would have no effect."""
@@ -131,10 +127,10 @@ class EncodedSplit:
         Returns:
             None for a model without image encoder.
         """
-        if self._pictures is None:
+        if self.pictures is None:
             return None
         generator = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(epoch, 1)))
-        return self._pictures.augmentation(generator)
+        return self.pictures.augmentation(generator)
 
     def collate(self, rows: Sequence[int], augmentation: Augmentation | None = None) -> Batch:
         """The batch of some posts, padded to the longest of them.
@@ -166,8 +162,8 @@ class EncodedSplit:
         images = None
         if self._features is not None:
             images = torch.from_numpy(self._features.take(chosen))
-        elif self._pictures is not None:
-            images = torch.from_numpy(self._pictures.crop(chosen, augmentation))
+        elif self.pictures is not None:
+            images = torch.from_numpy(self.pictures.crop(chosen, augmentation))
         return Batch(
             rows=_tensor(chosen),
             input_ids=_tensor(inputs),
@@ -181,8 +177,8 @@ class EncodedSplit:
             pos=_tensor(self._pos.padded(chosen)[0]),
             image_mask=_tensor(
                 np.zeros(len(chosen), dtype=bool)
-                if self._pictures is None
-                else self._pictures.present[chosen]
+                if self.pictures is None
+                else self.pictures.present[chosen]
             ),
             image_ids=_tensor(self.image_ids[chosen]),
             images=images,

@@ -143,6 +143,3 @@ class PictureFeatures:
     def __getstate__(self) -> dict[str, Any]:
         # Another process maps the file again instead of receiving its content.
         return {"file": self.file, "places": self.places}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)

@@ -9,8 +9,7 @@ import json
 import os
 import struct
 import zlib
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -18,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from shapca.data.batches.parallel import in_order
-from shapca.data.images import ImageSource, Pixels, Progress, load_square
+from shapca.data.images import ImageSource, ImageStore, Pixels, Progress, load_square
 from shapca.storage.processes import num_cpus
 
 BROKEN_PICTURE = (
@@ -26,21 +25,6 @@ BROKEN_PICTURE = (
     Image.DecompressionBombError,
 )  # fmt: skip
 """What Pillow raises on damaged files of the formats that are looked for."""
-
-
-@dataclass(frozen=True)
-class WrittenImages:
-    """What became of the pictures of a data set.
-
-    Attributes:
-        ids: Image ids in the order of the array's rows.
-        broken: Image id to the reason for which its file could not be read.
-        num_taken_over: Pictures, broken ones too, that an earlier run had done.
-    """
-
-    ids: tuple[str, ...]
-    broken: Mapping[str, str]
-    num_taken_over: int = 0
 
 
 def write_images(
@@ -52,7 +36,7 @@ def write_images(
     *,
     journal_file: Path | None = None,
     on_written: Callable[[], None] | None = None,
-) -> WrittenImages:
+) -> ImageStore:
     """Decode pictures on all cores and write them row by row; memory does not grow with them.
 
     With a journal, the work of a run that died in the middle is taken over: each line of the
@@ -67,6 +51,9 @@ def write_images(
         progress: Told after each picture.
         journal_file: What is done so far; whoever names one answers for equal `images` and `size`.
         on_written: Called once, as soon as the array holds a picture.
+
+    Returns:
+        What was written, broken pictures with the reason for which their file could not be read.
     """
     names = sorted(images)
     ids: list[str] = []
@@ -85,7 +72,6 @@ def write_images(
         for name, reason in _take_over(journal_file, array_file, names, size, progress):
             note(name, reason)
             done += 1
-    taken_over = done
     with _open(array_file) as handle, _open(journal_file or Path(os.devnull)) as journal:
         _write_header(handle, 0, size)
         handle.seek(_place(len(ids), size))
@@ -118,7 +104,7 @@ def write_images(
     index_file.write_text(
         json.dumps({"ids": ids, "broken": broken}, ensure_ascii=False) + "\n", encoding="utf-8"
     )
-    return WrittenImages(tuple(ids), broken, taken_over)
+    return ImageStore.open(array_file, index_file)
 
 
 def _take_over(

@@ -124,12 +124,12 @@ def _write_pictures(
         journal_file=work.path / IMAGE_JOURNAL if resumable else None,
         on_written=work.keep_from_now_on if resumable else None,
     )
-    if not written.ids:
+    if not written.index:
         raise InputError(
             f"not one of the {len(images)} pictures could be read; "
             f"the first: {next(iter(written.broken.items()), 'none was given')}"
         )
-    return set(written.ids)
+    return set(written.index)
 
 
 def _part_hashes(folder: Path, progress: Progress | None) -> dict[str, str]:

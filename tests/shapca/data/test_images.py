@@ -175,7 +175,7 @@ class TestStore:
         calls: list[tuple[str, int, int]] = []
         array_file, index_file = tmp_path / "images.npy", tmp_path / "images.json"
         written = write_images(array_file, index_file, images, 16, lambda *call: calls.append(call))
-        assert written.ids == ("a", "b")
+        assert tuple(written.index) == ("a", "b")
         assert calls == [("images", 1, 2), ("images", 2, 2)]
         store = ImageStore.open(array_file, index_file)
         assert store.array.shape == (2, 16, 16, 3)
@@ -207,7 +207,7 @@ class TestStore:
             "absent": tmp_path / "absent.jpg",
         }
         written = write_images(tmp_path / "i.npy", tmp_path / "i.json", files, 16)
-        assert written.ids == ("whole",)
+        assert tuple(written.index) == ("whole",)
         assert set(written.broken) == {"cut", "damaged", "text", "empty", "absent"}
         store = ImageStore.open(tmp_path / "i.npy", tmp_path / "i.json")
         assert store.broken == written.broken
