@@ -21,7 +21,7 @@ from shapca.evaluation.label_map import complete_label_map, rename_types
 from shapca.metrics import Evaluation, evaluate_predictions
 from shapca.model.device import set_up
 from shapca.model.heads.predictions import to_predictions
-from shapca.model.inputs import encode_examples, log_report, split_examples, without_gold
+from shapca.model.inputs import encode_posts, split_examples, without_gold
 from shapca.model.network import ShapCA
 from shapca.model.picture_features import with_picture_features
 from shapca.runs.layout import evaluation_record
@@ -94,16 +94,10 @@ def predict_examples(
         InputError: a context set or the images are missing.
     """
     config = trained.config
-    contexts = contexts or config.data.contexts
-    encoded = encode_examples(
-        config,
-        trained.labels,
-        without_gold(examples, config.task),
-        trained.tokenizer,
-        contexts=None if contexts is None else data.contexts(contexts),
-        images=None if config.image.encoder == "none" else data.image_store(),
-    )
-    log_report(name, encoded)
+    encoded = encode_posts(
+        config, trained.labels, without_gold(examples, config.task), trained.tokenizer, data,
+        name=name, contexts=contexts,
+    )  # fmt: skip
     encoded = with_picture_features(encoded, trained.model.image, data)
     return predict_encoded(trained, encoded, num_workers=num_workers)
 

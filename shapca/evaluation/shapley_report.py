@@ -26,7 +26,7 @@ from shapca.data.prepared import PreparedData
 from shapca.data.schema import SPLITS
 from shapca.errors import InputError
 from shapca.model.device import set_up
-from shapca.model.inputs import encode_examples, log_report, split_examples, without_gold
+from shapca.model.inputs import encode_posts, split_examples, without_gold
 from shapca.runs.trained import TrainedModel
 from shapca.storage import ObjectStore, place_name
 
@@ -135,15 +135,8 @@ def report_on_run(
         raise InputError(
             f"{data.folder}: a data set for {data.labels.task}, the run is one for {config.task}"
         )
-    encoded = encode_examples(
-        config,
-        trained.labels,
-        without_gold(split_examples(data, split), config.task),
-        trained.tokenizer,
-        contexts=None if config.data.contexts is None else data.contexts(config.data.contexts),
-        images=None if config.image.encoder == "none" else data.image_store(),
-    )
-    log_report(split, encoded)
+    examples = without_gold(split_examples(data, split), config.task)
+    encoded = encode_posts(config, trained.labels, examples, trained.tokenizer, data, name=split)
     batch_size = config.optimisation.batch_size
     rows = epoch_batches(encoded.lengths, encoded.image_ids, batch_size, seed=seed, epoch=0)
     chosen = rows[:num_batches]
@@ -300,21 +293,24 @@ def _direction(name: str, sums: Tensor) -> DirectionReport:
     ) = sums.tolist()  # fmt: skip
     pairs = positives + negatives
 
+    def mean(total: float, count: float) -> float:
+        return total / count if count else 0.0
+
     def root(square: float, count: float) -> float:
-        return math.sqrt(square / count) if count else 0.0
+        return math.sqrt(mean(square, count))
 
     return DirectionReport(
         direction=name,
         num_batches=round(games),
-        mean_players=positives / games if games else 0.0,
-        positive_similarity=positive / positives if positives else 0.0,
-        negative_similarity=negative / negatives if negatives else 0.0,
+        mean_players=mean(positives, games),
+        positive_similarity=mean(positive, positives),
+        negative_similarity=mean(negative, negatives),
         value_size=root(values, pairs),
         value_error=root(value_errors, pairs),
         own_value_size=root(own_values, positives),
         own_value_error=root(own_errors, positives),
-        loss=loss / games if games else 0.0,
+        loss=mean(loss, games),
         loss_error=root(loss_errors, games),
         gradient_error=root(slope_errors, slopes),
-        gradient_cosine=cosines / games if games else 0.0,
+        gradient_cosine=mean(cosines, games),
     )

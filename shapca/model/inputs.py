@@ -126,30 +126,46 @@ def _encode(config: ExperimentConfig, data: PreparedData, split: str) -> Encoded
         examples = training_examples(config, data)
     else:
         examples = without_gold(split_examples(data, split), data.labels.task)
-    contexts = config.data.contexts
+    return encode_posts(
+        config, data.labels, examples, load_tokenizer(config.text.encoder), data, name=split
+    )
+
+
+def encode_posts(
+    config: ExperimentConfig,
+    labels: Labels,
+    examples: Sequence[Example],
+    tokenizer: Any,
+    data: PreparedData,
+    *,
+    name: str,
+    contexts: str | None = None,
+) -> EncodedSplit:
+    """Posts of a prepared data set as a model reads them; what is cut or missing is logged.
+
+    Args:
+        config: What the model reads, and how that is laid out.
+        labels: The model's label sets.
+        examples: The posts.
+        tokenizer: The text encoder's.
+        data: The data set, whose contexts and images are read where the model reads them.
+        name: What to call the posts in the log, e.g. their split.
+        contexts: Another context set than the configuration's.
+    """
+    contexts = contexts or config.data.contexts
     encoded = encode_examples(
         config,
-        data.labels,
+        labels,
         examples,
-        load_tokenizer(config.text.encoder),
+        tokenizer,
         contexts=None if contexts is None else data.contexts(contexts),
         images=None if config.image.encoder == "none" else data.image_store(),
     )
-    log_report(split, encoded)
-    return encoded
-
-
-def log_report(name: str, encoded: EncodedSplit) -> None:
-    """Say what of encoded posts is cut or missing, if anything is.
-
-    Args:
-        name: What to call the posts, e.g. their split.
-        encoded: The posts.
-    """
     counts = {count: n for count, n in dataclasses.asdict(encoded.report).items() if n}
     if counts:
         report = ", ".join(f"{n} {count.removeprefix('num_')}" for count, n in counts.items())
         logger.info("%s: %d posts, of which %s", name, len(encoded), report.replace("_", " "))
+    return encoded
 
 
 def _key(config: ExperimentConfig, data: PreparedData, split: str) -> Hashable:

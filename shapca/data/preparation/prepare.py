@@ -84,8 +84,7 @@ def prepare(
     contexts = contexts or {}
     if name not in READERS:
         raise InputError(f"{name!r}: unknown data set; expected one of {', '.join(READERS)}")
-    if bad := [key for key in contexts if not re.fullmatch(NAME, key)]:
-        raise InputError(f"contexts {bad[0]!r}: expected letters, digits, '.', '_' and '-'")
+    _check_names(contexts)
     data = READERS[name](source)
     wanted = image_ids(data.splits)
     found = None if images is None else find_images(images, wanted)
@@ -173,44 +172,31 @@ def add_context_sets(
     Raises:
         InputError: no prepared folder, a bad name or file, or another set has a name.
     """
-    if bad := [name for name in sets if not re.fullmatch(NAME, name)]:
-        raise InputError(f"contexts {bad[0]!r}: expected letters, digits, '.', '_' and '-'")
+    _check_names(sets)
     Manifest.load(folder)  # else there may be nothing to hold
     with held(folder):
-        return _add_context_sets(folder, sets, overwrite)
-
-
-def _add_context_sets(
-    folder: Path, sets: Mapping[str, Sequence[Path]], overwrite: bool
-) -> dict[str, ContextReport]:
-    data = PreparedData.load(folder)
-    wanted = image_ids(data.splits)
-    imported = {name: import_contexts(files, wanted) for name, files in sets.items()}
-    manifest = data.manifest
-    new = {}
-    for name, (texts, _) in imported.items():
-        if name not in manifest.contexts or overwrite:
-            new[name] = texts
-        elif data.contexts(name) != texts:
-            raise InputError(
-                f"{folder}: has another context set {name!r}; choose another name, or replace it "
-                "with --overwrite"
-            )
-    if new:
-        hashes = {context_part(name): write_context_set(folder, name, new[name]) for name in new}
-        files_of_sets = {name: _hash_files(sets[name]) for name in new}
-        inputs = dict(manifest.inputs)
-        inputs["contexts"] = {**inputs.get("contexts", {}), **files_of_sets}
-        write_manifest(
-            folder,
-            dataclasses.replace(
+        data = PreparedData.load(folder)
+        manifest, wanted = data.manifest, image_ids(data.splits)
+        imported = {name: import_contexts(files, wanted) for name, files in sets.items()}
+        reports = {name: report for name, (_, report) in imported.items()}
+        new = [name for name in sets if overwrite or name not in manifest.contexts]
+        for name in sets.keys() - new:
+            if data.contexts(name) != imported[name][0]:
+                raise InputError(
+                    f"{folder}: has another context set {name!r}; choose another name, or replace "
+                    "it with --overwrite"
+                )
+        if new:
+            hashes = {context_part(n): write_context_set(folder, n, imported[n][0]) for n in new}
+            made_from = manifest.inputs.get("contexts", {}) | {n: _hash_files(sets[n]) for n in new}
+            manifest = dataclasses.replace(
                 manifest,
-                contexts={**manifest.contexts, **{n: imported[n][1].to_json() for n in new}},
-                inputs=inputs,
+                contexts={**manifest.contexts, **{name: reports[name].to_json() for name in new}},
+                inputs={**manifest.inputs, "contexts": made_from},
                 parts={**manifest.parts, **hashes},
-            ),
-        )
-    return {name: report for name, (_, report) in imported.items()}
+            )
+            write_manifest(folder, manifest)
+        return reports
 
 
 def image_ids(splits: Mapping[str, Iterable[Example]]) -> list[str]:
@@ -251,14 +237,18 @@ def _check_has_contexts(
     if not lacking:
         return
     arguments = [f"{name}={','.join(map(str, contexts[name]))}" for name in lacking]
-    replaced = [name for name in lacking if name in there]
     command = shlex.join(["shapca", "contexts", "import", str(out), *arguments])
-    if replaced:
+    if replaced := [name for name in lacking if name in there]:
         state = f"with other captions as {', '.join(replaced)}; to replace them"
         command += " --overwrite"
     else:
         state = "with fewer contexts; to add them"
     raise InputError(f"{out}: prepared from the same input, but {state}: {command}")
+
+
+def _check_names(sets: Iterable[str]) -> None:
+    if bad := [name for name in sets if not re.fullmatch(NAME, name)]:
+        raise InputError(f"contexts {bad[0]!r}: expected letters, digits, '.', '_' and '-'")
 
 
 def _hash_files(files: Sequence[Path]) -> str:
