@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
@@ -48,22 +47,6 @@ class Manifest:
     parts: Mapping[str, str] = field(default_factory=dict)
     format: int = FORMAT
 
-    def check(self, file: Path) -> None:
-        """Make sure that it is that of a prepared folder.
-
-        Raises:
-            InputError: an unknown task, or a part that must be there and is not named.
-        """
-        if not isinstance(self.parts, Mapping) or self.labels.task not in get_args(Task):
-            raise InputError(f"{file}: damaged (parts or task); prepare the data set again")
-        wanted = [*map(split_part, SPLITS), *map(context_part, self.contexts)]
-        if self.parts.keys() & {IMAGES, IMAGE_INDEX}:
-            wanted += [IMAGES, IMAGE_INDEX]
-        if lacking := [part for part in wanted if part not in self.parts]:
-            raise InputError(
-                f"{file}: damaged (no hash of {', '.join(lacking)}); prepare the data set again"
-            )
-
     def parts_read_by(self, config: ExperimentConfig) -> dict[str, str]:
         """The parts that a run with this config reads, with their hashes."""
         names = [*map(split_part, SPLITS)]
@@ -90,8 +73,7 @@ class Manifest:
 
     def to_json(self) -> dict[str, Any]:
         """As `manifest.json` keeps it."""
-        record = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
-        return {**record, "labels": self.labels.to_json()}
+        return {**vars(self), "labels": self.labels.to_json()}
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Manifest:
@@ -130,7 +112,15 @@ class Manifest:
                 raise InputError(
                     f"{file}: {part!r} leads out of the folder; expected its own files"
                 )
-        manifest.check(file)
+        if not isinstance(manifest.parts, Mapping) or manifest.labels.task not in get_args(Task):
+            raise InputError(f"{file}: damaged (parts or task); prepare the data set again")
+        wanted = [*map(split_part, SPLITS), *map(context_part, manifest.contexts)]
+        if manifest.parts.keys() & {IMAGES, IMAGE_INDEX}:
+            wanted += [IMAGES, IMAGE_INDEX]
+        if lacking := [part for part in wanted if part not in manifest.parts]:
+            raise InputError(
+                f"{file}: damaged (no hash of {', '.join(lacking)}); prepare the data set again"
+            )
         return manifest
 
 

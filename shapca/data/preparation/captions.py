@@ -166,21 +166,21 @@ def _captions(file: Path) -> Iterator[Caption]:
                 f"{file}:{first_number}: unknown form ({first[:60]!r} …); expected {FORMS}"
             )
         return _colon_lines(file, lines)
-    if _parses(json.loads, first):
-        record = json.loads(first)
-        if len(lines) > 1 or (set(record) & set(ID_KEYS) and set(record) & set(TEXT_KEYS)):
+    if (record := _parsed(json.loads, first)) is not None:
+        if len(lines) > 1 or (record.keys() & set(ID_KEYS) and record.keys() & set(TEXT_KEYS)):
             return _record_lines(file, lines, json.loads, "a JSON object")
-        return _json_object(file)
-    if _parses(ast.literal_eval, first):
+    elif _parsed(ast.literal_eval, first) is not None:
         return _record_lines(file, lines, ast.literal_eval, "a Python-literal dict")
     return _json_object(file)
 
 
-def _parses(parse: Callable[[str], Any], text: str) -> bool:
+def _parsed(parse: Callable[[str], Any], text: str) -> dict[str, Any] | None:
+    """A dict from its text; `None` where the text is something else."""
     try:
-        return isinstance(parse(text), dict)
+        value = parse(text)
     except (ValueError, SyntaxError, RecursionError, MemoryError):
-        return False
+        return None
+    return value if isinstance(value, dict) else None
 
 
 def _colon_lines(file: Path, lines: list[tuple[int, str]]) -> Iterator[Caption]:
@@ -198,9 +198,8 @@ def _record_lines(
 ) -> Iterator[Caption]:
     for number, line in lines:
         place = f"{file}:{number}"
-        if not _parses(parse, line):
+        if (record := _parsed(parse, line)) is None:
             raise InputError(f"{place}: {line[:60]!r} … is not {form}, as the lines above are")
-        record = parse(line)
         name = _field(record, ID_KEYS, "an image id", place)
         text = _field(record, TEXT_KEYS, "a caption", place)
         if is_generated(record):

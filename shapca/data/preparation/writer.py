@@ -86,7 +86,21 @@ def write_prepared(
             write_context_set(work.path, set_name, texts)
         readable: set[str] = set()
         if images is not None:
-            readable = _write_pictures(work, images, image_size, progress, resumable=resumable)
+            store = write_images(
+                work.path / IMAGES,
+                work.path / IMAGE_INDEX,
+                images,
+                image_size,
+                progress,
+                journal_file=work.path / IMAGE_JOURNAL if resumable else None,
+                on_written=work.keep_from_now_on if resumable else None,
+            )
+            if not store.index:
+                raise InputError(
+                    f"not one of the {len(images)} pictures could be read; "
+                    f"the first: {next(iter(store.broken.items()), 'none was given')}"
+                )
+            readable = set(store.index)
         manifest = Manifest(
             name=name,
             labels=labels,
@@ -100,36 +114,6 @@ def write_prepared(
         write_manifest(work.path, manifest)
         work.move_into_place()
         return manifest
-
-
-def _write_pictures(
-    work: WorkFolder,
-    images: ImageSource,
-    image_size: int,
-    progress: Progress | None,
-    *,
-    resumable: bool,
-) -> set[str]:
-    """Write the pictures' part; the ids of those that could be read.
-
-    Raises:
-        InputError: not one could be read.
-    """
-    written = write_images(
-        work.path / IMAGES,
-        work.path / IMAGE_INDEX,
-        images,
-        image_size,
-        progress,
-        journal_file=work.path / IMAGE_JOURNAL if resumable else None,
-        on_written=work.keep_from_now_on if resumable else None,
-    )
-    if not written.index:
-        raise InputError(
-            f"not one of the {len(images)} pictures could be read; "
-            f"the first: {next(iter(written.broken.items()), 'none was given')}"
-        )
-    return set(written.index)
 
 
 def _part_hashes(folder: Path, progress: Progress | None) -> dict[str, str]:
