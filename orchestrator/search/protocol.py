@@ -8,6 +8,7 @@ differs by kind of protocol: each is a small class in `protocols`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import Enum
 from statistics import fmean
 from typing import ClassVar, Literal
@@ -28,40 +29,30 @@ class Signal(Enum):
     """The protocol is complete."""
 
 
+@dataclass
 class Protocol:
     """The state machine of one sweep, which searches first; subclasses say what follows.
 
-    Args:
+    Attributes:
+        search_phase: Phase of the cells that the sampler learns from.
         config: The protocol's settings.
         ask: The sampler: index of the configuration and history to values.
         configuration_of: Key of the configuration that values resolve to.
         limit: Configurations that the sampler can give at most (grid).
         target: Validation F1 at which the search ends.
-
-    Attributes:
-        search_phase: Phase of the cells that the sampler learns from.
         proposals: Every proposal so far, in order.
         outcomes: How they ended, by number, in the order in which they did.
     """
 
     search_phase: ClassVar[Phase] = "search"
 
-    def __init__(
-        self,
-        config: ProtocolConfig,
-        ask: Callable[[int, Sequence[Tried]], Values],
-        configuration_of: Callable[[Values], str],
-        *,
-        limit: int | None = None,
-        target: float | None = None,
-    ) -> None:
-        self.config = config
-        self._ask = ask
-        self._configuration_of = configuration_of
-        self._limit = limit
-        self._target = target
-        self.proposals: list[Proposal] = []
-        self.outcomes: dict[int, Outcome] = {}
+    config: ProtocolConfig
+    ask: Callable[[int, Sequence[Tried]], Values]
+    configuration_of: Callable[[Values], str]
+    limit: int | None = None
+    target: float | None = None
+    proposals: list[Proposal] = field(default_factory=list, init=False)
+    outcomes: dict[int, Outcome] = field(default_factory=dict, init=False)
 
     # What differs by kind -------------------------------------------------------------------
 
@@ -69,7 +60,7 @@ class Protocol:
     def _num_entries(self) -> int:
         """Configurations that are tried at most."""
         trials = self.config.trials
-        return trials if self._limit is None else min(trials, self._limit)
+        return trials if self.limit is None else min(trials, self.limit)
 
     def planned(self) -> dict[str, int]:
         """Trials per phase that are wanted at most."""
@@ -143,7 +134,7 @@ class Protocol:
                 return self._proposal(self.search_phase, entry, tried[0].values, seed)
         if len(entries) < self._num_entries and not self._target_reached():
             index = len(entries) + 1
-            values = self._ask(index, self.history())
+            values = self.ask(index, self.history())
             return self._proposal(self.search_phase, index, values, self.config.seeds[0])
         return self._wait_for(self.search_phase) or self._after_search()
 
@@ -174,13 +165,13 @@ class Protocol:
             entry=entry,
             values=dict(values),
             seed=seed,
-            configuration=self._configuration_of(values),
+            configuration=self.configuration_of(values),
             test=phase in ("confirm", "study"),
         )
 
     def _target_reached(self) -> bool:
-        return self._target is not None and any(
-            item.state == "finished" and item.value is not None and item.value >= self._target
+        return self.target is not None and any(
+            item.state == "finished" and item.value is not None and item.value >= self.target
             for item in self.history()
         )
 

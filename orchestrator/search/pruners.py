@@ -8,24 +8,13 @@ before, so that they decide as if it had never stopped.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from types import SimpleNamespace
+from typing import Any
 
 from orchestrator.config.sweep import SchedulerConfig
 
 
-class Pruner(Protocol):
-    """Decides after each epoch whether a trial of the search goes on."""
-
-    def observe(self, number: int, epoch: int, value: float) -> bool:
-        """Take note of a trial's best validation F1 after an epoch; whether to stop it."""
-        ...
-
-    def end(self, number: int) -> None:
-        """Take note that a trial has ended, in whatever way."""
-        ...
-
-
-def build_pruner(config: SchedulerConfig, max_epochs: int) -> Pruner:
+def build_pruner(config: SchedulerConfig, max_epochs: int) -> KeepAll | RayPruner:
     """The pruner that a sweep asks for.
 
     Args:
@@ -56,11 +45,8 @@ class _StandIn:
     trial_id: str
 
 
-class _NoController:
-    """What Ray's schedulers read of a running experiment: no trial waits, so none is paused."""
-
-    def get_live_trials(self) -> list[Any]:
-        return []
+_CONTROLLER = SimpleNamespace(get_live_trials=list)
+"""What Ray's schedulers read of a running experiment: no trial waits, so none is paused."""
 
 
 class RayPruner:
@@ -100,9 +86,9 @@ class RayPruner:
             return False
         trial = _StandIn(str(number))
         if last is None:
-            self._scheduler.on_trial_add(_NoController(), trial)
+            self._scheduler.on_trial_add(_CONTROLLER, trial)
         self._seen[number] = {"epoch": epoch, "value": value}
-        decision = self._scheduler.on_trial_result(_NoController(), trial, dict(self._seen[number]))
+        decision = self._scheduler.on_trial_result(_CONTROLLER, trial, dict(self._seen[number]))
         return bool(decision == self._stop)
 
     def end(self, number: int) -> None:
@@ -110,6 +96,5 @@ class RayPruner:
         if number in self._ended or number not in self._seen:
             return
         self._ended.add(number)
-        self._scheduler.on_trial_complete(
-            _NoController(), _StandIn(str(number)), dict(self._seen[number])
-        )
+        last = dict(self._seen[number])
+        self._scheduler.on_trial_complete(_CONTROLLER, _StandIn(str(number)), last)

@@ -59,7 +59,7 @@ def build_sampler(sweep: SweepConfig) -> Sampler:
     if protocol.sampler == "grid":
         return GridSampler(sweep.grid())
     if protocol.sampler == "qmc":
-        return QuasiRandomSampler(sweep.space, seed=protocol.sampler_seed)
+        return QuasiRandomSampler(sweep.space, protocol.sampler_seed)
     return OptunaSampler(
         protocol.sampler,
         sweep.space,
@@ -69,32 +69,32 @@ def build_sampler(sweep: SweepConfig) -> Sampler:
     )
 
 
+@dataclass(frozen=True)
 class GridSampler:
     """Every combination, in order.
 
-    Args:
+    Attributes:
         grid: The combinations.
     """
 
-    def __init__(self, grid: Sequence[Values]) -> None:
-        self.grid = grid
+    grid: Sequence[Values]
 
     def ask(self, index: int, history: Sequence[Tried]) -> Values:
         """The combination of that place."""
         return self.grid[index - 1]
 
 
+@dataclass(frozen=True)
 class QuasiRandomSampler:
     """Points of one scrambled Sobol sequence, which fill the space more evenly than random ones.
 
-    Args:
+    Attributes:
         space: Dimensions by dotted key.
         seed: Seed of the scrambling.
     """
 
-    def __init__(self, space: Mapping[str, Dimension], *, seed: int) -> None:
-        self.space = space
-        self.seed = seed
+    space: Mapping[str, Dimension]
+    seed: int
 
     def ask(self, index: int, history: Sequence[Tried]) -> Values:
         """The setting at the sequence's point of that place."""
@@ -113,10 +113,11 @@ class QuasiRandomSampler:
         }
 
 
+@dataclass(frozen=True)
 class OptunaSampler:
     """One of Optuna's samplers, made a pure function of its history.
 
-    Args:
+    Attributes:
         name: Which one.
         space: Dimensions by dotted key.
         study_name: Name of the study, so that no two sweeps ever share one.
@@ -124,20 +125,11 @@ class OptunaSampler:
         startup_trials: Random proposals before TPE or GP models the results.
     """
 
-    def __init__(
-        self,
-        name: Literal["tpe", "random", "gp"],
-        space: Mapping[str, Dimension],
-        *,
-        study_name: str,
-        seed: int,
-        startup_trials: int,
-    ) -> None:
-        self.name = name
-        self.space = space
-        self.study_name = study_name
-        self.seed = seed
-        self.startup_trials = startup_trials
+    name: Literal["tpe", "random", "gp"]
+    space: Mapping[str, Dimension]
+    study_name: str
+    seed: int
+    startup_trials: int
 
     def ask(self, index: int, history: Sequence[Tried]) -> Values:
         """The setting of configuration `index`, as Optuna's sampler proposes it.
@@ -149,8 +141,7 @@ class OptunaSampler:
         study = build_study(
             self.space, history, sampler=lambda: self._sampler(index), name=self.study_name
         )
-        distributions = {key: _distribution(part) for key, part in self.space.items()}
-        parameters = study.ask(distributions).params
+        parameters = study.ask(_distributions(self.space)).params
         return {key: parameters[key] for key in self.space}
 
     def _sampler(self, index: int) -> Any:
@@ -189,7 +180,7 @@ def build_study(
         study = optuna.create_study(
             direction="maximize", sampler=sampler() if sampler else None, study_name=name
         )
-    distributions = {key: _distribution(part) for key, part in space.items()}
+    distributions = _distributions(space)
     for item in history:
         study.add_trial(_frozen_trial(item, distributions))
     return study
@@ -201,14 +192,20 @@ def derived_seed(seed: int, index: int) -> int:
     return int.from_bytes(digest[:4], "big") >> 1
 
 
-def _distribution(dimension: Dimension) -> Any:
-    from optuna import distributions
+def _distributions(space: Mapping[str, Dimension]) -> dict[str, Any]:
+    from optuna.distributions import (
+        CategoricalDistribution,
+        FloatDistribution,
+        IntDistribution,
+    )
 
-    if isinstance(dimension, ChoiceDimension):
-        return distributions.CategoricalDistribution(dimension.values)
-    if isinstance(dimension, FloatDimension):
-        return distributions.FloatDistribution(dimension.low, dimension.high, log=dimension.log)
-    return distributions.IntDistribution(dimension.low, dimension.high, log=dimension.log)
+    numbers = {"float": FloatDistribution, "int": IntDistribution}
+    return {
+        key: CategoricalDistribution(part.values)
+        if isinstance(part, ChoiceDimension)
+        else numbers[part.type](part.low, part.high, log=part.log)
+        for key, part in space.items()
+    }
 
 
 def _frozen_trial(item: Tried, distributions: Mapping[str, Any]) -> Any:

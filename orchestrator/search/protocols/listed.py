@@ -20,7 +20,7 @@ class Listed(Protocol):
     @property
     def _num_entries(self) -> int:
         """All of the list, whatever `trials` says."""
-        return self.config.trials if self._limit is None else self._limit
+        return self.config.trials if self.limit is None else self.limit
 
     def propose(self) -> Proposal | Signal:
         """Every configuration on the first seed, then on the next: a whole table comes early."""
@@ -28,7 +28,7 @@ class Listed(Protocol):
         for seed in self.config.seeds:
             for entry in range(1, self._num_entries + 1):
                 if (entry, seed) not in tried:
-                    return self._proposal("study", entry, self._ask(entry, ()), seed)
+                    return self._proposal("study", entry, self.ask(entry, ()), seed)
         return self._wait_for("study") or Signal.DONE
 
     def history(self) -> list[Tried]:

@@ -86,7 +86,7 @@ class Conductor:
         self.message: str | None = None
         self._sweep: SweepConfig = history.sweep
         self._cells = cells
-        self._reuse = Reuse(history, cells, code=code, stale=stale)
+        self._reuse = Reuse(history, cells, code, stale)
         self._budget = Budget(history)
         self._on_change = on_change
         self.documents = RunWriter(cells, history, on_change)
@@ -132,12 +132,12 @@ class Conductor:
             return True
         self._cells.register(self.history.cell(event.values, event.seed))
         other = self._cells.claim(event.cell, self._sweep.name)
-        if other == self._sweep.name:
-            self.message = None
-            return False
-        if holder_of(self._cells.store, other) is None:  # its driver is gone
+        is_ours = other == self._sweep.name
+        if not is_ours and holder_of(self._cells.store, other) is None:  # its driver is gone
             self._cells.release(event.cell)
             self._cells.claim(event.cell, self._sweep.name)
+            is_ours = True
+        if is_ours:
             self.message = None
             return False
         self._claim_checked = now

@@ -7,34 +7,37 @@ configurations of the search (`leaders`), or `all`. Records of epochs and scores
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 from orchestrator.store.cells import CellStore
 from orchestrator.sweeps.record.history import History
 
 
+@dataclass
 class Retention:
     """Removes the weights of cells that this sweep trained and that nobody wants any more.
 
-    Args:
+    Attributes:
         cells: The store.
         history: The sweep's record.
+        dropped: Cells whose weights it removed.
     """
 
-    def __init__(self, cells: CellStore, history: History) -> None:
-        self._cells = cells
-        self._history = history
-        self._dropped: set[str] = set()
+    cells: CellStore
+    history: History
+    dropped: set[str] = field(default_factory=set, init=False)
 
     def apply(self) -> None:
         """Remove what is not wanted now. Failed cells keep their checkpoint, to be tried again."""
-        history = self._history
+        history = self.history
         kept = {history.proposed[n].cell for n in history.protocol.kept(history.sweep)}
         for number, end in history.ended.items():
             key = history.proposed[number].cell
-            if end.status == "failed" or key in kept or key in self._dropped:
+            if end.status == "failed" or key in kept or key in self.dropped:
                 continue
-            self._dropped.add(key)
+            self.dropped.add(key)
             if self._is_ours(key):
-                self._cells.drop_weights(key)
+                self.cells.drop_weights(key)
 
     def _is_ours(self, key: str) -> bool:
         """Whether no other sweep or study trains or trained the cell, or reports its test score.
@@ -42,10 +45,10 @@ class Retention:
         A cell that this sweep pruned may be on its way to the end in another one, which has claimed
         it then. Listed configurations are all tested, so who trained a cell decides alone.
         """
-        sweep = self._history.sweep
-        if self._cells.claimed_by(key) not in (None, sweep.name):
+        sweep = self.history.sweep
+        if self.cells.claimed_by(key) not in (None, sweep.name):
             return False
-        if not sweep.configurations and self._cells.evaluation(key, "test") is not None:
+        if not sweep.configurations and self.cells.evaluation(key, "test") is not None:
             return False
-        summary = self._cells.summary(key)
+        summary = self.cells.summary(key)
         return summary is None or summary.get("sweep") == sweep.name

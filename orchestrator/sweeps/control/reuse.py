@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate
 from typing import Any, Literal
 
-from orchestrator.search.pruners import Pruner, build_pruner
+from orchestrator.search.pruners import KeepAll, RayPruner, build_pruner
 from orchestrator.store.cells import CellStore
 from orchestrator.sweeps.record.event_log import Ended, Proposed
 from orchestrator.sweeps.record.history import History
@@ -23,31 +23,29 @@ class StaleCellsError(InputError):
     """Finished cells come from other code than the present one."""
 
 
+@dataclass
 class Reuse:
     """Decides what of a cell in the store may be used, and judges it as if it were trained now.
 
-    Args:
+    Attributes:
         history: The sweep's record.
         cells: The store.
         code: Fingerprint of the present training code.
         stale: What to do with cells of other code.
     """
 
-    def __init__(
-        self, history: History, cells: CellStore, *, code: str, stale: StalePolicy
-    ) -> None:
-        self._history = history
-        self._cells = cells
-        self._code = code
-        self._stale = stale
+    history: History
+    cells: CellStore
+    code: str
+    stale: StalePolicy
 
     @cached_property
-    def pruner(self) -> Pruner:
+    def pruner(self) -> KeepAll | RayPruner:
         """Early stopping as it stood: it has seen what ended trials reported."""
-        sweep = self._history.sweep
+        sweep = self.history.sweep
         pruner = build_pruner(sweep.scheduler, sweep.max_epochs())
-        for number, end in self._history.ended.items():
-            if self._history.proposed[number].phase == "search":
+        for number, end in self.history.ended.items():
+            if self.history.proposed[number].phase == "search":
                 for epoch, value in enumerate(end.curve, start=1):
                     pruner.observe(number, epoch, value)
                 pruner.end(number)
@@ -59,11 +57,11 @@ class Reuse:
         Raises:
             StaleCellsError: It was made by other code, and nothing was said about that.
         """
-        ended, proposed, cells = self._history.ended, self._history.proposed, self._cells
+        ended, proposed, cells = self.history.ended, self.history.proposed, self.cells
         twins = [number for number in ended if proposed[number].cell == event.cell]
         is_tested = not event.test or cells.evaluation(event.cell, "test") is not None
         if twins and (is_tested or ended[twins[-1]].status != "finished"):
-            twin, now = ended[twins[-1]], self._history.clock()
+            twin, now = ended[twins[-1]], self.history.clock()
             return replace(twin, number=event.number, at=now, trained=0, seconds=0.0, found=True)
         summary = cells.summary(event.cell)
         if summary is None or summary["status"] == "failed":
@@ -82,22 +80,22 @@ class Reuse:
         Raises:
             StaleCellsError: It was made by other code, and nothing was said about that.
         """
-        if self._stale == "accept" or all(code == self._code for code in codes):
+        if self.stale == "accept" or all(code == self.code for code in codes):
             return False
-        if self._stale == "refuse":
-            raise StaleCellsError(stale_message(self._history.sweep.name, [key], self._cells))
-        self._cells.reset(key)
+        if self.stale == "refuse":
+            raise StaleCellsError(stale_message(self.history.sweep.name, [key], self.cells))
+        self.cells.reset(key)
         return True
 
     def _found(self, event: Proposed, summary: Mapping[str, Any]) -> Ended:
-        sweep = self._history.sweep
+        sweep = self.history.sweep
         is_ours = summary["sweep"] == sweep.name and event.phase != "confirm"
-        seconds = [record["seconds"] for record in self._cells.epochs(event.cell)]
+        seconds = [record["seconds"] for record in self.cells.epochs(event.cell)]
         curve = self._curve(event.cell, summary["epochs"])
         end = Ended(
             number=event.number,
             status=summary["status"],
-            at=self._history.clock(),
+            at=self.history.clock(),
             epoch=summary["epochs"],
             value=summary["value"],
             best_epoch=summary["best_epoch"],
@@ -125,7 +123,7 @@ class Reuse:
 
     def _curve(self, key: str, last: int) -> list[float]:
         """Best validation F1 so far after each epoch, from the cell's records."""
-        records = [record for record in self._cells.epochs(key) if record["epoch"] <= last]
+        records = [record for record in self.cells.epochs(key) if record["epoch"] <= last]
         return list(accumulate((record["metrics"][SELECTION] for record in records), max))
 
 

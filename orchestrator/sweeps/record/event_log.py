@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, get_args
 
 from orchestrator.search.standings import Outcome, Proposal
 from orchestrator.store.lease import LeaseLost
@@ -116,15 +116,7 @@ class Restarted:
 
 
 Event: TypeAlias = Opened | Proposed | Ended | Interrupted | Reopened | Restarted
-_KINDS: dict[str, type[Event]] = {
-    "opened": Opened,
-    "proposed": Proposed,
-    "ended": Ended,
-    "interrupted": Interrupted,
-    "reopened": Reopened,
-    "restarted": Restarted,
-}
-_NAMES = {kind: name for name, kind in _KINDS.items()}
+_KINDS: dict[str, type[Event]] = {kind.__name__.lower(): kind for kind in get_args(Event)}
 
 
 @dataclass
@@ -179,10 +171,8 @@ class EventLog:
 
     def current(self) -> list[Event]:
         """The events that count: those after the last restart."""
-        for place in range(len(self.events) - 1, -1, -1):
-            if isinstance(self.events[place], Restarted):
-                return self.events[place + 1 :]
-        return list(self.events)
+        restarts = [p for p, event in enumerate(self.events, 1) if isinstance(event, Restarted)]
+        return self.events[max(restarts, default=0) :]
 
     def _name(self, number: int) -> str:
         return in_sweep(self.sweep, numbered(EVENTS, number))
@@ -192,7 +182,7 @@ class EventLog:
 
 
 def _encode(event: Event) -> dict[str, Any]:
-    record = {"kind": _NAMES[type(event)], **asdict(event)}
+    record = {"kind": type(event).__name__.lower(), **asdict(event)}
     if record.get("alignment", "") is None:  # older storages do not have it
         del record["alignment"]
     return record

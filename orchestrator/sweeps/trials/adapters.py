@@ -7,6 +7,7 @@ all trials are told to stop, and the runner raises it when Tune has returned.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import ray
@@ -21,26 +22,23 @@ from orchestrator.sweeps.record.event_log import Proposed
 from orchestrator.sweeps.trials.trainable import report_of
 
 
+@dataclass
 class Bridge:
     """What the adapters share.
 
-    Args:
+    Attributes:
         conductor: Decides.
         on_change: Called whenever something has happened.
         check: Raises where the sweep must not go on (its lease was lost).
-
-    Attributes:
         error: The first error, if any.
+        numbers: Proposal of each of Tune's trials at work.
     """
 
-    def __init__(
-        self, conductor: Conductor, on_change: Callable[[], None], check: Callable[[], None]
-    ) -> None:
-        self.conductor = conductor
-        self.on_change = on_change
-        self.check = check
-        self.error: Exception | None = None
-        self.numbers: dict[str, int] = {}
+    conductor: Conductor
+    on_change: Callable[[], None]
+    check: Callable[[], None]
+    error: Exception | None = None
+    numbers: dict[str, int] = field(default_factory=dict)
 
     def attempt(self, action: Callable[[], Any], otherwise: Any) -> Any:
         """Do something unless the sweep has failed; an error fails it."""
