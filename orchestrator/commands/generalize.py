@@ -51,7 +51,7 @@ def generalize(
     from orchestrator.store.lease import Lease
     from orchestrator.studies.generalization import (
         confirmed_winner,
-        evaluate_elsewhere,
+        evaluate_seeds,
         write_documents,
     )
     from orchestrator.sweeps.driver import publisher_of
@@ -67,17 +67,19 @@ def generalize(
     address, store = existing_storage(storage)
     folder = Path(target).expanduser()
     data = PreparedData.load(folder if folder.is_dir() else root / target)
-    winner = confirmed_winner(store, name)
+    cells = CellStore(store)
+    winner = confirmed_winner(cells, name, accept_stale=accept_stale)
     with Lease(store, name):  # a driver at work may still change what is confirmed
-        found = evaluate_elsewhere(
-            CellStore(store),
-            winner,
+        found = evaluate_seeds(
+            cells,
+            {seed: winner.cells[seed] for seed in winner.val},
             data,
+            name=winner.name,
+            configuration=winner.configuration,
+            missing=winner.missing,
             contexts=contexts,
             label_map=names,
             runtime=runtime,
-            accept_stale=accept_stale,
-            sweep=name,
         )
         write_documents(store, name, found, {})
     publisher = publisher_of(store, name, address, tracking_uri)

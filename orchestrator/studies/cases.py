@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from shapca.config import ExperimentConfig
 from shapca.data.prepared import PreparedData
-from shapca.data.schema import NONE, Entity, Example, Prediction, Relation, Span
+from shapca.data.schema import NONE, Example, Prediction, Span
 from shapca.errors import InputError
-
-Place = tuple[int, int, str]
 
 
 @dataclass(frozen=True)
@@ -23,13 +20,11 @@ class Finding:
 
     Attributes:
         text: For people: `PER Kevin Durant`, `present_in: Kevin Durant → Oracle Arena`.
-        spans: Words [start, end) and type of each entity in it.
         is_right: It is annotated, or it is the annotation.
     """
 
     text: str
-    spans: tuple[Place, ...]
-    is_right: bool = True
+    is_right: bool
 
 
 @dataclass(frozen=True)
@@ -39,6 +34,7 @@ class Case:
     Attributes:
         id: Of the post.
         words: Its text.
+        kinds: Types of the words that are annotated as entities, by the word's place.
         context: The bridging context, if any.
         picture: (side, side, 3) pixels, if there is a picture.
         gold: What is annotated.
@@ -47,6 +43,7 @@ class Case:
 
     id: str
     words: tuple[str, ...]
+    kinds: Mapping[int, str]
     context: str | None
     picture: npt.NDArray[np.uint8] | None
     gold: tuple[Finding, ...]
@@ -131,53 +128,42 @@ def cases(
 
 
 def _case(
-    example: Example,
-    contexts: Mapping[str, str],
-    predictions: Mapping[str, Prediction],
+    example: Example, contexts: Mapping[str, str], predictions: Mapping[str, Prediction]
 ) -> Case:
-    gold = _findings(example, example.entities, example.relations, None)
-    keys = frozenset(_keys(example.entities, example.relations))
     return Case(
         id=example.id,
         words=example.words,
+        kinds={
+            place: entity.type or ""
+            for entity in sorted(example.entities)
+            for place in range(entity.start, entity.end)
+        },
         context=contexts.get(example.image or "") or None,
         picture=None,
-        gold=gold,
-        systems={
-            name: _findings(example, prediction.entities, prediction.relations, keys)
-            for name, prediction in predictions.items()
-        },
+        gold=_findings(example, example),
+        systems={name: _findings(example, found) for name, found in predictions.items()},
     )
 
 
-def _keys(entities: Sequence[Entity], relations: Sequence[Relation]) -> list[Any]:
-    return [*entities, *(relation for relation in relations if relation.type != NONE)]
-
-
-def _findings(
-    example: Example,
-    entities: Sequence[Entity],
-    relations: Sequence[Relation],
-    gold: frozenset[Any] | None,
-) -> tuple[Finding, ...]:
+def _findings(example: Example, found: Example | Prediction) -> tuple[Finding, ...]:
     """Entities, then relations; those of type `None` are none."""
 
     def text(span: Span) -> str:
         return " ".join(example.words[span.start : span.end])
 
-    found = [
-        Finding(
-            f"{entity.type or 'given'}: {text(entity.span)}",
-            ((entity.start, entity.end, entity.type or ""),),
-            gold is None or entity in gold,
-        )
-        for entity in sorted(entities)
+    annotated = {*example.entities, *example.relations}
+    findings = [
+        Finding(f"{entity.type or 'given'}: {text(entity.span)}", entity in annotated)
+        for entity in sorted(found.entities)
     ]
-    for relation in sorted(relations):
-        if relation.type != NONE:
-            words = f"{relation.type}: {text(relation.head)} → {text(relation.tail)}"
-            found.append(Finding(words, (), gold is None or relation in gold))
-    return tuple(found)
+    return tuple(findings) + tuple(
+        Finding(
+            f"{relation.type}: {text(relation.head)} → {text(relation.tail)}",
+            relation in annotated,
+        )
+        for relation in sorted(found.relations)
+        if relation.type != NONE
+    )
 
 
 def _picture(data: PreparedData, image: str | None) -> npt.NDArray[np.uint8] | None:

@@ -180,17 +180,13 @@ def _draw_words(axes: Axes, case: Case, y: float) -> float:
 
 
 def _text_lines(case: Case) -> list[list[tuple[str, str | None]]]:
-    kinds: dict[int, str] = {}
-    for finding in case.gold:
-        for start, end, kind in finding.spans:
-            kinds |= dict.fromkeys(range(start, end), kind)
     lines: list[list[tuple[str, str | None]]] = [[]]
     used = 0
     for index, word in enumerate(case.words):
         if used + len(word) > _TEXT_WIDTH and lines[-1]:
             lines.append([])
             used = 0
-        lines[-1].append((word, kinds.get(index)))
+        lines[-1].append((word, case.kinds.get(index)))
         used += len(word) + 1
     return lines
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from orchestrator.store.cell_folder import in_cell
@@ -69,15 +70,21 @@ class Generalization:
         }
 
 
-def confirmed_winner(store: ObjectStore, sweep: str) -> ConfigurationResult:
+def confirmed_winner(
+    cells: CellStore, sweep: str, *, accept_stale: bool = False
+) -> ConfigurationResult:
     """The confirmed winner of a sweep.
 
+    Args:
+        cells: The storage.
+        sweep: Name of the sweep.
+        accept_stale: Use cells of other code as they are.
+
     Raises:
-        InputError: no such sweep, none of its configurations was confirmed yet, or all the seeds
-            that were to confirm one failed.
+        InputError: no such sweep, none of its configurations was confirmed yet, all the seeds
+            that were to confirm one failed, or cells of other code.
     """
-    history = recorded(store, sweep)
-    winner = reported(history, CellStore(store))
+    winner = reported(recorded(cells.store, sweep), cells)
     if winner is None or winner.phase != "confirm" or not winner.cells:
         raise InputError(
             f"sweep {sweep}: it has no confirmed winner in this storage; run it to its end "
@@ -89,51 +96,11 @@ def confirmed_winner(store: ObjectStore, sweep: str) -> ConfigurationResult:
             f"sweep {sweep}: its winner is not confirmed, since all seeds failed ({failed}); try "
             "them again (orchestrator sweep … --retry-failed) first"
         )
-    return winner
-
-
-def evaluate_elsewhere(
-    cells: CellStore,
-    winner: ConfigurationResult,
-    data: PreparedData,
-    *,
-    contexts: str | None = None,
-    label_map: Mapping[str, str] | None = None,
-    runtime: RuntimeConfig = RuntimeConfig(),
-    accept_stale: bool = False,
-    sweep: str = "",
-) -> Generalization:
-    """Score every seed of a configuration on a data set's test split; what is known is read.
-
-    Args:
-        cells: The storage.
-        winner: The configuration with its cells by seed.
-        data: The other data set.
-        contexts: Context set to read there; None: the one of the same name.
-        label_map: The model's types to the data set's, where their names differ.
-        runtime: Device, threads and workers.
-        accept_stale: Use cells of other code as they are.
-        sweep: Name of the sweep, for messages.
-
-    Raises:
-        InputError: a label without its counterpart, a part of the data that is missing, weights
-            that were not kept, or cells of other code.
-    """
-    keys = {seed: key for seed, key in sorted(winner.cells.items()) if seed in winner.val}
-    stale = [key for key in keys.values() if not cells.codes(key) <= {code_fingerprint()}]
+    keys = [winner.cells[seed] for seed in winner.val]
+    stale = [key for key in keys if not cells.codes(key) <= {code_fingerprint()}]
     if stale and not accept_stale:
         raise StaleCellsError(stale_message(sweep, stale, cells))
-    return evaluate_seeds(
-        cells,
-        keys,
-        data,
-        name=winner.name,
-        configuration=winner.configuration,
-        missing=winner.missing,
-        contexts=contexts,
-        label_map=label_map,
-        runtime=runtime,
-    )
+    return winner
 
 
 def evaluate_seeds(
@@ -160,18 +127,15 @@ def evaluate_seeds(
         contexts: Context set to read there; None: the one of the same name.
         label_map: The model's types to the data set's, where their names differ.
         runtime: Device, threads and workers.
+
+    Raises:
+        InputError: a label without its counterpart, a part of the data that is missing, or
+            weights that were not kept.
     """
-    records = {
-        seed: evaluate_run(
-            cells.run_store(key),
-            data,
-            split="test",
-            contexts=contexts,
-            label_map=label_map,
-            runtime=runtime,
-        )
-        for seed, key in keys.items()
-    }
+    evaluate = partial(
+        evaluate_run, split="test", contexts=contexts, label_map=label_map, runtime=runtime
+    )
+    records = {seed: evaluate(cells.run_store(key), data) for seed, key in keys.items()}
     source = cells.cell(next(iter(keys.values()))).config.data.dataset
     return Generalization(
         name, configuration, source, data.name, dict(keys), records, dict(missing)

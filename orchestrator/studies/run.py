@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -19,7 +19,7 @@ from orchestrator.store.sweep_folder import STUDY, in_sweep
 from orchestrator.studies.config import StudyConfig
 from orchestrator.studies.evaluation import StudyEvaluations
 from orchestrator.studies.files import write_files
-from orchestrator.studies.plan import StudyPlan, plan_study, read_winners
+from orchestrator.studies.plan import plan_study, read_winners
 from orchestrator.studies.tables import StudyTables
 from orchestrator.sweeps.control.reuse import StaleCellsError, stale_message
 from orchestrator.sweeps.driver import SweepOptions, publisher_of, run_sweep
@@ -113,7 +113,7 @@ def run_study(
         store.put(in_sweep(study.name, STUDY), to_json(study.model_dump(mode="json")))
         if options.stale == "refuse":
             _refuse_stale(sweep, factory, cells)
-        evaluations = StudyEvaluations(sweep, plan, tables, factory, cells)
+        evaluations = StudyEvaluations(sweep, tables)
         evaluations.check()
         reset = evaluations.release_weightless()
         outcome = run_sweep(sweep, options, training=training)
@@ -121,8 +121,10 @@ def run_study(
             runtime = study.runtime.model_copy(update={"data_root": data_root})
             _evaluate(study, evaluations, storage, runtime, options, say)
     tables.forget()
-    concluded = _conclude(plan, tables.table(), cells, factory, options, storage, outcome, reset)
-    return replace(concluded, seconds=time.monotonic() - began)
+    table = tables.table()
+    files = write_files(tables, table)
+    _show_in_mlflow(tables, table, files, options, storage)
+    return StudyOutcome(study, table, files, outcome, reset, time.monotonic() - began)
 
 
 def _evaluate(
@@ -161,8 +163,7 @@ def _evaluate(
 def _refuse_stale(sweep: SweepConfig, factory: CellFactory, cells: CellStore) -> None:
     """Cells of other code are found before anything is trained, not in the midst of it."""
     found = []
-    for values in sweep.corners():
-        config = sweep.resolve(values)
+    for config in sweep.experiments():
         for seed in sweep.protocol.seeds:
             key = factory.cell(config, seed).key
             codes = (cells.summary(key) or {}).get("codes") or cells.codes(key)
@@ -172,47 +173,33 @@ def _refuse_stale(sweep: SweepConfig, factory: CellFactory, cells: CellStore) ->
         raise StaleCellsError(stale_message(sweep.name, found, cells))
 
 
-def _conclude(
-    plan: StudyPlan,
-    table: Table,
-    cells: CellStore,
-    factory: CellFactory,
-    options: SweepOptions,
-    storage: str,
-    outcome: SweepOutcome | None,
-    reset: tuple[str, ...],
-) -> StudyOutcome:
-    """Tables and figures of what there is now, in the storage and in MLflow."""
-    name = plan.study.name
-    files = write_files(cells, factory, plan, table)
-    parent = read_run(cells.store, name, PARENT)
-    if parent is not None:
-        shown = {f"tables/{file}": place for file, place in files.items()}
+def _show_in_mlflow(
+    tables: StudyTables, table: Table, files: Mapping[str, str], options: SweepOptions, storage: str
+) -> None:
+    """The study's own run gets its table, its files and a report, and is published."""
+    store, study = tables.cells.store, tables.plan.study
+    parent = read_run(store, study.name, PARENT)
+    if parent is None:
+        return
+    shown = {f"tables/{file}": place for file, place in files.items()}
+    changed = replace(
+        parent,
+        note=to_markdown(table) + _how_to(study, storage),
+        artifacts={**parent.artifacts, **shown},
+        tags={**parent.tags, "study": study.name},
+    )
+    if changed != parent or REPORT not in changed.artifacts:
+        planned = tables.plan.planned()
+        content = partial(content_from, store, study.name, storage, tables.code, planned)
+        artifacts, tags = attachments(store, study.name, content, [table])
         changed = replace(
-            parent,
-            note=to_markdown(table) + _how_to(plan.study, storage),
-            artifacts={**parent.artifacts, **shown},
-            tags={**parent.tags, "study": name},
+            changed, artifacts={**changed.artifacts, **artifacts}, tags={**changed.tags, **tags}
         )
-        if changed != parent or REPORT not in changed.artifacts:
-            code = code_fingerprint()
-            artifacts, tags = attachments(
-                cells.store,
-                name,
-                partial(content_from, cells.store, name, storage, code, plan.planned()),
-                [table],
-            )
-            changed = replace(
-                changed,
-                artifacts={**changed.artifacts, **artifacts},
-                tags={**changed.tags, **tags},
-            )
-            with Lease(cells.store, name):
-                write_run(cells.store, name, changed)
-        publisher = publisher_of(cells.store, name, storage, options.tracking_uri)
-        if publisher is not None:
-            publisher.publish_now()
-    return StudyOutcome(plan.study, table, files, outcome, reset)
+        with Lease(store, study.name):
+            write_run(store, study.name, changed)
+    publisher = publisher_of(store, study.name, storage, options.tracking_uri)
+    if publisher is not None:
+        publisher.publish_now()
 
 
 def _how_to(study: StudyConfig, storage: str) -> str:

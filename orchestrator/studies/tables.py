@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -35,7 +35,6 @@ class SeedResult:
     """What the store has of one cell for one column.
 
     Attributes:
-        key: The cell.
         state: `done`, `running` or `missing`.
         reason: Why there are no scores.
         metrics: Scores by name; None where there are no scores yet.
@@ -43,37 +42,37 @@ class SeedResult:
         codes: Fingerprints of the code that worked on it.
     """
 
-    key: str
     state: CellState
     reason: str = ""
     metrics: Mapping[str, float] | None = None
-    counts: Mapping[str, list[list[int]]] = field(default_factory=dict)
+    counts: Mapping[str, Sequence[Sequence[int]]] = field(default_factory=dict)
     codes: frozenset[str] = frozenset()
 
 
+@dataclass
 class StudyTables:
     """Fills a study's table; nothing is trained or evaluated here.
 
-    Args:
+    Attributes:
         plan: What the study wants.
         cells: The store.
         factory: Makes cells of experiments.
         code: Fingerprint of the present training code.
     """
 
-    def __init__(self, plan: StudyPlan, cells: CellStore, factory: CellFactory, code: str) -> None:
-        self._plan = plan
-        self._study = plan.study
-        self._cells = cells
-        self._factory = factory
-        self._code = code
+    plan: StudyPlan
+    cells: CellStore
+    factory: CellFactory
+    code: str
+
+    def __post_init__(self) -> None:
         self._results: dict[tuple[str, str], SeedResult] = {}
         self._targets: dict[str, PreparedData] = {}
         self._alive: dict[str, bool] = {}
 
     def table(self) -> Table:
         """The study's table as things stand."""
-        study = self._study
+        study = self.plan.study
         rows = tuple(
             Row(title, title, self._row(title, row), row.group)
             for title, row in study.all_rows().items()
@@ -95,13 +94,13 @@ class StudyTables:
         return corrected(self._compared(table))
 
     def _row(self, title: str, row: StudyRow) -> dict[str, TableCell]:
-        columns = self._study.columns.items()
+        columns = self.plan.study.columns.items()
         cells = {key: self._cell(title, row, key, column) for key, column in columns}
         return {key: cell for key, cell in cells.items() if cell is not None}
 
     def _cell(self, title: str, row: StudyRow, key: str, column: StudyColumn) -> TableCell | None:
         published = row.published.get(key)
-        config = self._plan.configs.get((title, column.data))
+        config = self.plan.configs.get((title, column.data))
         if config is None:
             if published is not None:
                 return TableCell.published(published)
@@ -119,14 +118,14 @@ class StudyTables:
     def _why_not(self, row: StudyRow, data: str) -> str:
         if row.data is not None and data not in row.data:
             return "the row is not asked for on this data set"
-        return f"the row changes nothing for {task_of(self._study, data)}"
+        return f"the row changes nothing for {task_of(self.plan.study, data)}"
 
     def _size(self, config: ExperimentConfig, published: float | None) -> TableCell:
         """Parameters in millions: counted on the meta device, nothing is loaded."""
         from shapca.build import build_on_meta
         from shapca.model.parameters import model_size
 
-        labels = self._factory.data(config).labels
+        labels = self.factory.data(config).labels
         millions = model_size(build_on_meta(config, labels)).parameters / 1e6
         return TableCell("done", mean=millions, target=published)
 
@@ -137,20 +136,21 @@ class StudyTables:
         missing: dict[int, str] = {}
         keys: dict[int, str] = {}
         states: set[CellState] = set()
-        for seed in self._study.seeds:
-            result = self.result(self._factory.cell(config, seed), column)
-            keys[seed] = result.key
+        for seed in self.plan.study.seeds:
+            cell = self.factory.cell(config, seed)
+            keys[seed] = cell.key
+            result = self.result(cell, column)
             if result.metrics is None:
                 missing[seed] = result.reason
                 states.add(result.state)
                 continue
             if column.score not in result.metrics:
                 raise InputError(
-                    f"score {column.score!r} is not among those of cell {result.key}: "
+                    f"score {column.score!r} is not among those of cell {cell.key}: "
                     f"{', '.join(sorted(result.metrics))}"
                 )
             scores[seed] = result.metrics[column.score]
-            if result.codes != {self._code}:
+            if result.codes != {self.code}:
                 states.add("stale")
         order: tuple[CellState, ...] = ("stale", "running", "missing")
         state: CellState = next((state for state in order if state in states), "done")
@@ -173,38 +173,36 @@ class StudyTables:
 
     def _read(self, cell: Cell, column: StudyColumn) -> SeedResult:
         key = cell.key
-        summary = self._cells.summary(key)
+        summary = self.cells.summary(key)
         if summary is None:
-            epochs = self._cells.num_epochs(key)
+            epochs = self.cells.num_epochs(key)
             if epochs and self._is_at_work(key):
-                return SeedResult(key, "running", f"at work, epoch {epochs}")
+                return SeedResult("running", f"at work, epoch {epochs}")
             reason = f"stopped after epoch {epochs}" if epochs else "never run"
-            return SeedResult(key, "missing", reason)
+            return SeedResult("missing", reason)
         if summary["status"] != "finished":
             reason = f"{summary['status']}: {summary.get('reason', '')}".rstrip(": ")
-            return SeedResult(key, "missing", reason)
+            return SeedResult("missing", reason)
         codes = frozenset(summary["codes"])
         if column.test_on is None:
-            record = self._cells.evaluation(key, "test")
+            record = self.cells.evaluation(key, "test")
             if record is None:
-                return SeedResult(key, "missing", "not tested")
+                return SeedResult("missing", "not tested")
             counts = record.get("per_example", {})
-            return SeedResult(key, "done", "", record["metrics"], counts, codes)
+            return SeedResult("done", "", record["metrics"], counts, codes)
         from shapca.evaluation import stored_evaluation
 
         stored = stored_evaluation(
-            self._cells.run_store(key),
+            self.cells.run_store(key),
             self.target(column, cell.config),
             split="test",
             contexts=contexts_on_target(column, cell.config),
             label_map=column.label_map,
         )
         if stored is None:
-            return SeedResult(key, "missing", f"not evaluated on {column.test_on}")
-        counts = {
-            name: [list(c) for c in rows] for name, rows in stored.evaluation.per_example.items()
-        }
-        return SeedResult(key, "done", "", stored.evaluation.metrics, counts, codes)
+            return SeedResult("missing", f"not evaluated on {column.test_on}")
+        found = stored.evaluation
+        return SeedResult("done", "", found.metrics, found.per_example, codes)
 
     def target(self, column: StudyColumn, config: ExperimentConfig) -> PreparedData:
         """The data set that a column's models are tested on, where it is another one.
@@ -217,17 +215,17 @@ class StudyTables:
             moved = config.model_copy(
                 update={"data": config.data.model_copy(update={"dataset": column.test_on})}
             )
-            folder = prepared_folder(self._factory.data_root, moved)
+            folder = prepared_folder(self.factory.data_root, moved)
             self._targets[column.test_on] = PreparedData.load(folder)
         return self._targets[column.test_on]
 
     def _is_at_work(self, key: str) -> bool:
         """Whether a living driver works on a cell."""
-        sweep = self._cells.claimed_by(key)
+        sweep = self.cells.claimed_by(key)
         if sweep is None:
             return False
         if sweep not in self._alive:
-            self._alive[sweep] = holder_of(self._cells.store, sweep) is not None
+            self._alive[sweep] = holder_of(self.cells.store, sweep) is not None
         return self._alive[sweep]
 
     def _compared(self, table: Table) -> Table:
@@ -245,9 +243,9 @@ class StudyTables:
         return replace(table, rows=tuple(rows))
 
     def _comparison(self, title: str, reference: str, key: str) -> Comparison | None:
-        column = self._study.columns[key]
+        column = self.plan.study.columns[key]
         name = counts_of(column.score)
-        configs = [self._plan.configs.get((row, column.data)) for row in (title, reference)]
+        configs = [self.plan.configs.get((row, column.data)) for row in (title, reference)]
         if name is None or configs[0] is None or configs[1] is None or configs[0] == configs[1]:
             return None
         first, second = (self._counts(config, column, name) for config in configs if config)
@@ -267,8 +265,8 @@ class StudyTables:
         """Counts of each example by seed, of the seeds that have them."""
         found = {}
         try:
-            for seed in self._study.seeds:
-                result = self.result(self._factory.cell(config, seed), column)
+            for seed in self.plan.study.seeds:
+                result = self.result(self.factory.cell(config, seed), column)
                 if result.metrics is not None and name in result.counts:
                     found[seed] = np.asarray(result.counts[name])
         except InputError:
