@@ -1,22 +1,34 @@
-"""The report as one HTML page: no network, light and dark, on a desk and on a phone."""
+"""The report as one HTML page: no network, light and dark, on a desk and on a phone.
+
+`assets/report.html` says what stands where; nothing can be injected there, as text is escaped.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from importlib.resources import files
+from collections.abc import Mapping, Sequence
 
-from orchestrator.reports import origin, sections
-from orchestrator.reports.charts.charts import Chart, Parallel
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from orchestrator.config.naming import short_names, shown
+from orchestrator.reports import origin
+from orchestrator.reports.charts.charts import Chart
 from orchestrator.reports.charts.drawing import element_of
-from orchestrator.reports.content import Content
-from orchestrator.reports.markup import Html, element
-from orchestrator.reports.result_tables import result_tables
+from orchestrator.reports.content import Content, Trial
 from orchestrator.search.importance import FEWEST_TRIALS
+from orchestrator.sweeps.record.outcome import ConfigurationResult, score
+from orchestrator.sweeps.views.summary import seeds
+from orchestrator.tables.formats import EMPTY, figures, marks
+from orchestrator.tables.statistics import on_the_scale
 from orchestrator.tables.table import Table
+from shapca.commands.display.training_display import duration
+from shapca.metrics.seed_scores import SeedScores
+from shapca.words import counted
 
-# Nothing may be loaded from anywhere, whatever stood in a name or an error message.
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
+_STATES = {
+    "running": "still running",
+    "stopped": "stopped before its end; run the same command again to resume it",
+}
 _SEARCH = ("history", "expected", "parallel", "importance", "cost")
 _SEEDS = ("seeds", "validation_test", "curves", "losses")
 
@@ -29,72 +41,77 @@ def page_of(content: Content, charts: Sequence[Chart], tables: Sequence[Table] =
         charts: Its charts.
         tables: A study's.
     """
-    search = "Training" if content.is_listed else "Search"
-    parts = [
-        ("tables", "Tables", result_tables(tables) if tables else None),
-        ("configurations", "Configurations", sections.configurations(content)),
-        ("search", search, _search(content, charts)),
-        ("seeds", "Seeds and learning", _figures(charts, _SEEDS)),
-        ("ends", "Failures and pruned trials", sections.ends(content)),
-        ("cost", "Cost", origin.cost(content)),
-        ("reproduce", "To reproduce", origin.reproduction(content)),
-        ("provenance", "Data, code and versions", origin.provenance(content)),
-    ]
-    there = [part for part in parts if part[2] is not None]
-    body = [
-        sections.head(content, [(key, title) for key, title, _ in there]),
-        sections.hero(content),
-        *(element("section", element("h2", title), part, id=key) for key, title, part in there),
-    ]
-    return document(f"{content.name}: report", body, content.made_at)
-
-
-def document(title: str, body: Sequence[Html], made_at: float) -> bytes:
-    """A whole HTML document around a body."""
-    clock = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(made_at))
-    head = element(
-        "head",
-        element("meta", charset="utf-8"),
-        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("meta", http_equiv="Content-Security-Policy", content=_POLICY),
-        element("title", title),
-        element("style", Html(_asset("report.css"))),
-    )
-    footer = element("footer", f"Made {clock} from the storage alone. Scores are percentages.")
-    content = element(
-        "body",
-        element("main", body, footer),
-        element("div", id="tip", hidden=True, role="status"),
-        element("script", Html(_asset("report.js"))),
-    )
-    return f"<!doctype html>\n{element('html', head, content, lang='en').text}\n".encode()
-
-
-def figure(chart: Chart) -> Html:
-    """A chart with its heading and caption."""
-    class_ = "card full" if isinstance(chart, Parallel) else "card"
-    heading = element("h3", chart.title), element("p", chart.caption)
-    return element("figure", heading, element_of(chart), class_=class_)
-
-
-def _search(content: Content, charts: Sequence[Chart]) -> Html | None:
-    shown = _figures(charts, _SEARCH)
-    if shown is None or content.is_listed or content.importance is not None:
-        return shown
-    text = (
-        f"Hyper-parameter importance is not shown: it takes {FEWEST_TRIALS} finished trials of the "
-        "search whose scores differ."
-    )
-    return element("div", shown, element("p", text, class_="soft small"))
-
-
-def _figures(charts: Sequence[Chart], keys: Sequence[str]) -> Html | None:
     by_key = {chart.key: chart for chart in charts}
-    chosen = [by_key[key] for key in keys if key in by_key]
-    if not chosen:
-        return None
-    return element("div", map(figure, chosen), class_="grid2")
+    names = short_names(content.sweep.space)
+    page = _environment().get_template("report.html").render(
+        content=content,
+        tables=tables,
+        names=names,
+        space_columns=[(name, "n") for name in names.values()],
+        search_charts=[by_key[key] for key in _SEARCH if key in by_key],
+        seed_charts=[by_key[key] for key in _SEEDS if key in by_key],
+        made_at=time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(content.made_at)),
+    )  # fmt: skip
+    return f"{page.strip()}\n".encode()
 
 
-def _asset(name: str) -> str:
-    return files("orchestrator.reports").joinpath("assets", name).read_text(encoding="utf-8")
+def result_tables(tables: Sequence[Table]) -> str:
+    """A study's tables one below the other, each with its caption and remarks, as HTML."""
+    return _environment().get_template("tables.html").render(tables=tables)
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("orchestrator.reports", "assets"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    words = (
+        counted, duration, figures, interval, marks, reached, reason, row_state, score, seeds,
+        shown, origin.sweep_command, origin.sweep_yaml, origin.winner_commands, origin.winner_yaml,
+    )  # fmt: skip
+    environment.globals |= {function.__name__: function for function in words}
+    environment.globals |= {"EMPTY": EMPTY, "FEWEST_TRIALS": FEWEST_TRIALS, "STATES": _STATES}
+    environment.globals["svg"] = element_of
+    return environment
+
+
+def row_state(row: ConfigurationResult, trials: Sequence[Trial]) -> tuple[str, str]:
+    """State of a configuration, and the same in words."""
+    if any(trial.is_stale for trial in trials):
+        return "stale", "stale"
+    states = {trial.state for trial in trials}
+    if row.missing:
+        return "failed", f"{len(row.missing)} missing"
+    for state in ("running", "missing"):
+        if state in states:
+            return state, state
+    if row.pruned:
+        return "pruned", "pruned"
+    return "done", "done"
+
+
+def interval(scores: Mapping[int, float]) -> str:
+    """What a mean over seeds could have been."""
+    found = SeedScores(list(scores.values())).interval
+    if found is None:
+        return "not known from one seed"
+    return f"{on_the_scale(*found)}: Student's t over {len(scores)} seeds, this test set"
+
+
+def reached(trials: Sequence[Trial]) -> float | None:
+    """What a configuration without a finished seed had reached when it was stopped."""
+    return max((t.value for t in trials if t.value is not None), default=None)
+
+
+def reason(trial: Trial) -> str:
+    """Why a trial did not finish."""
+    if trial.reason is not None:
+        return trial.reason
+    return {
+        "pruned": f"stopped early after epoch {trial.epoch}: too weak for its rung",
+        "running": "at work",
+        "missing": "begun, to be resumed",
+    }.get(trial.state, "")

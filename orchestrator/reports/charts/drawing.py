@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from orchestrator.reports.charts.charts import Bars, Chart, Parallel, Plot, Series
 from orchestrator.reports.charts.scales import Axis
-from orchestrator.reports.markup import Html
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -127,7 +126,7 @@ def saved(figure: Figure, **options: Any) -> dict[str, bytes]:
     return contents
 
 
-def element_of(chart: Chart) -> Html:
+def element_of(chart: Chart) -> str:
     """A chart as an SVG element of the page, whose shapes say what they are when pointed at."""
     import matplotlib
     from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -158,7 +157,7 @@ def element_of(chart: Chart) -> Html:
             _speak(shape, text)
     looks = {"class": "chart", "role": "img", "aria-label": f"{chart.title}. {chart.caption}"}
     root.attrib = {"viewBox": root.attrib["viewBox"], **looks}
-    return Html(ET.tostring(root, encoding="unicode"))
+    return ET.tostring(root, encoding="unicode")
 
 
 def _variable(colour: re.Match[str]) -> str:

@@ -8,8 +8,7 @@ from orchestrator.config.sweep import SweepConfig
 from orchestrator.reports.charts.figures import charts_of
 from orchestrator.reports.exports import configuration_table
 from orchestrator.reports.make import report_files
-from orchestrator.reports.page import page_of
-from orchestrator.reports.result_tables import result_tables
+from orchestrator.reports.page import page_of, result_tables
 from orchestrator.tables.table import Column, Row, Table, TableCell
 from tests.orchestrator.fakes import open_sweep, sweep_config
 from tests.orchestrator.reports.conftest import content, run
@@ -35,7 +34,7 @@ def a_table() -> Table:
 
 
 def test_published_targets_stand_beside_measured_cells_with_the_difference() -> None:
-    shown = Page(f"<div>{result_tables([a_table()]).text}</div>")
+    shown = Page(f"<div>{result_tables([a_table()])}</div>")
     assert "86.00 ± 1.41" in shown.text
     assert "published 85.50 +0.50" in shown.text
     assert "published 83.44 −3.44" in shown.text
@@ -44,7 +43,7 @@ def test_published_targets_stand_beside_measured_cells_with_the_difference() -> 
 
 
 def test_no_cell_is_silently_old_or_incomplete() -> None:
-    shown = Page(f"<div>{result_tables([a_table()]).text}</div>")
+    shown = Page(f"<div>{result_tables([a_table()])}</div>")
     states = [
         str(attributes["class"]).split()[1]
         for _, attributes in shown.tags
