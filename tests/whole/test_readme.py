@@ -7,6 +7,7 @@ import shlex
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import pytest
@@ -17,8 +18,10 @@ from typer.testing import CliRunner
 import orchestrator.cli
 import shapca.cli
 from orchestrator.config.sweep import SweepConfig
+from orchestrator.store import cell_folder, sweep_folder
 from shapca.config import ExperimentConfig
 from shapca.errors import InputError
+from shapca.runs import layout
 from tests.paths import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -194,6 +197,21 @@ def test_the_file_map_names_every_folder() -> None:
         if path.is_dir() and not path.name.startswith(("_", "."))
     }
     assert sorted(map(str, wanted - named)) == []
+
+
+def test_paths_that_the_guide_for_contributors_names_are_there() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    named = re.findall(r"`((?:shapca|orchestrator|tests)/[\w./]+)`", text)
+    assert len(named) > 10
+    assert [path for path in named if not (ROOT / path).exists()] == []
+
+
+@pytest.mark.parametrize("module", [cell_folder, layout, sweep_folder])
+def test_the_page_on_the_storage_shows_every_name_in_it(module: ModuleType) -> None:
+    names = {value for name, value in vars(module).items() if name.isupper()}
+    (block,) = blocks((ROOT / "docs" / "storage.md").read_text(encoding="utf-8"))
+    assert len(names) > 3
+    assert {name for name in names if name not in block.text} == set()
 
 
 def test_links_and_paths_in_the_text_are_there() -> None:
