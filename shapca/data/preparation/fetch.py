@@ -185,7 +185,12 @@ def _choose_splits(
     elif "" in complete:  # the tree is the folder
         complete = {"": complete[""]}
     else:
-        complete = {key: value for key, value in complete.items() if _is_marked(source, key)}
+        marks = source.marks or ("",)
+        complete = {
+            key: value
+            for key, value in complete.items()
+            if any(mark in key.lower() for mark in marks)
+        }
     if len(complete) > 1 and source.folders & complete.keys():
         complete = {key: value for key, value in complete.items() if key in source.folders}
     if len(complete) > 1:
@@ -213,11 +218,6 @@ def _folders_with_splits(
         if all(len(paths) == 1 for paths in present.values()):
             complete[folder] = {target: paths[0] for target, paths in present.items()}
     return complete
-
-
-def _is_marked(source: BenchmarkSource, folder: str) -> bool:
-    lowered = folder.lower()
-    return not source.marks or any(mark in lowered for mark in source.marks)
 
 
 def _what_was_expected(
