@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,16 +66,16 @@ def model_size(model: ShapCA) -> ModelSize:
     every other module that holds parameters of its own is a line.
     """
     pooler = model.text.bert.pooler
-    skipped = () if pooler is None else tuple(pooler.parameters())
-    lines = [_size("text", model.text.bert, without=skipped)]
+    read = (p for name, p in model.text.bert.named_parameters() if not name.startswith("pooler."))
+    lines = [_size("text", model.text.bert, read)]
     if pooler is not None:
-        lines.append(_size("text.bert.pooler", pooler))
+        lines.append(_size("text.bert.pooler", pooler, pooler.parameters()))
     if model.image is not None:
-        lines.append(_size("image", model.image.backbone))
+        lines.append(_size("image", model.image.backbone, model.image.backbone.parameters()))
     for name, module in model.named_modules():
-        has_own = any(True for _ in module.parameters(recurse=False))
-        if has_own and not name.startswith(("text.", "image.")):
-            lines.append(_size(name, module, recurse=False))
+        own = list(module.parameters(recurse=False))
+        if own and not name.startswith(("text.", "image.")):
+            lines.append(_size(name, module, own))
     return ModelSize(tuple(lines))
 
 
@@ -90,14 +91,11 @@ def default_labels(task: Task) -> Labels:
     return Labels(task, () if task == "mre" else entity_types, relation_types)
 
 
-def _size(
-    name: str, module: nn.Module, *, recurse: bool = True, without: tuple[nn.Parameter, ...] = ()
-) -> ModuleSize:
-    left_out = {id(parameter) for parameter in without}
-    parameters = [p for p in module.parameters(recurse) if id(p) not in left_out]
+def _size(name: str, module: nn.Module, parameters: Iterable[nn.Parameter]) -> ModuleSize:
+    counts = [(p.numel(), p.requires_grad) for p in parameters]
     return ModuleSize(
         name=name,
         kind=type(module).__name__,
-        parameters=sum(p.numel() for p in parameters),
-        trainable=sum(p.numel() for p in parameters if p.requires_grad),
+        parameters=sum(number for number, _ in counts),
+        trainable=sum(number for number, is_trained in counts if is_trained),
     )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from shapca.data.batches.batch import Batch
 from shapca.data.batches.dataset import EncodedSplit
@@ -16,27 +17,9 @@ BATCHES_AHEAD = 2
 """Batches that are ready while a CUDA device is busy with another."""
 
 
-class _Batches(Dataset[Batch]):
-    """A split seen as its batches; worker processes map its pictures instead of copying them."""
-
-    def __init__(
-        self,
-        split: EncodedSplit,
-        batches: Sequence[Sequence[int]],
-        augmentation: Augmentation | None,
-    ) -> None:
-        self.split, self.batches, self.augmentation = split, batches, augmentation
-
-    def __getitem__(self, index: int) -> Batch:
-        return self.split.collate(self.batches[index], self.augmentation)
-
-    def __len__(self) -> int:
-        return len(self.batches)
-
-
 def load_batches(
     split: EncodedSplit,
-    batches: Sequence[Sequence[int]],
+    batches: Sequence[list[int]],
     *,
     augmentation: Augmentation | None = None,
     num_workers: int = 0,
@@ -48,27 +31,25 @@ def load_batches(
         split: The encoded split.
         batches: Row numbers of each batch (`epoch_batches`).
         augmentation: Crops and flips of the epoch (`EncodedSplit.augmentation`).
-        num_workers: Worker processes; 0 collates in this one.
+        num_workers: Worker processes, which map the split's pictures instead of copying them; 0
+            collates in this one.
         pin_memory: For a CUDA device: batches lie in page-locked memory, from which they are copied
             while it computes, and are collated ahead by a thread. A CPU computes and collates with
             the same cores, so there nothing is gained by it.
     """
-    dataset = _Batches(split, batches, augmentation)
-    if num_workers == 0 and pin_memory:
-        yield from in_order(
-            lambda index: dataset[index].pin_memory(),
-            range(len(dataset)),
-            num_threads=1,
-            ahead=BATCHES_AHEAD,
-        )
-    elif num_workers == 0:
-        yield from map(dataset.__getitem__, range(len(dataset)))
-    else:
+    collate = partial(split.collate, augmentation=augmentation)
+    if num_workers > 0:
         yield from DataLoader(
-            dataset,
-            batch_size=None,
-            shuffle=False,
-            num_workers=min(num_workers, len(dataset)),
+            range(len(split)),  # type: ignore[arg-type]
+            batch_sampler=batches,
+            collate_fn=collate,
+            num_workers=min(num_workers, len(batches)),
             pin_memory=pin_memory,
             generator=torch.Generator(),  # its own, so that torch's global one is left alone
         )
+    elif pin_memory:
+        yield from in_order(
+            lambda rows: collate(rows).pin_memory(), batches, num_threads=1, ahead=BATCHES_AHEAD
+        )
+    else:
+        yield from map(collate, batches)

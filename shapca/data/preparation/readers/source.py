@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from shapca.config import Task
 from shapca.data.images import image_id
 from shapca.data.schema import SPLITS, Example, Labels, Span
 from shapca.errors import InputError
@@ -31,11 +30,6 @@ class SourceData:
     splits: Mapping[str, Sequence[Example]]
     files: tuple[Path, ...]
     notes: Mapping[str, int] = field(default_factory=dict)
-
-    @property
-    def task(self) -> Task:
-        """Which task the benchmark serves."""
-        return self.labels.task
 
 
 Reader = Callable[[Path], SourceData]

@@ -51,7 +51,7 @@ class SlowSplit:
         self.threads: set[int] = set()
         self.fails_at = fails_at
 
-    def collate(self, rows: list[int], _: Any) -> Any:
+    def collate(self, rows: list[int], augmentation: Any) -> Any:
         if len(self.collated) == self.fails_at:
             raise ValueError("a broken batch")
         self.collated.append(rows)
