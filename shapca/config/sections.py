@@ -53,6 +53,8 @@ class DataConfig(Section):
     """Name of the prepared folder under the data root."""
     contexts: Name | None = "llava-1.5"
     """Name of the context set (`contexts/<name>.jsonl`); null: text alone."""
+    shuffle_contexts: bool = False
+    """Give every post another post's context: a control of what contexts contribute."""
     train_limit: Annotated[int, Field(ge=1)] | None = None
     """Train on the first n training examples only; validation and test stay whole."""
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import logging
 from collections import OrderedDict
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 from shapca.config import ExperimentConfig, Task
@@ -153,12 +154,15 @@ def encode_posts(
         contexts: Another context set than the configuration's.
     """
     contexts = contexts or config.data.contexts
+    texts = None if contexts is None else data.contexts(contexts)
+    if texts is not None and config.data.shuffle_contexts:
+        texts = shuffled(texts)
     encoded = encode_examples(
         config,
         labels,
         examples,
         tokenizer,
-        contexts=None if contexts is None else data.contexts(contexts),
+        contexts=texts,
         images=None if config.image.encoder == "none" else data.image_store(),
     )
     counts = {count: n for count, n in dataclasses.asdict(encoded.report).items() if n}
@@ -166,6 +170,16 @@ def encode_posts(
         report = ", ".join(f"{n} {count.removeprefix('num_')}" for count, n in counts.items())
         logger.info("%s: %d posts, of which %s", name, len(encoded), report.replace("_", " "))
     return encoded
+
+
+def shuffled(contexts: Mapping[str, str]) -> dict[str, str]:
+    """Every image with another one's context, always the same one; empty contexts stay empty."""
+    images = sorted(
+        (image for image, text in contexts.items() if text),
+        key=lambda image: hashlib.sha256(image.encode()).digest(),
+    )
+    others = {image: contexts[images[place - 1]] for place, image in enumerate(images)}
+    return {**contexts, **others}
 
 
 def _key(config: ExperimentConfig, data: PreparedData, split: str) -> Hashable:
@@ -176,6 +190,6 @@ def _key(config: ExperimentConfig, data: PreparedData, split: str) -> Hashable:
         split,
         config.data.train_limit if split == "train" else None,
         weights_fingerprints(config)["text"],
-        (text.encode, text.max_length),
+        (text.encode, text.max_length, config.data.shuffle_contexts),
         None if image.encoder == "none" else (image.size, image.missing),
     )

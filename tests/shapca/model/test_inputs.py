@@ -6,11 +6,12 @@ import dataclasses
 from typing import Any, get_args
 
 import pytest
+import torch
 
 from shapca.config import Task
 from shapca.data.prepared import PreparedData
 from shapca.errors import InputError
-from shapca.model.inputs import NUM_SPLITS_KEPT, encode_split, split_examples
+from shapca.model.inputs import NUM_SPLITS_KEPT, encode_split, shuffled, split_examples
 from tests.factories import NUM_TRAIN, tiny_config
 
 
@@ -73,3 +74,21 @@ def test_an_empty_split_is_refused(tiny_mner: PreparedData) -> None:
     data.__dict__["splits"] = {"train": (), "valid": (), "test": ()}
     with pytest.raises(InputError, match="the split valid holds no posts"):
         split_examples(data, "valid")
+
+
+def test_shuffled_contexts_are_those_of_other_posts_and_always_the_same() -> None:
+    contexts = {f"image-{number}": f"text {number}" for number in range(50)} | {"none": ""}
+    found = shuffled(contexts)
+    assert found == shuffled(dict(reversed(contexts.items())))
+    assert sorted(found.values()) == sorted(contexts.values())
+    assert found["none"] == ""
+    assert [image for image, text in contexts.items() if text and found[image] == text] == []
+
+
+def test_a_config_may_ask_for_shuffled_contexts(tiny_mner: PreparedData) -> None:
+    config = tiny_config("mner")
+    moved = config.data.model_copy(update={"shuffle_contexts": True})
+    own = encode_split(config, tiny_mner, "valid").collate(range(4))
+    other = encode_split(config.model_copy(update={"data": moved}), tiny_mner, "valid")
+    assert other.examples == encode_split(config, tiny_mner, "valid").examples
+    assert not torch.equal(own.input_ids, other.collate(range(4)).input_ids)
