@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -32,22 +33,10 @@ OptionalSpaceOrName = Annotated[
 Storage = Annotated[
     str, typer.Option(help="Where cells and records are kept: a folder, or s3://bucket/prefix.")
 ]
-TrackingUri = Annotated[
-    str | None,
-    typer.Option(
-        envvar="MLFLOW_TRACKING_URI",
-        show_envvar=True,
-        help="MLflow's store; by default SQLite under the storage.",
-    ),
-]
-TrackingUriOrNone = Annotated[
-    str | None,
-    typer.Option(
-        envvar="MLFLOW_TRACKING_URI",
-        show_envvar=True,
-        help="MLflow's store; by default SQLite under the storage; `none`: no tracking.",
-    ),
-]
+_tracking_option = partial(typer.Option, envvar="MLFLOW_TRACKING_URI", show_envvar=True)
+_MLFLOW = "MLflow's store; by default SQLite under the storage"
+TrackingUri = Annotated[str | None, _tracking_option(help=f"{_MLFLOW}.")]
+TrackingUriOrNone = Annotated[str | None, _tracking_option(help=f"{_MLFLOW}; `none`: no tracking.")]
 DataRoot = Annotated[Path | None, typer.Option(help="Folder of the prepared data sets.")]
 Address = Annotated[
     str | None,

@@ -47,6 +47,14 @@ class Computed(Sequence[Item], Generic[Item]):
         return self._item(index % self.size)
 
 
+def between(low: float, high: float, share: float, *, log: bool) -> float:
+    """The number at a share, 0 to 1, of the way between two others, or between their logarithms."""
+    if log:
+        low, high = math.log(low), math.log(high)
+    place = low + share * (high - low)
+    return math.exp(place) if log else place
+
+
 class _Range(Section):
     """Numbers between two bounds, both included."""
 
@@ -83,10 +91,7 @@ class FloatDimension(_Range):
         if index in (0, self.num - 1):  # exactly, whatever logarithms make of them
             return self.low if index == 0 else self.high
         step = index / (self.num - 1)
-        if self.log:
-            low, high = math.log(self.low), math.log(self.high)
-            return math.exp(low + step * (high - low))
-        return self.low + step * (self.high - self.low)
+        return between(self.low, self.high, step, log=self.log)
 
 
 class IntDimension(_Range):

@@ -12,7 +12,7 @@ import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from orchestrator.config.dimensions import (
     ChoiceDimension,
@@ -20,6 +20,7 @@ from orchestrator.config.dimensions import (
     FloatDimension,
     Scalar,
     Values,
+    between,
 )
 from orchestrator.config.sweep import SweepConfig
 
@@ -43,16 +44,8 @@ class Tried:
     epoch: int = 0
 
 
-class Sampler(Protocol):
-    """Proposes configurations."""
-
-    def ask(self, index: int, history: Sequence[Tried]) -> Values:
-        """The setting of configuration `index` (from 1), given all those before it."""
-        ...
-
-
-def build_sampler(sweep: SweepConfig) -> Sampler:
-    """The sampler that a sweep asks for."""
+def build_sampler(sweep: SweepConfig) -> GridSampler | QuasiRandomSampler | OptunaSampler:
+    """The sampler that a sweep asks for; configurations count from 1."""
     protocol = sweep.protocol
     if protocol.kind == "listed":
         return GridSampler(list(sweep.corners()))
@@ -238,9 +231,6 @@ def _at(dimension: Dimension, coordinate: float) -> Scalar:
     high: float = dimension.high
     if not isinstance(dimension, FloatDimension):  # each whole number gets an equal share
         low, high = low - 0.5, high + 0.5
-    if dimension.log:
-        value = math.exp(math.log(low) + coordinate * (math.log(high) - math.log(low)))
-    else:
-        value = low + coordinate * (high - low)
+    value = between(low, high, coordinate, log=dimension.log)
     value = min(max(value, dimension.low), dimension.high)
     return value if isinstance(dimension, FloatDimension) else round(value)

@@ -111,16 +111,13 @@ def cases(
     else:
         *others, last = systems
         found = [case for case in found if case.gold]
-        alone: list[Case] = []
-        beaten: list[Case] = []
-        for case in found:
-            is_solved = case.is_solved_by(last)
-            if is_solved != any(map(case.is_solved_by, others)):
-                (alone if is_solved else beaten).append(case)
+        told_apart = [c for c in found if c.is_solved_by(last) != any(map(c.is_solved_by, others))]
+        alone = [case for case in told_apart if case.is_solved_by(last)]
+        beaten = len(told_apart) - len(alone)
         shown = alone[:num_posts]
         how = (
             f"The first {len(shown)} of {len(alone)} test posts that only {last} gets wholly "
-            f"right; {len(beaten)} that {' or '.join(others)} gets wholly right and {last} "
+            f"right; {beaten} that {' or '.join(others)} gets wholly right and {last} "
             "does not."
         )
     pictured = [replace(c, picture=_picture(data, examples[c.id].image)) for c in shown]

@@ -53,6 +53,11 @@ class StudyColumn(Section):
     better: Literal["high", "low"] | None = "high"
     """Which values are better, so that the best is shown in bold."""
 
+    @property
+    def evaluated_on(self) -> str:
+        """The same for all columns that show scores of one evaluation."""
+        return repr((self.test_on, self.contexts, self.label_map))
+
 
 class StudyRow(Section):
     """A row: what is changed, or what others published."""

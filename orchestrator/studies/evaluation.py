@@ -119,8 +119,7 @@ class StudyEvaluations:
                 if plan.names.get((title, column.data)) not in self.sweep.configurations:
                     continue
                 # Precision, recall and F1 of one evaluation are columns of their own.
-                place = (title, column.data, column.test_on, column.contexts,
-                         tuple(column.label_map.items()))  # fmt: skip
+                place = (title, column.data, column.evaluated_on)
                 if place not in seen:
                     seen.add(place)
                     yield title, column, plan.configs[title, column.data]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -174,40 +174,35 @@ def write_documents(
         averaged["missing_seeds"] = ", ".join(
             f"{s}: {why}" for s, why in sorted(found.missing.items())
         )
-    documents = [
-        RunDocument(
-            key=average,
-            kind="configuration",
-            name=f"{title} · mean of {len(found.records)} seeds",
-            status="failed" if found.missing else "finished",
-            started_at=0.0,
-            parent=PARENT,
-            tags=averaged,
-            metrics=found.averages(),
-        )
-    ]
+
+    def write(key: str, **content: Any) -> None:
+        before, now = read_run(store, sweep, key), time.time()
+        began, ended = (now, now) if before is None else (before.started_at, before.ended_at)
+        document = RunDocument(key=key, started_at=began, ended_at=ended, **content)
+        if before != document:
+            write_run(store, sweep, document)
+
+    write(
+        average,
+        kind="configuration",
+        name=f"{title} · mean of {len(found.records)} seeds",
+        status="failed" if found.missing else "finished",
+        parent=PARENT,
+        tags=averaged,
+        metrics=found.averages(),
+    )
     for seed, record in found.records.items():
         cell = found.cells[seed]
-        documents.append(
-            RunDocument(
-                key=f"{PHASE}-{cell}-{identity}",
-                kind="cell",
-                name=f"{title} · seed {seed}",
-                status="finished",
-                started_at=0.0,
-                parent=average,
-                tags={**common, "seed": str(seed), "cell": cell},
-                metrics=found.metrics(seed),
-                artifacts={f"evaluations/{found.target}.json": _place(store, cell, record)},
-            )
+        write(
+            f"{PHASE}-{cell}-{identity}",
+            kind="cell",
+            name=f"{title} · seed {seed}",
+            status="finished",
+            parent=average,
+            tags={**common, "seed": str(seed), "cell": cell},
+            metrics=found.metrics(seed),
+            artifacts={f"evaluations/{found.target}.json": _place(store, cell, record)},
         )
-    for document in documents:
-        before = read_run(store, sweep, document.key)
-        at = time.time() if before is None else before.started_at
-        ended = at if before is None else before.ended_at
-        dated = replace(document, started_at=at, ended_at=ended)
-        if before != dated:
-            write_run(store, sweep, dated)
 
 
 def _place(store: ObjectStore, cell: str, record: EvaluationRecord) -> str:

@@ -111,47 +111,43 @@ def plan_study(study: StudyConfig, winners: Winners) -> StudyPlan:
     Raises:
         InputError: a row is no valid experiment; the message names row, data set and key.
     """
-    configs: dict[tuple[str, str], ExperimentConfig] = {}
-    for title, row in study.all_rows().items():
-        for key in study.data:
-            config = _config(study, title, row, key, winners)
-            if config is not None:
-                configs[title, key] = config
+    configs = {
+        (title, key): config
+        for title, row in study.all_rows().items()
+        for key in study.data
+        if (config := _config(study, title, row, key, winners)) is not None
+    }
     names: dict[tuple[str, str], str] = {}
     listed: dict[str, ListedConfiguration] = {}
-    by_content: dict[str, str] = {}
     trained = {column.data for column in study.columns.values() if column.score != PARAMETERS}
     if isinstance(study.figure, CaseFigure):
         trained.add(study.figure.data)
     needed = _needed(study)
+    equal: dict[str, list[tuple[str, str]]] = {}
     for (title, key), config in configs.items():
-        if key not in trained:
-            continue
-        content = config.model_dump_json()
-        name = by_content.setdefault(content, f"{title} · {key}" if len(trained) > 1 else title)
-        names[title, key] = name
-        before = listed.get(name)
-        tags = {"study": study.name, "row": title, "data": key}
-        if before is not None:
-            tags["row"] = f"{before.tags['row']}, {title}"
+        if key in trained:
+            equal.setdefault(config.model_dump_json(), []).append((title, key))
+    for places in equal.values():
+        title, key = places[0]
+        name = f"{title} · {key}" if len(trained) > 1 else title
+        names |= dict.fromkeys(places, name)
+        rows = ", ".join(row for row, _ in places)
         listed[name] = ListedConfiguration(
-            experiment=config.model_dump(mode="json", exclude_defaults=True),
-            tags=tags,
-            keep_models=(title, key) in needed or (before is not None and before.keep_models),
+            experiment=configs[title, key].model_dump(mode="json", exclude_defaults=True),
+            tags={"study": study.name, "row": rows, "data": places[-1][1]},
+            keep_models=not needed.isdisjoint(places),
         )
-    sweep = (
-        None
-        if not listed
-        else SweepConfig(
-            name=study.name,
-            configurations=listed,
-            protocol=ProtocolConfig(kind="listed", seeds=study.seeds),
-            scheduler=SchedulerConfig(kind="none"),
-            resources=study.resources,
-            budget=study.budget,
-            runtime=study.runtime,
-            keep_models="all" if study.keep_models == "all" else "confirmed",
-        )
+    if not listed:
+        return StudyPlan(study, configs, names, None)
+    sweep = SweepConfig(
+        name=study.name,
+        configurations=listed,
+        protocol=ProtocolConfig(kind="listed", seeds=study.seeds),
+        scheduler=SchedulerConfig(kind="none"),
+        resources=study.resources,
+        budget=study.budget,
+        runtime=study.runtime,
+        keep_models="all" if study.keep_models == "all" else "confirmed",
     )
     return StudyPlan(study, configs, names, sweep)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shlex
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -141,13 +142,11 @@ def _evaluate(
         where = "on this machine" if options.ray.cluster is None else "on the cluster's nodes"
         say(f"{study.name}: {counted(len(tasks), 'evaluation')} of trained models to do, {where}")
     if tasks and options.ray.cluster is not None:
-        num_done = 0
+        numbers = itertools.count(1)
 
         def show(task: Task, failure: str | None) -> None:
-            nonlocal num_done
-            num_done += 1
             end = "" if failure is None else f" failed ({failure}), tried again on this machine"
-            say(f"{study.name}: {num_done}/{len(tasks)} cell {task.cell} on {task.data}{end}")
+            say(f"{study.name}: {next(numbers)}/{len(tasks)} cell {task.cell} on {task.data}{end}")
 
         evaluate_on_nodes(
             tasks,
@@ -162,13 +161,10 @@ def _evaluate(
 
 def _refuse_stale(sweep: SweepConfig, factory: CellFactory, cells: CellStore) -> None:
     """Cells of other code are found before anything is trained, not in the midst of it."""
-    found = []
-    for config in sweep.experiments():
-        for seed in sweep.protocol.seeds:
-            key = factory.cell(config, seed).key
-            codes = (cells.summary(key) or {}).get("codes") or cells.codes(key)
-            if not set(codes) <= {code_fingerprint()}:
-                found.append(key)
+    seeds = sweep.protocol.seeds
+    keys = [factory.cell(config, s).key for config in sweep.experiments() for s in seeds]
+    codes = {key: (cells.summary(key) or {}).get("codes") or cells.codes(key) for key in keys}
+    found = [key for key in keys if not set(codes[key]) <= {code_fingerprint()}]
     if found:
         raise StaleCellsError(stale_message(sweep.name, found, cells))
 
@@ -184,7 +180,8 @@ def _show_in_mlflow(
     shown = {f"tables/{file}": place for file, place in files.items()}
     changed = replace(
         parent,
-        note=to_markdown(table) + _how_to(study, storage),
+        note=f"{to_markdown(table)}\nTo make it again: `orchestrator study {study.name}.yaml "
+        f"--storage {shlex.quote(storage)}` (finished cells are found, not trained).\n",
         artifacts={**parent.artifacts, **shown},
         tags={**parent.tags, "study": study.name},
     )
@@ -200,11 +197,3 @@ def _show_in_mlflow(
     publisher = publisher_of(store, study.name, storage, options.tracking_uri)
     if publisher is not None:
         publisher.publish_now()
-
-
-def _how_to(study: StudyConfig, storage: str) -> str:
-    return (
-        f"\nTo make it again: `orchestrator study {study.name}.yaml --storage "
-        f"{shlex.quote(storage)}` "
-        "(finished cells are found, not trained).\n"
-    )

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from orchestrator.store.address import resolve_data_root
-from orchestrator.store.cell_factory import CellFactory, prepared_folder
+from orchestrator.store.cell_factory import CellFactory
 from orchestrator.store.cells import Cell, CellStore
 from orchestrator.store.lease import holder_of
 from orchestrator.studies.config import PARAMETERS, StudyColumn, StudyRow
@@ -35,18 +35,16 @@ class SeedResult:
     """What the store has of one cell for one column.
 
     Attributes:
-        state: `done`, `running` or `missing`.
+        state: `done`, `stale`, `running` or `missing`.
         reason: Why there are no scores.
         metrics: Scores by name; None where there are no scores yet.
         counts: Counts (correct, predicted, gold) of each example by the score's name.
-        codes: Fingerprints of the code that worked on it.
     """
 
     state: CellState
     reason: str = ""
     metrics: Mapping[str, float] | None = None
     counts: Mapping[str, Sequence[Sequence[int]]] = field(default_factory=dict)
-    codes: frozenset[str] = frozenset()
 
 
 @dataclass
@@ -67,8 +65,6 @@ class StudyTables:
 
     def __post_init__(self) -> None:
         self._results: dict[tuple[str, str], SeedResult] = {}
-        self._targets: dict[str, PreparedData] = {}
-        self._alive: dict[str, bool] = {}
 
     def table(self) -> Table:
         """The study's table as things stand."""
@@ -91,12 +87,15 @@ class StudyTables:
         table = Table(
             study.name, study.title, columns, rows, study.reference, study.heading, study.notes
         )
-        return corrected(self._compared(table))
+        return corrected(table)
 
     def _row(self, title: str, row: StudyRow) -> dict[str, TableCell]:
-        columns = self.plan.study.columns.items()
-        cells = {key: self._cell(title, row, key, column) for key, column in columns}
-        return {key: cell for key, cell in cells.items() if cell is not None}
+        """The cells of a row, each with its difference to the reference row in its column."""
+        cells = {}
+        for key, column in self.plan.study.columns.items():
+            if (cell := self._cell(title, row, key, column)) is not None:
+                cells[key] = replace(cell, against=self._comparison(title, column))
+        return cells
 
     def _cell(self, title: str, row: StudyRow, key: str, column: StudyColumn) -> TableCell | None:
         published = row.published.get(key)
@@ -132,41 +131,37 @@ class StudyTables:
     def _measured(
         self, config: ExperimentConfig, column: StudyColumn, published: float | None
     ) -> TableCell:
+        cells = {seed: self.factory.cell(config, seed) for seed in self.plan.study.seeds}
+        results = {seed: self.result(cell, column) for seed, cell in cells.items()}
         scores: dict[int, float] = {}
-        missing: dict[int, str] = {}
-        keys: dict[int, str] = {}
-        states: set[CellState] = set()
-        for seed in self.plan.study.seeds:
-            cell = self.factory.cell(config, seed)
-            keys[seed] = cell.key
-            result = self.result(cell, column)
+        for seed, result in results.items():
             if result.metrics is None:
-                missing[seed] = result.reason
-                states.add(result.state)
                 continue
             if column.score not in result.metrics:
                 raise InputError(
-                    f"score {column.score!r} is not among those of cell {cell.key}: "
+                    f"score {column.score!r} is not among those of cell {cells[seed].key}: "
                     f"{', '.join(sorted(result.metrics))}"
                 )
             scores[seed] = result.metrics[column.score]
-            if result.codes != {self.code}:
-                states.add("stale")
         order: tuple[CellState, ...] = ("stale", "running", "missing")
+        states = {result.state for result in results.values()}
         state: CellState = next((state for state in order if state in states), "done")
-        reason = "made by other code than the present one" if state == "stale" else None
         return TableCell.measured(
-            state, scores, missing=missing, target=published, cells=keys, reason=reason
+            state,
+            scores,
+            missing={s: result.reason for s, result in results.items() if s not in scores},
+            target=published,
+            cells={seed: cell.key for seed, cell in cells.items()},
+            reason="made by other code than the present one" if state == "stale" else None,
         )
 
     def forget(self) -> None:
         """Read everything again: the store has changed."""
         self._results.clear()
-        self._alive.clear()
 
     def result(self, cell: Cell, column: StudyColumn) -> SeedResult:
         """What the store has of a cell for a column."""
-        place = (cell.key, repr((column.test_on, column.contexts, column.label_map)))
+        place = (cell.key, column.evaluated_on)
         if place not in self._results:
             self._results[place] = self._read(cell, column)
         return self._results[place]
@@ -183,13 +178,12 @@ class StudyTables:
         if summary["status"] != "finished":
             reason = f"{summary['status']}: {summary.get('reason', '')}".rstrip(": ")
             return SeedResult("missing", reason)
-        codes = frozenset(summary["codes"])
+        state: CellState = "done" if set(summary["codes"]) == {self.code} else "stale"
         if column.test_on is None:
             record = self.cells.evaluation(key, "test")
             if record is None:
                 return SeedResult("missing", "not tested")
-            counts = record.get("per_example", {})
-            return SeedResult("done", "", record["metrics"], counts, codes)
+            return SeedResult(state, "", record["metrics"], record.get("per_example", {}))
         from shapca.evaluation import stored_evaluation
 
         stored = stored_evaluation(
@@ -202,7 +196,7 @@ class StudyTables:
         if stored is None:
             return SeedResult("missing", f"not evaluated on {column.test_on}")
         found = stored.evaluation
-        return SeedResult("done", "", found.metrics, found.per_example, codes)
+        return SeedResult(state, "", found.metrics, found.per_example)
 
     def target(self, column: StudyColumn, config: ExperimentConfig) -> PreparedData:
         """The data set that a column's models are tested on, where it is another one.
@@ -210,41 +204,18 @@ class StudyTables:
         Raises:
             InputError: it is not prepared.
         """
-        assert column.test_on is not None
-        if column.test_on not in self._targets:
-            moved = config.model_copy(
-                update={"data": config.data.model_copy(update={"dataset": column.test_on})}
-            )
-            folder = prepared_folder(self.factory.data_root, moved)
-            self._targets[column.test_on] = PreparedData.load(folder)
-        return self._targets[column.test_on]
+        data = config.data.model_copy(update={"dataset": column.test_on})
+        return self.factory.data(config.model_copy(update={"data": data}))
 
     def _is_at_work(self, key: str) -> bool:
         """Whether a living driver works on a cell."""
         sweep = self.cells.claimed_by(key)
-        if sweep is None:
-            return False
-        if sweep not in self._alive:
-            self._alive[sweep] = holder_of(self.cells.store, sweep) is not None
-        return self._alive[sweep]
+        return sweep is not None and holder_of(self.cells.store, sweep) is not None
 
-    def _compared(self, table: Table) -> Table:
-        """The table with each cell's difference to the reference row in its column."""
-        if table.reference is None:
-            return table
-        rows = []
-        for row in table.rows:
-            cells = dict(row.cells)
-            for column in table.columns:
-                if row.key != table.reference and column.key in cells:
-                    comparison = self._comparison(row.key, table.reference, column.key)
-                    cells[column.key] = replace(cells[column.key], against=comparison)
-            rows.append(replace(row, cells=cells))
-        return replace(table, rows=tuple(rows))
-
-    def _comparison(self, title: str, reference: str, key: str) -> Comparison | None:
-        column = self.plan.study.columns[key]
-        name = counts_of(column.score)
+    def _comparison(self, title: str, column: StudyColumn) -> Comparison | None:
+        reference, name = self.plan.study.reference, counts_of(column.score)
+        if reference is None:
+            return None
         configs = [self.plan.configs.get((row, column.data)) for row in (title, reference)]
         if name is None or configs[0] is None or configs[1] is None or configs[0] == configs[1]:
             return None
@@ -263,15 +234,12 @@ class StudyTables:
         self, config: ExperimentConfig, column: StudyColumn, name: str
     ) -> dict[int, Counts]:
         """Counts of each example by seed, of the seeds that have them."""
-        found = {}
         try:
-            for seed in self.plan.study.seeds:
-                result = self.result(self.factory.cell(config, seed), column)
-                if result.metrics is not None and name in result.counts:
-                    found[seed] = np.asarray(result.counts[name])
+            cells = {seed: self.factory.cell(config, seed) for seed in self.plan.study.seeds}
+            results = {seed: self.result(cell, column) for seed, cell in cells.items()}
         except InputError:
             return {}  # its data set is not there; the cell itself says so
-        return found
+        return {s: np.asarray(r.counts[name]) for s, r in results.items() if name in r.counts}
 
 
 def counts_of(score: str) -> str | None:
