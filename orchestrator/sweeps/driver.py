@@ -28,8 +28,8 @@ from orchestrator.sweeps.record.outcome import Ending, SweepOutcome, champion_mo
 from orchestrator.sweeps.trials.cell_run import TRAINING
 from orchestrator.sweeps.trials.runner import run_trials
 from orchestrator.sweeps.views.markdown import note
-from orchestrator.sweeps.views.progress import Progress
-from orchestrator.sweeps.views.snapshot import Snapshots
+from orchestrator.sweeps.views.progress import showing
+from orchestrator.sweeps.views.snapshot import Snapshots, SweepView
 from orchestrator.tracking.client.addresses import NO_TRACKING, resolve_tracking
 from orchestrator.tracking.publisher import LAST_PUBLISHING_SECONDS, Publisher
 from orchestrator.tracking.run_document import PARENT, RunStatus, read_run
@@ -95,7 +95,10 @@ def run_sweep(
     factory = CellFactory(data_root)
     declared = declaration(sweep, factory)
     with Lease(store, sweep.name) as lease:
-        _remove_leftovers(store, sweep.name)
+        if isinstance(store, FolderStore):
+            # What killed drivers and trials left half-written; in cells when they are taken up.
+            for folder in (sweep_folder(sweep.name), STATUS):
+                store.remove_leftovers(folder)
         history = History.begin(store, sweep, factory, declared)
         cells = CellStore(store)
         _prepare(history, cells, options)
@@ -117,13 +120,6 @@ def _prepare(history: History, cells: CellStore, options: SweepOptions) -> None:
         history.restart(cells, stale)
     if options.retry_failed:
         history.retry_failed(cells)
-
-
-def _remove_leftovers(store: ObjectStore, sweep: str) -> None:
-    """What killed drivers and trials left half-written; in cells when they are taken up again."""
-    if isinstance(store, FolderStore):
-        for folder in (sweep_folder(sweep), STATUS):
-            store.remove_leftovers(folder)
 
 
 def publisher_of(store: ObjectStore, name: str, storage: str, uri: str | None) -> Publisher | None:
@@ -153,7 +149,7 @@ class _Driver:
             self.cells,
             code=code_fingerprint(),
             stale=self.options.stale,
-            on_change=self._notify,
+            on_change=(lambda key: None) if self.publisher is None else self.publisher.notify,
         )
 
     def conclude(self) -> SweepOutcome:
@@ -161,11 +157,11 @@ class _Driver:
         parent = read_run(self.cells.store, self.history.sweep.name, PARENT)
         if parent is None or parent.status != "finished":
             self._open_documents()
-            self._close_documents("finished", self._outcome("finished", None))
-        self._name_champion(self._outcome("finished", None))
+            self._close_documents("finished", self._outcome())
+        self._name_champion(self._outcome())
         if self.publisher is not None:
             self.publisher.publish_now()
-        return self._outcome("finished", None)
+        return self._outcome()
 
     def drive(self, training: str) -> SweepOutcome:
         """Work until the protocol is done, a budget is used up, or the user interrupts."""
@@ -175,9 +171,9 @@ class _Driver:
             with interruptible():
                 self._work(training)
         except KeyboardInterrupt:
-            return self._end("interrupted", "interrupted", INTERRUPTED_PUBLISHING_SECONDS)
+            return self._end("interrupted", "interrupted")
         except RayLostError as error:
-            self._end("interrupted", str(error), INTERRUPTED_PUBLISHING_SECONDS)
+            self._end("interrupted", str(error))
             raise
         except LeaseLost:
             raise  # the sweep is another driver's now, and so are its documents
@@ -186,60 +182,63 @@ class _Driver:
             self._stop_publishing(INTERRUPTED_PUBLISHING_SECONDS)
             raise
         if self.conductor.halted is not None and not self.history.is_complete():
-            return self._end("budget", self.conductor.halted, LAST_PUBLISHING_SECONDS)
-        return self._end("finished", None, LAST_PUBLISHING_SECONDS)
+            return self._end("budget", self.conductor.halted)
+        return self._end("finished", None)
 
     def _work(self, training: str) -> None:
         sweep = self.history.sweep
         with ray_session(self.options.ray):
-            slots = check_resources(
-                node_resources(), sweep.resources, wait=self.options.ray.wait_for_resources
-            )
-            store, more_to_come = self.cells.store, self.options.ray.wait_for_resources
+            store, wait = self.cells.store, self.options.ray.wait_for_resources
+            slots = check_resources(node_resources(), sweep.resources, wait=wait)
             check_storage(self.storage, store)
             check_code()
-            delivery = deliver(sweep, store, self.runtime.data_root, more_to_come=more_to_come)
+            delivery = deliver(sweep, store, self.runtime.data_root, more_to_come=wait)
             self._open_documents()
             if self.publisher is not None:
                 self.publisher.start()
             snapshots = Snapshots(self.conductor, slots)
-            with watched(), Progress() as progress:
+            with watched(), showing() as show:
                 run_trials(
                     self.conductor,
                     sweep,
                     storage=self.storage,
                     runtime=self.runtime,
                     slots=slots,
-                    on_change=self._showing(progress, snapshots),
+                    on_change=self._now_and_then(show, snapshots),
                     check=self.lease.check,
                     training=training,
                     delivery=delivery,
                 )
-                progress.update(snapshots.take(self._tracking()))
+                show(snapshots.take(self._tracking()))
 
-    def _showing(self, progress: Progress, snapshots: Snapshots) -> Callable[[], None]:
+    def _now_and_then(
+        self, show: Callable[[SweepView], None], snapshots: Snapshots
+    ) -> Callable[[], None]:
         """What shows the sweep when it is called, but not too often."""
         last, num_ended = 0.0, 0
 
-        def show() -> None:
+        def show_again() -> None:
             nonlocal last, num_ended
             now, ended = time.monotonic(), len(self.history.ended)
             if ended > num_ended or now - last >= SECONDS_BETWEEN_VIEWS:
-                progress.update(snapshots.take(self._tracking()))
+                show(snapshots.take(self._tracking()))
                 last, num_ended = now, ended
 
-        return show
+        return show_again
 
-    def _end(self, status: Ending, reason: str | None, patience: float) -> SweepOutcome:
+    def _end(self, status: Ending, reason: str | None) -> SweepOutcome:
         self._open_documents()
+        outcome = self._outcome(status, reason)
         if status == "finished":
-            outcome = self._outcome(status, reason)
             self._close_documents("finished", outcome)
             self._name_champion(outcome)
         else:
-            self._close_documents("killed", self._outcome(status, reason))
+            self._close_documents("killed", outcome)
             self.conductor.interrupt(reason or status)
-        self._stop_publishing(patience)
+        is_urgent = status == "interrupted"
+        self._stop_publishing(
+            INTERRUPTED_PUBLISHING_SECONDS if is_urgent else LAST_PUBLISHING_SECONDS
+        )
         return self._outcome(status, reason)
 
     def _open_documents(self) -> None:
@@ -265,7 +264,7 @@ class _Driver:
         if self.publisher is not None:
             self.publisher.stop(patience)
 
-    def _outcome(self, status: Ending, reason: str | None) -> SweepOutcome:
+    def _outcome(self, status: Ending = "finished", reason: str | None = None) -> SweepOutcome:
         return outcome_of(
             self.history,
             self.cells,
@@ -278,7 +277,3 @@ class _Driver:
 
     def _tracking(self) -> TrackingState:
         return TrackingState("off") if self.publisher is None else self.publisher.state
-
-    def _notify(self, key: str) -> None:
-        if self.publisher is not None:
-            self.publisher.notify(key)

@@ -8,10 +8,11 @@ import shutil
 import stat
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
+from operator import attrgetter
 from pathlib import Path
 from typing import Literal
 
@@ -20,6 +21,7 @@ from orchestrator.store.address import is_remote, open_store
 from orchestrator.sweeps.checks.forecast import disk_bytes
 from orchestrator.sweeps.checks.probe import EpochCost
 from orchestrator.tracking.client.addresses import redact
+from shapca.config import ExperimentConfig
 from shapca.errors import InputError
 from shapca.runs.code import code_fingerprint
 
@@ -79,13 +81,13 @@ def examine_storage(storage: str) -> Iterator[Finding]:
 
     A folder that is not there yet is not made.
     """
+    remedy = "name a folder that you may write, or s3://bucket/prefix (--storage)"
     folder = None if is_remote(storage) else Path(storage)
     if folder is not None and not folder.exists():
         above = existing_part(folder)
         if above.is_dir() and os.access(above, os.W_OK | os.X_OK):
             yield Finding("ok", "storage", f"{storage} will be made by the first sweep")
         else:
-            remedy = "name a folder that you may write, or s3://bucket/prefix (--storage)"
             yield Finding("fail", "storage", f"{storage}: cannot be made in {above}", remedy)
         return
     name, content = f"probes/{uuid.uuid4().hex}", b"doctor"
@@ -95,7 +97,6 @@ def examine_storage(storage: str) -> Iterator[Finding]:
         read = store.get(name)
         store.delete(name)
     except (InputError, OSError) as error:
-        remedy = "name a folder that you may write, or s3://bucket/prefix (--storage)"
         yield Finding("fail", "storage", redact(str(error)), remedy)
         return
     if read != content:
@@ -144,13 +145,11 @@ def examine_data(sweep: SweepConfig, data_root: Path) -> Iterator[Finding]:
     from orchestrator.store.cell_factory import is_prepared, prepared_folder, synthetic_domain
     from shapca.data.prepared import PreparedData
 
-    parts: dict[str, set[tuple[str | None, bool]]] = {}
-    for config in sweep.experiments():
+    def parts(config: ExperimentConfig) -> tuple[str, str | None, bool]:
+        return config.data.dataset, config.data.contexts, config.image.encoder != "none"
+
+    for config in _distinct(sweep, parts):
         has_image = config.image.encoder != "none"
-        wanted = parts.setdefault(config.data.dataset, set())
-        if (config.data.contexts, has_image) in wanted:
-            continue
-        wanted.add((config.data.contexts, has_image))
         shown = f"{config.data.dataset} with {config.data.contexts or 'no'} contexts"
         folder = data_root / config.data.dataset
         try:
@@ -180,12 +179,8 @@ def examine_weights(sweep: SweepConfig, *, ask_hub: bool) -> Iterator[Finding]:
         weights_fingerprints,
     )
 
-    seen: set[tuple[str, str, str]] = set()
-    for config in sweep.experiments():
-        key = (config.text.encoder, config.image.encoder, config.image.weights)
-        if key in seen:
-            continue
-        seen.add(key)
+    key = attrgetter("text.encoder", "image.encoder", "image.weights")
+    for config in _distinct(sweep, key):
         missing = missing_weights(config)
         if missing and ask_hub:
             try:
@@ -208,6 +203,13 @@ def examine_weights(sweep: SweepConfig, *, ask_hub: bool) -> Iterator[Finding]:
             yield Finding("ok", "weights", f"{config.text.encoder}{image}: here")
 
 
+def _distinct(
+    sweep: SweepConfig, part: Callable[[ExperimentConfig], Hashable]
+) -> Iterable[ExperimentConfig]:
+    """The experiments of a sweep, one of those that agree in a part."""
+    return {part(config): config for config in sweep.experiments()}.values()
+
+
 def examine_disk(sweep: SweepConfig, storage: str, slots: int) -> Iterator[Finding]:
     """Whether the checkpoints that are expected find room."""
     if is_remote(storage):
@@ -228,14 +230,9 @@ def largest_model(sweep: SweepConfig) -> EpochCost:
     from shapca.build import build_on_meta
     from shapca.model.parameters import default_labels, model_size
 
-    best, seen = 0, set()
-    for config in sweep.experiments():
-        shape = (config.task, config.text, config.image, config.fusion, config.head)
-        if shape in seen:
-            continue
-        seen.add(shape)
-        size = model_size(build_on_meta(config, default_labels(config.task)))
-        best = max(best, 4 * size.parameters)
+    models = _distinct(sweep, attrgetter("task", "text", "image", "fusion", "head"))
+    sizes = [model_size(build_on_meta(one, default_labels(one.task))) for one in models]
+    best = 4 * max(size.parameters for size in sizes)
     return EpochCost(0.0, 3 * best, best, "counted parameters")  # AdamW keeps two moments of each
 
 

@@ -113,7 +113,6 @@ def forecast(
         longest = epochs * cost.seconds / 3600
         at_most += _wall(left * longest, longest, left, slots)
         phases.append(PhaseForecast(phase, left, usual, hours, _wall(hours, longest, left, slots)))
-    trial_hours = sum(phase.trial_hours for phase in phases)
     found = Forecast(
         sweep=sweep.name,
         at=time.time() if now is None else now,
@@ -122,7 +121,7 @@ def forecast(
         cost=cost,
         hours=sum(phase.hours for phase in phases),
         hours_at_most=at_most,
-        gpu_hours=trial_hours * sweep.resources.gpu,
+        gpu_hours=sum(phase.trial_hours for phase in phases) * sweep.resources.gpu,
         disk_bytes=disk_bytes(sweep, planned, cost, slots),
         hours_before=history.wall_seconds() / 3600,
     )
@@ -181,12 +180,8 @@ def recorded_cost(store: ObjectStore, history: History) -> EpochCost | None:
         return None
     epochs = sum(end.trained for end in trained)
     seconds = sum(end.seconds for end in trained) / epochs
-    best = 0
-    for event in history.proposed.values():
-        names = CellStore(store).weights(event.cell)
-        if names:
-            best = _size(store, names[0])
-            break
+    kept = (CellStore(store).weights(event.cell) for event in history.proposed.values())
+    best = next((_size(store, names[0]) for names in kept if names), 0)
     # AdamW keeps two moments beside each weight.
     return EpochCost(seconds, 3 * best, best, f"{counted(epochs, 'epoch')} of this sweep")
 

@@ -18,7 +18,6 @@ class Budget:
     def __init__(self, history: History) -> None:
         self._history = history
         self._limits = history.sweep.budget
-        self._gpus = history.sweep.resources.gpu
         self._began = history.clock()
         self._wall_before = history.wall_seconds()
 
@@ -35,7 +34,7 @@ class Budget:
         hours = self._limits.gpu_hours
         if hours is not None:
             seconds = self._history.trial_seconds() + sum(running_seconds)
-            if seconds * self._gpus >= 3600 * hours:
+            if seconds * self._history.sweep.resources.gpu >= 3600 * hours:
                 return f"its budget of {counted(hours, 'GPU hour')} is used up"
         return None
 

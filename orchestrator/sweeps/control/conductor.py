@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from orchestrator.config.sweep import SweepConfig
 from orchestrator.search.protocol import Signal
 from orchestrator.search.standings import Verdict
 from orchestrator.store.cells import CellStore
@@ -33,7 +32,6 @@ class Running:
 
     Attributes:
         event: Its proposal.
-        epochs: Epochs that it trains at most.
         report: What it said last.
         pruned: It was told to stop as too weak.
         began: When it was given to a trial, on the monotonic clock.
@@ -42,7 +40,6 @@ class Running:
     """
 
     event: Proposed
-    epochs: int
     report: Report | None = None
     pruned: bool = False
     began: float = field(default_factory=time.monotonic)
@@ -55,43 +52,37 @@ class Running:
         return self.lost_seconds + (0.0 if self.report is None else self.report.seconds)
 
 
+@dataclass(eq=False)
 class Conductor:
     """Conducts one sweep.
 
-    Args:
+    Attributes:
         history: The sweep's record.
         cells: The store.
         code: Fingerprint of the present training code.
         stale: What to do with cells of other code.
         on_change: Told the keys of run documents that are new or have new epochs.
-
-    Attributes:
         running: Trials at work, by number.
         halted: Why the sweep stops before its end, if it does.
         message: What it waits for, if anything.
     """
 
-    def __init__(
-        self,
-        history: History,
-        cells: CellStore,
-        *,
-        code: str,
-        stale: StalePolicy = "refuse",
-        on_change: Callable[[str], None] = lambda key: None,
-    ) -> None:
-        self.history = history
-        self.running: dict[int, Running] = {}
-        self.halted: str | None = None
-        self.message: str | None = None
-        self._sweep: SweepConfig = history.sweep
-        self._cells = cells
-        self._reuse = Reuse(history, cells, code, stale)
-        self._budget = Budget(history)
-        self._on_change = on_change
-        self.documents = RunWriter(cells, history, on_change)
-        self._retention = Retention(cells, history)
-        self._waiting = [p.number for p in history.protocol.unfinished()]
+    history: History
+    cells: CellStore
+    code: str
+    stale: StalePolicy = "refuse"
+    on_change: Callable[[str], None] = lambda key: None
+    running: dict[int, Running] = field(default_factory=dict, init=False)
+    halted: str | None = field(default=None, init=False)
+    message: str | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        self._sweep = self.history.sweep
+        self._reuse = Reuse(self.history, self.cells, self.code, self.stale)
+        self._budget = Budget(self.history)
+        self.documents = RunWriter(self.cells, self.history, self.on_change)
+        self._retention = Retention(self.cells, self.history)
+        self._waiting = [p.number for p in self.history.protocol.unfinished()]
         self._claim_checked = 0.0
 
     # What next ------------------------------------------------------------------------------
@@ -125,17 +116,17 @@ class Conductor:
         """Whether somebody works on the very cell: a trial of ours, or another sweep."""
         if any(running.event.cell == event.cell for running in self.running.values()):
             return True
-        if self._cells.status(event.cell) in ("finished", "diverged"):
+        if self.cells.status(event.cell) in ("finished", "diverged"):
             return False
         now = time.monotonic()
         if now - self._claim_checked < CLAIM_POLL_SECONDS and self.message is not None:
             return True
-        self._cells.register(self.history.cell(event.values, event.seed))
-        other = self._cells.claim(event.cell, self._sweep.name)
+        self.cells.register(self.history.cell(event.values, event.seed))
+        other = self.cells.claim(event.cell, self._sweep.name)
         is_ours = other == self._sweep.name
-        if not is_ours and holder_of(self._cells.store, other) is None:  # its driver is gone
-            self._cells.release(event.cell)
-            self._cells.claim(event.cell, self._sweep.name)
+        if not is_ours and holder_of(self.cells.store, other) is None:  # its driver is gone
+            self.cells.release(event.cell)
+            self.cells.claim(event.cell, self._sweep.name)
             is_ours = True
         if is_ours:
             self.message = None
@@ -145,11 +136,10 @@ class Conductor:
         return True
 
     def _assign(self, event: Proposed) -> None:
-        self._cells.reopen(event.cell)
-        self._reuse.refuses(event.cell, self._cells.codes(event.cell))
-        self._cells.clear_orphans(event.cell)
-        config = self._sweep.resolve(event.values)
-        self.running[event.number] = Running(event, config.optimisation.epochs)
+        self.cells.reopen(event.cell)
+        self._reuse.refuses(event.cell, self.cells.codes(event.cell))
+        self.cells.clear_orphans(event.cell)
+        self.running[event.number] = Running(event)
         self._begin(event)
 
     def _begin(self, event: Proposed) -> None:
@@ -163,7 +153,7 @@ class Conductor:
         self._take_note(running, report)
         if report.value is not None and report.epoch == len(running.curve) + 1:
             running.curve.append(report.value)
-        self._on_change(self.documents.key_of(running.event))
+        self.on_change(self.documents.key_of(running.event))
         if running.event.phase == "search" and report.value is not None:
             is_weak = self._reuse.pruner.observe(number, report.epoch, report.value)
             running.pruned = is_weak and not report.complete
@@ -182,13 +172,13 @@ class Conductor:
             self._take_note(running, report)
         last = running.report
         if running.pruned:
-            end = self._ended(running, "pruned", last)
+            end = self._ended(running, "pruned")
         elif last is not None and last.state != "running":
-            end = self._ended(running, last.state, last, last.reason)
+            end = self._ended(running, last.state, last.reason)
         elif error:
-            end = self._ended(running, "failed", last, self._loss(running.event.cell))
+            end = self._ended(running, "failed", self._loss(running.event.cell))
         else:
-            self._cells.let_go(running.event.cell)
+            self.cells.let_go(running.event.cell)
             self._waiting.append(number)
             self.history.interrupted(number, running.seconds)
             reason = self.halted or "stopped"
@@ -199,19 +189,15 @@ class Conductor:
     def lost_for_memory(self, number: int) -> None:
         """Take note that the machine ran out of memory: trying again would only repeat it."""
         event = self.running[number].event
-        epochs = self._cells.epochs(event.cell)
+        epochs = self.cells.epochs(event.cell)
         peaks = [record["metrics"].get("peak_memory_mb", 0.0) for record in epochs]
         peak = f", peak {max(peaks):,.0f} MiB before" if any(peaks) else ""
         size = self._sweep.resolve(event.values).optimisation.batch_size
-        self._cells.settle(
+        self._fail(
             event.cell,
-            "failed",
-            {
-                "reason": f"out of memory in epoch {len(epochs) + 1}: batch size {size}{peak}; the "
-                "machine ran out and killed the process; lower optimisation.batch_size, "
-                "resources.max_concurrent or runtime.num_workers",
-                "sweep": self._sweep.name,
-            },
+            f"out of memory in epoch {len(epochs) + 1}: batch size {size}{peak}; the machine ran "
+            "out and killed the process; lower optimisation.batch_size, resources.max_concurrent "
+            "or runtime.num_workers",
         )
 
     def interrupt(self, reason: str, status: RunStatus = "killed") -> None:
@@ -222,17 +208,19 @@ class Conductor:
             status: The final status of the sweep's own document.
         """
         for number, running in self.running.items():
-            self._cells.let_go(running.event.cell)
+            self.cells.let_go(running.event.cell)
             self.history.interrupted(number, running.seconds)
         self.running.clear()
         self.documents.close_open(status, self.history.clock(), reason)
 
     def _loss(self, key: str) -> str:
-        summary = self._cells.summary(key)
+        summary = self.cells.summary(key)
         if summary is not None and summary["status"] == "failed":
             return str(summary["reason"])
-        reason = "its process was lost four times"
-        self._cells.settle(key, "failed", {"reason": reason, "sweep": self._sweep.name})
+        return self._fail(key, "its process was lost four times")
+
+    def _fail(self, key: str, reason: str) -> str:
+        self.cells.settle(key, "failed", {"reason": reason, "sweep": self._sweep.name})
         return reason
 
     @staticmethod
@@ -241,11 +229,9 @@ class Conductor:
             running.lost_seconds += running.report.seconds  # a process in place of a lost one
         running.report = report
 
-    def _ended(
-        self, running: Running, status: Verdict, last: Report | None, reason: str | None = None
-    ) -> Ended:
-        event = running.event
-        codes = sorted(self._cells.codes(event.cell))
+    def _ended(self, running: Running, status: Verdict, reason: str | None = None) -> Ended:
+        event, last = running.event, running.report
+        codes = sorted(self.cells.codes(event.cell))
         end = Ended(
             status, reason=reason, number=event.number, at=self.history.clock(), codes=codes
         )
@@ -259,7 +245,7 @@ class Conductor:
             trained=last.trained,
             seconds=running.seconds,
             curve=running.curve,
-            alignment=self._cells.alignment(event.cell) if status == "finished" else None,
+            alignment=self.cells.alignment(event.cell) if status == "finished" else None,
         )
 
     def _end(self, event: Proposed, end: Ended) -> None:
@@ -270,7 +256,7 @@ class Conductor:
     def _settle(self, event: Proposed, end: Ended) -> None:
         self.documents.cell_ended(event, end)
         self._retention.apply()
-        self._cells.release(event.cell)
+        self.cells.release(event.cell)
 
     def _over_budget(self) -> bool:
         """Whether no further cell may start; `halted` says why."""

@@ -90,8 +90,9 @@ class Reuse:
     def _found(self, event: Proposed, summary: Mapping[str, Any]) -> Ended:
         sweep = self.history.sweep
         is_ours = summary["sweep"] == sweep.name and event.phase != "confirm"
-        seconds = [record["seconds"] for record in self.cells.epochs(event.cell)]
-        curve = self._curve(event.cell, summary["epochs"])
+        records = self.cells.epochs(event.cell)
+        values = (r["metrics"][SELECTION] for r in records if r["epoch"] <= summary["epochs"])
+        curve = list(accumulate(values, max))  # best validation F1 so far after each epoch
         end = Ended(
             number=event.number,
             status=summary["status"],
@@ -101,7 +102,7 @@ class Reuse:
             best_epoch=summary["best_epoch"],
             reason=summary.get("reason"),
             trained=summary["epochs"] if is_ours else 0,
-            seconds=sum(seconds) if is_ours else 0.0,
+            seconds=sum(record["seconds"] for record in records) if is_ours else 0.0,
             codes=summary["codes"],
             found=True,
             curve=curve,
@@ -120,11 +121,6 @@ class Reuse:
                     curve=curve[:epoch],
                 )
         return end
-
-    def _curve(self, key: str, last: int) -> list[float]:
-        """Best validation F1 so far after each epoch, from the cell's records."""
-        records = [record for record in self.cells.epochs(key) if record["epoch"] <= last]
-        return list(accumulate((record["metrics"][SELECTION] for record in records), max))
 
 
 def stale_message(sweep: str, keys: Sequence[str], cells: CellStore) -> str:

@@ -26,21 +26,19 @@ def declaration(sweep: SweepConfig, factory: CellFactory) -> dict[str, Any]:
     Raises:
         InputError: A data set or weights are missing.
     """
+    cells = [factory.cell(config, 0) for config in sweep.experiments()]
+    if sweep.configurations:
+        return {"protocol": {"kind": "listed"}}
     protocol = sweep.protocol.model_dump(mode="json")
     inputs: dict[str, Any] = {}
-    for values in sweep.corners():
-        config = sweep.resolve(values)
-        cell = factory.cell(config, 0)
-        if sweep.configurations:
-            continue  # looked at, so that what is missing is said before anything is trained
+    for cell in cells:
+        config = cell.config
         name = f"{config.data.dataset} ({config.data.contexts or 'no contexts'})"
         parts = inputs.setdefault(name, {})
         parts |= {f"data {part}": digest for part, digest in cell.parts.items()}
         for part, digest in cell.weights.items():
             model = config.text.encoder if part == "text" else config.image.encoder
             parts[f"{part} weights {model}"] = digest
-    if sweep.configurations:
-        return {"protocol": {"kind": "listed"}}
     return {
         "experiment": sweep.experiment,
         "space": {key: part.model_dump(mode="json") for key, part in sweep.space.items()},

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from orchestrator.config.dimensions import Values
@@ -31,32 +31,26 @@ from orchestrator.sweeps.record.event_log import (
 from shapca.storage import ObjectStore
 
 
+@dataclass(eq=False)
 class History:
     """What has happened in a sweep.
 
-    Args:
+    Attributes:
         sweep: The sweep's file.
         log: Its record.
         factory: Makes cells of settings.
         clock: Gives the Unix time.
-
-    Attributes:
         protocol: What comes next and what follows.
         proposed: Proposals with their cells, by number.
         ended: How they ended, by number.
     """
 
-    def __init__(
-        self,
-        sweep: SweepConfig,
-        log: EventLog,
-        factory: CellFactory,
-        clock: Callable[[], float] = time.time,
-    ) -> None:
-        self.sweep = sweep
-        self.log = log
-        self._factory = factory
-        self.clock = clock
+    sweep: SweepConfig
+    log: EventLog
+    factory: CellFactory
+    clock: Callable[[], float] = time.time
+
+    def __post_init__(self) -> None:
         self._replay()
 
     @classmethod
@@ -117,7 +111,7 @@ class History:
 
     def cell(self, values: Values, seed: int) -> Cell:
         """The cell of a setting and a seed."""
-        return self._factory.cell(self.sweep.resolve(values), seed)
+        return self.factory.cell(self.sweep.resolve(values), seed)
 
     def propose(self) -> Proposed | Signal:
         """Ask the protocol for the next cell and record it."""
@@ -158,13 +152,8 @@ class History:
 
     def stale(self, code: str) -> list[str]:
         """Cells whose recorded results come from other code than the present one."""
-        return sorted(
-            {
-                self.proposed[number].cell
-                for number, end in self.ended.items()
-                if any(used != code for used in end.codes)
-            }
-        )
+        ended = self.ended.items()
+        return sorted({self.proposed[n].cell for n, end in ended if set(end.codes) - {code}})
 
     def restart(self, cells: CellStore, stale: list[str]) -> None:
         """Begin the record anew, without the stale cells' results."""
@@ -180,19 +169,18 @@ class History:
         it finished. Cells that are there are found again, not trained.
         """
         statuses = cells.statuses()
-        names = self.sweep.configurations
-        known = {
-            name: {seed: self.cell({LISTED: name}, seed).key for seed in self.sweep.protocol.seeds}
-            for name in names
-        }
-        for place, event in enumerate(self.proposed.values()):
+        entries = {name: entry for entry, name in enumerate(self.sweep.configurations, start=1)}
+        for place, event in enumerate(self.proposed.values(), start=1):
             name = str(event.values.get(LISTED))
-            is_same = known.get(name, {}).get(event.seed) == event.cell
-            is_same = is_same and list(names)[event.entry - 1 :][:1] == [name]
+            is_same = (
+                entries.get(name) == event.entry
+                and event.seed in self.sweep.protocol.seeds
+                and self.cell({LISTED: name}, event.seed).key == event.cell
+            )
             end = self.ended.get(event.number)
             is_there = end is None or end.status != "finished" or event.cell in statuses
             if not (is_same and is_there):
-                self.log.append(Restarted(self.clock(), f"another list from cell {place + 1} on"))
+                self.log.append(Restarted(self.clock(), f"another list from cell {place} on"))
                 self._replay()
                 return
 

@@ -161,8 +161,7 @@ def outcome_of(
         kept = [seed for seed in ranked if cells.has_weights(winner.cells[seed])]
         champion = winner.cells[kept[0]] if kept else None
     counts = Counter[str](end.status for end in history.ended.values())
-    reused = sum(end.found for end in history.ended.values())
-    collapsed = sum(end.alignment == "collapsed" for end in history.ended.values())
+    counts["reused"] = sum(end.found for end in history.ended.values())
     return SweepOutcome(
         sweep=history.sweep.name,
         status=status,
@@ -171,8 +170,8 @@ def outcome_of(
         winner=winner,
         champion=champion,
         model=None if champion is None else f"{storage.rstrip('/')}/{cell_folder(champion)}",
-        counts={**counts, "reused": reused},
-        num_collapsed=collapsed,
+        counts=dict(counts),
+        num_collapsed=sum(end.alignment == "collapsed" for end in history.ended.values()),
         seconds=seconds,
         storage=storage,
         tracking=tracking,
@@ -226,17 +225,13 @@ def champion_model(outcome: SweepOutcome) -> ModelDocument | None:
     if winner is None or outcome.champion is None:
         return None
     seed = next(seed for seed, cell in winner.cells.items() if cell == outcome.champion)
-    lines = [
-        f"Champion of the sweep **{outcome.sweep}**: {winner.name}, seed {seed}, of "
-        f"{len(winner.val)} the one with the best validation F1 ({winner.val[seed]:.2f}).",
-        f"Mean over the seeds: val F1 {score(winner.val_mean, winner.val_std)}",
-    ]
-    if winner.test:
-        lines[-1] += f", test F1 {score(winner.test_mean, winner.test_std)}"
+    test = f", test F1 {score(winner.test_mean, winner.test_std)}" if winner.test else ""
     return ModelDocument(
         name=outcome.sweep,
         alias=CHAMPION,
-        note="\n\n".join([lines[0], lines[1] + "."]),
+        note=f"Champion of the sweep **{outcome.sweep}**: {winner.name}, seed {seed}, of "
+        f"{len(winner.val)} the one with the best validation F1 ({winner.val[seed]:.2f}).\n\n"
+        f"Mean over the seeds: val F1 {score(winner.val_mean, winner.val_std)}{test}.",
         tags={
             "sweep": outcome.sweep,
             "cell": outcome.champion,

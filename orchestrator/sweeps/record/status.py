@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -53,14 +54,9 @@ def sweep_status(
     """
     history, cells = recorded(store, name), CellStore(store)
     planned = {**history.protocol.planned(), **(planned or {})}
-    done = dict.fromkeys(planned, 0)
-    for number in history.ended:
-        phase = history.proposed[number].phase
-        done[phase] = done.get(phase, 0) + 1
-    open_trials = []
-    for proposal in history.protocol.unfinished():
-        view = trial_view(history, history.proposed[proposal.number])
-        open_trials.append(replace(view, epoch=cells.num_epochs(view.cell)))
+    ended = Counter[str](history.proposed[number].phase for number in history.ended)
+    done = {**dict.fromkeys(planned, 0), **ended}
+    proposed = [history.proposed[proposal.number] for proposal in history.protocol.unfinished()]
     holder = holder_of(store, name)
     is_complete = _is_complete(history, planned, done)
     return SweepStatus(
@@ -68,7 +64,10 @@ def sweep_status(
         holder=None if holder is None else str(holder),
         planned=planned,
         done=done,
-        open=tuple(open_trials),
+        open=tuple(
+            replace(trial_view(history, event), epoch=cells.num_epochs(event.cell))
+            for event in proposed
+        ),
         outcome=outcome_of(history, cells, seconds=history.wall_seconds(), storage=storage),
         history=history,
     )

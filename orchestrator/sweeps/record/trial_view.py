@@ -58,14 +58,5 @@ def trial_view(history: History, event: Proposed, end: Ended | None = None) -> T
     view = TrialView(**vars(event), epochs=epochs)
     if end is None:
         return view
-    return replace(
-        view,
-        status=end.status,
-        epoch=end.epoch,
-        value=end.value,
-        best_epoch=end.best_epoch,
-        seconds=end.seconds,
-        trained=end.trained,
-        found=end.found,
-        reason=end.reason,
-    )
+    known = {name: value for name, value in vars(end).items() if hasattr(view, name)}
+    return replace(view, **{**known, "at": event.at})

@@ -23,8 +23,10 @@ from orchestrator.sweeps.trials.trainable import report_of
 
 
 @dataclass
-class Bridge:
-    """What the adapters share.
+class Bridge(Callback):
+    """What the adapters share, and what Tune calls as it goes on.
+
+    It keeps the view alive, and trials that ran the machine out of memory from being repeated.
 
     Attributes:
         conductor: Decides.
@@ -52,6 +54,18 @@ class Bridge:
             self.error = error
             return otherwise
         return answer
+
+    def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        """Some ten times a second."""
+        self.attempt(lambda: None, None)
+
+    def on_trial_recover(
+        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
+    ) -> None:
+        """A trial lost its process and is about to get another."""
+        number, error = self.numbers.get(trial.trial_id), trial.get_pickled_error()
+        if number is not None and isinstance(error, ray.exceptions.OutOfMemoryError):
+            self.attempt(lambda: self.conductor.lost_for_memory(number), None)
 
 
 class SweepSearcher(Searcher):
@@ -117,28 +131,3 @@ class SweepScheduler(FIFOScheduler):
             stop = self._bridge.attempt(lambda: self._bridge.conductor.report(number, report), True)
         decision: str = TrialScheduler.STOP if stop else TrialScheduler.CONTINUE
         return decision
-
-
-class SweepCallback(Callback):
-    """Keeps the view alive, and trials that ran the machine out of memory from being repeated.
-
-    Args:
-        bridge: What the adapters share.
-    """
-
-    def __init__(self, bridge: Bridge) -> None:
-        self._bridge = bridge
-
-    def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
-        """Some ten times a second."""
-        self._bridge.attempt(lambda: None, None)
-
-    def on_trial_recover(
-        self, iteration: int, trials: list[Trial], trial: Trial, **info: Any
-    ) -> None:
-        """A trial lost its process and is about to get another."""
-        number = self._bridge.numbers.get(trial.trial_id)
-        if number is not None and isinstance(
-            trial.get_pickled_error(), ray.exceptions.OutOfMemoryError
-        ):
-            self._bridge.attempt(lambda: self._bridge.conductor.lost_for_memory(number), None)

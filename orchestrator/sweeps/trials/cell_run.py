@@ -7,62 +7,44 @@ cell's store, so that any process can take a cell over from any other.
 from __future__ import annotations
 
 import gc
-import importlib
+import pkgutil
 import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.cluster.parcels.delivery import Delivery
 from orchestrator.store.cells import Cell, CellStore
 from orchestrator.sweeps.control.trial_report import Report, State
 from shapca.config import RuntimeConfig
-from shapca.runs.epochs import SELECTION, EpochRecord, FitResult
+from shapca.runs.epochs import SELECTION, EpochRecord
 from shapca.storage import ObjectStore
+
+if TYPE_CHECKING:
+    from shapca.training import Training
 
 TRAINING = "orchestrator.sweeps.trials.cell_run:open_training"
 
 
-class TrainingRun(Protocol):
-    """What `shapca.training.Training` offers."""
-
-    history: list[EpochRecord]
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether no epoch is left to train."""
-        ...
-
-    def epochs(self) -> Iterator[EpochRecord]:
-        """Train what is left; each epoch is committed before it is yielded."""
-        ...
-
-    def finish(self, *, test: bool) -> FitResult:
-        """End the run; evaluate the best weights on test where asked for."""
-        ...
-
-    def close(self) -> None:
-        """Free the memory."""
-        ...
-
-
-OpenTraining = Callable[[Cell, RuntimeConfig, ObjectStore], TrainingRun]
+OpenTraining = Callable[[Cell, RuntimeConfig, ObjectStore], "Training"]
 
 
 class SupersededError(RuntimeError):
     """Another process was given the cell: this one must leave it alone."""
 
 
+@dataclass
 class CellRun:
     """One attempt at a cell.
 
     Epochs that an earlier attempt committed are reported first, one a step, so that early stopping
     sees a cell taken up again as it would have seen it undisturbed.
 
-    Args:
+    Attributes:
         cells: The store.
         key: Which cell.
         test: Whether its test score is wanted.
@@ -72,25 +54,16 @@ class CellRun:
         delivery: What was packaged for nodes that lack the data, if anything was.
     """
 
-    def __init__(
-        self,
-        cells: CellStore,
-        key: str,
-        *,
-        test: bool,
-        sweep: str,
-        runtime: RuntimeConfig,
-        training: str = TRAINING,
-        delivery: Delivery | None = None,
-    ) -> None:
-        self.cells = cells
-        self.key = key
-        self.test = test
-        self.sweep = sweep
-        self.runtime = runtime
-        self._open = training
-        self._delivery = delivery
-        self._training: TrainingRun | None = None
+    cells: CellStore
+    key: str
+    test: bool
+    sweep: str
+    runtime: RuntimeConfig
+    training: str = TRAINING
+    delivery: Delivery | None = None
+
+    def __post_init__(self) -> None:
+        self._training: Training | None = None
         self._attempt = ""
         self._steps: Iterator[EpochRecord] = iter(())
         self._best: EpochRecord | None = None
@@ -107,8 +80,9 @@ class CellRun:
             Exception: Training failed. The cell has the verdict `failed` by then, which another
                 attempt reports: so the failed process can be replaced by a fresh one.
         """
-        if (failure := self._recorded_failure()) is not None:
-            return self._report("failed", failure)
+        known = self.cells.summary(self.key) if self._training is None else None
+        if known is not None and known["status"] == "failed":
+            return self._report("failed", str(known["reason"]))
         try:
             self._require_current()
             return self._step()
@@ -118,25 +92,22 @@ class CellRun:
         except Exception as error:
             self.close()
             self._require_current()
-            reason = describe_failure(error)
-            self.cells.settle(
-                self.key,
-                "failed",
-                {
-                    "reason": reason,
-                    "sweep": self.sweep,
-                    "traceback": "".join(traceback.format_exception(error))[-4000:],
-                },
-            )
+            summary = {
+                "reason": describe_failure(error),
+                "sweep": self.sweep,
+                "traceback": "".join(traceback.format_exception(error))[-4000:],
+            }
+            self.cells.settle(self.key, "failed", summary)
             raise
 
     def _step(self) -> Report:
         if self._training is None:
             cell, runtime = self.cells.cell(self.key), self.runtime
-            if self._delivery is not None:
-                cell, runtime = self._delivery.receive(self.cells.store, cell, runtime)
+            if self.delivery is not None:
+                cell, runtime = self.delivery.receive(self.cells.store, cell, runtime)
             self._attempt = self.cells.begin_attempt(self.key)
-            self._training = _resolve(self._open)(cell, runtime, self.cells.run_store(self.key))
+            start: OpenTraining = pkgutil.resolve_name(self.training)
+            self._training = start(cell, runtime, self.cells.run_store(self.key))
             self._steps = self._all_epochs(self._training)
         record = next(self._steps, None)
         if record is None:
@@ -144,18 +115,16 @@ class CellRun:
         self._epoch = record.epoch
         if self._best is None or record.metrics[SELECTION] > self._best.metrics[SELECTION]:
             self._best = record
-        return self._report("running", complete=self._epochs_left(self._training) == 0)
+        is_last = self._training.is_complete and self._epoch == len(self._training.history)
+        return self._report("running", complete=is_last)
 
-    def _all_epochs(self, training: TrainingRun) -> Iterator[EpochRecord]:
+    def _all_epochs(self, training: Training) -> Iterator[EpochRecord]:
         yield from tuple(training.history)
         for record in training.epochs():
             self._trained += 1
             yield record
 
-    def _epochs_left(self, training: TrainingRun) -> int:
-        return len(training.history) - self._epoch + (not training.is_complete)
-
-    def _finish(self, training: TrainingRun) -> Report:
+    def _finish(self, training: Training) -> Report:
         result = training.finish(test=self.test)
         if result.status == "stopped":
             raise RuntimeError(f"training stopped without a reason to: {result.reason}")
@@ -178,14 +147,6 @@ class CellRun:
     def _require_current(self) -> None:
         if self._attempt and not self.cells.is_current(self.key, self._attempt):
             raise SupersededError(f"cell {self.key}: another process works on it now")
-
-    def _recorded_failure(self) -> str | None:
-        if self._training is not None:
-            return None
-        summary = self.cells.summary(self.key)
-        if summary is None or summary["status"] != "failed":
-            return None
-        return str(summary["reason"])
 
     def _report(self, state: State, reason: str | None = None, complete: bool = False) -> Report:
         best = self._best
@@ -222,7 +183,7 @@ def describe_failure(error: BaseException) -> str:
     return f"{kind}{message} {notes}".strip()
 
 
-def open_training(cell: Cell, runtime: RuntimeConfig, store: ObjectStore) -> TrainingRun:
+def open_training(cell: Cell, runtime: RuntimeConfig, store: ObjectStore) -> Training:
     """The training of a cell; data sets stay open for the cells that follow."""
     from shapca.training import Training
 
@@ -248,9 +209,3 @@ def _free_gpu_memory() -> None:
     if torch is not None and torch.cuda.is_initialized():
         gc.collect()
         torch.cuda.empty_cache()
-
-
-def _resolve(place: str) -> OpenTraining:
-    module, _, name = place.partition(":")
-    found: OpenTraining = getattr(importlib.import_module(module), name)
-    return found

@@ -46,12 +46,7 @@ def run_trials(
     """
     from ray import tune
 
-    from orchestrator.sweeps.trials.adapters import (
-        Bridge,
-        SweepCallback,
-        SweepScheduler,
-        SweepSearcher,
-    )
+    from orchestrator.sweeps.trials.adapters import Bridge, SweepScheduler, SweepSearcher
     from orchestrator.sweeps.trials.trainable import METRIC, CellTrial
 
     bridge = Bridge(conductor, on_change, check)
@@ -74,7 +69,7 @@ def run_trials(
             num_samples=-1,
             search_alg=SweepSearcher(bridge),
             scheduler=SweepScheduler(bridge),
-            callbacks=[SweepCallback(bridge)],
+            callbacks=[bridge],
             max_concurrent_trials=slots,
             resources_per_trial={"cpu": sweep.resources.cpu, "gpu": sweep.resources.gpu},
             reuse_actors=True,

@@ -48,16 +48,12 @@ def time_left(view: SweepView) -> TimeLeft | None:
         expected += _phase_seconds(
             [max(usual - t.seconds, per_epoch) for t in running], to_come, usual, view.slots
         )
-        at_most += _phase_seconds(
-            [_rest(trial, per_epoch) for trial in running], to_come, whole, view.slots
-        )
+        rest = [  # of the epoch under way, part may be done
+            max((t.epochs - t.epoch) * per_epoch - (t.seconds - t.known_seconds), 0.0)
+            for t in running
+        ]
+        at_most += _phase_seconds(rest, to_come, whole, view.slots)
     return TimeLeft(min(expected, at_most), at_most)
-
-
-def _rest(trial: TrialView, per_epoch: float) -> float:
-    """Time that a running trial still needs for all its epochs; part of one may be done."""
-    under_way = trial.seconds - trial.known_seconds
-    return max((trial.epochs - trial.epoch) * per_epoch - under_way, 0.0)
 
 
 def _usual_seconds(ended: Sequence[TrialView], otherwise: float) -> float:

@@ -9,24 +9,25 @@ from orchestrator.search.protocols.kinds import PROTOCOLS
 from orchestrator.sweeps.record.outcome import SweepOutcome, score
 from orchestrator.sweeps.views.summary import collapsed
 
+_MOST_ROWS = 10
 
-def note(outcome: SweepOutcome, sweep: SweepConfig | None = None, most: int = 10) -> str:
+
+def note(outcome: SweepOutcome, sweep: SweepConfig) -> str:
     """The outcome as Markdown, for the sweep's run in MLflow.
 
     Args:
         outcome: What the sweep came to.
-        sweep: Its file, so that the note says what it is and how it is run again.
-        most: Rows of the table.
+        sweep: Its file.
     """
-    lines = [f"**{outcome.sweep}**: {outcome.reason or outcome.status}"]
-    if sweep is not None:
-        lines += ["", _what_it_is(sweep)]
-    lines += [
+    lines = [
+        f"**{outcome.sweep}**: {outcome.reason or outcome.status}",
+        "",
+        _what_it_is(sweep),
         "",
         "| configuration | seeds | val F1 | test F1 |",
         "|---|---|---|---|",
     ]
-    rows = list(outcome.rows[:most])
+    rows = list(outcome.rows[:_MOST_ROWS])
     if outcome.winner is not None:
         rows.insert(0, outcome.winner)
     for place, row in enumerate(rows):
@@ -40,14 +41,12 @@ def note(outcome: SweepOutcome, sweep: SweepConfig | None = None, most: int = 10
         is_shown = place == 0 or row.phase == "study"
         test = score(row.test_mean, row.test_std) if is_shown else ""
         lines.append(f"| {name} | {seeds} | {score(row.val_mean, row.val_std)} | {test} |")
-    if len(outcome.rows) > most:
-        lines.append(f"| and {len(outcome.rows) - most} more | | | |")
+    if len(outcome.rows) > _MOST_ROWS:
+        lines.append(f"| and {len(outcome.rows) - _MOST_ROWS} more | | | |")
     lines += ["", "± is the sample standard deviation over the named seeds, in F1 points."]
     if outcome.num_collapsed:
         lines += ["", f"**{collapsed(outcome)}.**"]
-    if sweep is not None:
-        lines += ["", *_how_to_go_on(outcome)]
-    return "\n".join(lines)
+    return "\n".join([*lines, "", *_how_to_go_on(outcome)])
 
 
 def _what_it_is(sweep: SweepConfig) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
-from typing import Self
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from rich.console import Console, Group, JustifyMethod, RenderableType
 from rich.live import Live
@@ -25,40 +27,28 @@ _NUM_RUNNING_SHOWN = 12
 _STYLES = {"finished": "green", "pruned": "yellow", "failed": "red", "diverged": "red"}
 
 
-class Progress:
-    """Shows snapshots of a sweep until it is closed.
+@contextmanager
+def showing(console: Console | None = None) -> Iterator[Callable[[SweepView], None]]:
+    """Shows snapshots of a sweep; afterwards a terminal is as it was.
 
     Args:
         console: Where to; None: stderr.
+
+    Yields:
+        What is called with each newer snapshot.
     """
+    console = console or Console(stderr=True)
+    if console.is_terminal:
+        with Live(console=console, auto_refresh=False, transient=True) as live:
+            yield lambda view: live.update(render(view), refresh=True)
+        return
+    plain = PlainLines()
 
-    def __init__(self, console: Console | None = None) -> None:
-        self._console = console or Console(stderr=True)
-        self._live = (
-            Live(console=self._console, auto_refresh=False, transient=True)
-            if self._console.is_terminal
-            else None
-        )
-        self._plain = PlainLines()
+    def show(view: SweepView) -> None:
+        for line in plain.lines(view):
+            console.print(line, soft_wrap=True, markup=False, highlight=False)
 
-    def __enter__(self) -> Self:
-        """Begin to show."""
-        if self._live is not None:
-            self._live.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        """Stop showing; the terminal is as it was."""
-        if self._live is not None:
-            self._live.stop()
-
-    def update(self, view: SweepView) -> None:
-        """Show a newer snapshot."""
-        if self._live is not None:
-            self._live.update(render(view), refresh=True)
-            return
-        for line in self._plain.lines(view):
-            self._console.print(line, soft_wrap=True, markup=False, highlight=False)
+    yield show
 
 
 class PlainLines:
@@ -135,10 +125,8 @@ def tracking_line(state: TrackingState) -> str:
 
 def _phase_counts(view: SweepView) -> dict[str, tuple[int, int]]:
     """Trials done and planned of each phase."""
-    ended: dict[str, int] = {}
-    for trial in view.ended:
-        ended[trial.phase] = ended.get(trial.phase, 0) + 1
-    return {phase: (ended.get(phase, 0), planned) for phase, planned in view.planned}
+    ended = Counter[str](trial.phase for trial in view.ended)
+    return {phase: (ended[phase], planned) for phase, planned in view.planned}
 
 
 def _headline(view: SweepView) -> Text:

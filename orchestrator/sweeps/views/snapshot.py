@@ -62,48 +62,48 @@ class SweepView:
         return sum(trial.status == status for trial in self.ended)
 
 
+@dataclass
 class Snapshots:
     """Takes snapshots of a sweep; trials that have ended are converted once.
 
-    Args:
+    Attributes:
         conductor: Its state.
         slots: Trials at once.
     """
 
-    def __init__(self, conductor: Conductor, slots: int) -> None:
-        self._conductor = conductor
-        self._slots = slots
+    conductor: Conductor
+    slots: int
+
+    def __post_init__(self) -> None:
         self._started_at = time.time()
         self._ended: list[TrialView] = []
-        self._num_before = len(conductor.history.ended)
+        self._num_before = len(self.conductor.history.ended)
 
     def take(self, tracking: TrackingState) -> SweepView:
         """The sweep at this moment."""
-        history, conductor = self._conductor.history, self._conductor
+        history, conductor = self.conductor.history, self.conductor
         ends = list(history.ended.values())
         self._ended += [
             self._ended_view(end, is_new=place >= self._num_before)
             for place, end in enumerate(ends[len(self._ended) :], start=len(self._ended))
         ]
         running = tuple(map(self._running_view, conductor.running.values()))
+        newest = (*running, *self._ended[-1:])
         return SweepView(
             sweep=history.sweep.name,
-            phase=running[0].phase if running else self._phase(),
+            phase=newest[0].phase if newest else "search",
             planned=tuple(history.protocol.planned().items()),
             running=running,
             ended=tuple(self._ended),
-            slots=self._slots,
+            slots=self.slots,
             started_at=self._started_at,
             now=time.time(),
             tracking=tracking,
             message=conductor.halted or conductor.message,
         )
 
-    def _phase(self) -> str:
-        return self._ended[-1].phase if self._ended else "search"
-
     def _running_view(self, running: Running) -> TrialView:
-        view = trial_view(self._conductor.history, running.event)
+        view = trial_view(self.conductor.history, running.event)
         view = replace(view, seconds=time.monotonic() - running.began)
         report = running.report
         if report is None:
@@ -112,6 +112,6 @@ class Snapshots:
 
     def _ended_view(self, end: Ended, *, is_new: bool) -> TrialView:
         """An ended trial; one that ended before this driver began has cost it nothing."""
-        history = self._conductor.history
+        history = self.conductor.history
         view = trial_view(history, history.proposed[end.number], end)
         return view if is_new else replace(view, seconds=0.0, found=True)

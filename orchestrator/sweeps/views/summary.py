@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
@@ -25,14 +26,14 @@ def print_outcome(outcome: SweepOutcome, console: Console | None = None) -> None
         console.print(line, soft_wrap=True, highlight=False)
 
 
-def configuration_table(outcome: SweepOutcome, most: int = _MOST_ROWS) -> RenderableType:
+def configuration_table(outcome: SweepOutcome) -> RenderableType:
     """Configurations, best first: mean ± sample standard deviation over the seeds named."""
     table = Table(title=f"{outcome.sweep}: configurations", title_justify="left")
     table.add_column("configuration", overflow="fold")
     table.add_column("phase")
     table.add_column("seeds")
     table.add_column("val F1", justify="right", no_wrap=True)
-    for row in outcome.rows[:most]:
+    for row in outcome.rows[:_MOST_ROWS]:
         is_winner = outcome.winner is not None and row.configuration == (
             outcome.winner.configuration
         )
@@ -42,9 +43,9 @@ def configuration_table(outcome: SweepOutcome, most: int = _MOST_ROWS) -> Render
             Text(seeds(row)),
             score(row.val_mean, row.val_std),
         )
-    if len(outcome.rows) <= most:
+    if len(outcome.rows) <= _MOST_ROWS:
         return table
-    return Group(table, Text(f"and {len(outcome.rows) - most} more", style="dim"))
+    return Group(table, Text(f"and {len(outcome.rows) - _MOST_ROWS} more", style="dim"))
 
 
 def closing_lines(outcome: SweepOutcome) -> list[Text]:
@@ -78,25 +79,15 @@ def seeds(row: ConfigurationResult) -> str:
 
 def outcome_json(outcome: SweepOutcome) -> dict[str, Any]:
     """The outcome for programs; scores in percent, standard deviations with n - 1."""
-    return {
-        "sweep": outcome.sweep,
-        "status": outcome.status,
-        "reason": outcome.reason,
-        "counts": dict(outcome.counts),
-        "num_collapsed": outcome.num_collapsed,
+    record = {
+        **vars(outcome),
         "seconds": round(outcome.seconds, 3),
-        "storage": outcome.storage,
         "winner": None if outcome.winner is None else row_json(outcome.winner),
-        "champion": outcome.champion,
-        "model": outcome.model,
         "configurations": [row_json(row) for row in outcome.rows],
-        "tracking": {
-            "status": outcome.tracking.status,
-            "uri": outcome.tracking.uri,
-            "pending": outcome.tracking.pending,
-            "error": outcome.tracking.error,
-        },
+        "tracking": asdict(outcome.tracking),
     }
+    del record["rows"]
+    return record
 
 
 def row_json(row: ConfigurationResult) -> dict[str, Any]:

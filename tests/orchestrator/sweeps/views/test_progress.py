@@ -8,7 +8,7 @@ from rich.console import Console
 
 from orchestrator.sweeps.record.trial_view import TrialStatus, TrialView
 from orchestrator.sweeps.views.estimate import TimeLeft, time_left
-from orchestrator.sweeps.views.progress import PlainLines, Progress, render, tracking_line
+from orchestrator.sweeps.views.progress import PlainLines, render, showing, tracking_line
 from orchestrator.sweeps.views.snapshot import SweepView
 from orchestrator.tracking.state import TrackingState
 from shapca.commands.display.training_display import duration
@@ -156,11 +156,11 @@ def test_the_live_view_stays_small_with_many_trials() -> None:
 
 def test_progress_prints_lines_where_there_is_no_terminal_and_redraws_where_there_is() -> None:
     plain = Console(file=io.StringIO(), force_terminal=False)
-    with Progress(plain) as progress:
-        progress.update(a_view(a_trial(1, values={"text.encoder": "a very long name " * 20})))
+    with showing(plain) as show:
+        show(a_view(a_trial(1, values={"text.encoder": "a very long name " * 20})))
     assert plain.file.getvalue().count("\n") == 2  # type: ignore[attr-defined]
     terminal = Console(file=io.StringIO(), force_terminal=True, width=100)
-    with Progress(terminal) as progress:
-        progress.update(a_view(a_trial(1)))
-        progress.update(a_view(a_trial(1), a_trial(2)))
+    with showing(terminal) as show:
+        show(a_view(a_trial(1)))
+        show(a_view(a_trial(1), a_trial(2)))
     assert "lr=2e-4" in terminal.file.getvalue()  # type: ignore[attr-defined]
