@@ -14,7 +14,9 @@ from shapca.commands.options import AsJson, Overrides, with_options_of
 from shapca.words import counted
 
 if TYPE_CHECKING:
+    from orchestrator.studies.config import StudyConfig
     from orchestrator.studies.run import StudyOutcome
+    from orchestrator.sweeps.driver import SweepOptions
 
 
 @with_options_of(RunOptions)
@@ -34,6 +36,9 @@ def study(
     no_train: Annotated[
         bool, typer.Option("--no-train", help="Only show what the storage holds.")
     ] = False,
+    power: Annotated[
+        bool, typer.Option("--power", help="Only say which differences the studies can show.")
+    ] = False,
     as_json: AsJson = False,
     **options: Any,
 ) -> None:
@@ -45,6 +50,10 @@ def study(
     configs = [StudyConfig.load(path, set_ or ()) for path in studies]  # all, before any is run
     if no_train:
         existing_storage(how.storage)  # looking at studies makes none
+    if power:
+        for config in configs:
+            _show_power(config, how)
+        return
     answers = []
     is_whole = True
     for config in configs:
@@ -68,6 +77,18 @@ def study(
         typer.echo(json.dumps(answers, ensure_ascii=False, sort_keys=True))
     if not is_whole:
         raise typer.Exit(1)
+
+
+def _show_power(config: StudyConfig, how: SweepOptions) -> None:
+    from orchestrator.store.address import absolute_uri, open_store, resolve_data_root
+    from orchestrator.store.cell_factory import CellFactory
+    from orchestrator.studies.plan import plan_study, read_winners
+    from orchestrator.studies.power import foresee, in_words
+
+    store = open_store(absolute_uri(how.storage))
+    plan = plan_study(config, read_winners(config, store))
+    factory = CellFactory(resolve_data_root(how.data_root, config.runtime))
+    typer.echo("\n".join((f"{config.name}:", *in_words(foresee(plan, factory)))))
 
 
 def _record(outcome: StudyOutcome) -> dict[str, object]:

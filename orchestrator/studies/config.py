@@ -138,6 +138,9 @@ class StudyConfig(Section):
     """A partial ExperimentConfig that all its models share."""
     data: Annotated[dict[str, StudyData], Field(min_length=1)]
     columns: Annotated[dict[str, StudyColumn], Field(min_length=1)]
+    pooled: dict[str, Annotated[tuple[str, ...], Field(min_length=2)]] = Field(default_factory=dict)
+    """Further columns by heading, each the mean of the columns of these keys: several data sets as
+    one question, with one interval of the difference to the reference."""
     rows: dict[str, StudyRow] = Field(default_factory=dict)
     series: dict[str, StudySeries] = Field(default_factory=dict)
     """Curves by title; their points are rows below the others."""
@@ -192,6 +195,13 @@ class StudyConfig(Section):
             raise ValueError("seeds must differ from each other")
         for title, column in self.columns.items():
             _expect(column.data, self.data, f"columns.{title}.data")
+        for title, keys in self.pooled.items():
+            if title in self.columns:
+                raise ValueError(f"pooled.{title}: there is a column of that key")
+            for key in keys:
+                _expect(key, self.columns, f"pooled.{title}")
+                if self.columns[key].score == PARAMETERS:
+                    raise ValueError(f"pooled.{title}: {key!r} is no score")
         for title, row in rows.items():
             for key in row.data or ():
                 _expect(key, self.data, f"rows.{title}.data")

@@ -14,7 +14,7 @@ from orchestrator.store.cells import Cell, CellStore
 from orchestrator.store.lease import holder_of
 from orchestrator.studies.config import PARAMETERS, StudyColumn, StudyRow
 from orchestrator.studies.plan import StudyPlan, task_of
-from orchestrator.tables.statistics import Counts, paired_difference
+from orchestrator.tables.statistics import Counts, pooled_difference
 from orchestrator.tables.table import (
     CellState,
     Column,
@@ -83,7 +83,7 @@ class StudyTables:
                 "M" if column.score == PARAMETERS else "",
             )
             for key, column in study.columns.items()
-        )
+        ) + tuple(Column(title, title) for title in study.pooled)
         table = Table(
             study.name, study.title, columns, rows, study.reference, study.heading, study.notes
         )
@@ -94,7 +94,14 @@ class StudyTables:
         cells = {}
         for key, column in self.plan.study.columns.items():
             if (cell := self._cell(title, row, key, column)) is not None:
-                cells[key] = replace(cell, against=self._comparison(title, column))
+                cells[key] = replace(cell, against=self._comparison(title, [column]))
+        for heading, keys in self.plan.study.pooled.items():
+            parts = [cells[key] for key in keys if key in cells]
+            if len(parts) == len(keys):
+                columns = [self.plan.study.columns[key] for key in keys]
+                cells[heading] = replace(
+                    TableCell.pooled(parts), against=self._comparison(title, columns)
+                )
         return cells
 
     def _cell(self, title: str, row: StudyRow, key: str, column: StudyColumn) -> TableCell | None:
@@ -212,21 +219,25 @@ class StudyTables:
         sweep = self.cells.claimed_by(key)
         return sweep is not None and holder_of(self.cells.store, sweep) is not None
 
-    def _comparison(self, title: str, column: StudyColumn) -> Comparison | None:
-        reference, name = self.plan.study.reference, counts_of(column.score)
+    def _comparison(self, title: str, columns: Sequence[StudyColumn]) -> Comparison | None:
+        """A row minus the reference, as the mean over columns; None where nothing compares."""
+        reference = self.plan.study.reference
         if reference is None:
             return None
-        configs = [self.plan.configs.get((row, column.data)) for row in (title, reference)]
-        if name is None or configs[0] is None or configs[1] is None or configs[0] == configs[1]:
-            return None
-        first, second = (self._counts(config, column, name) for config in configs if config)
-        seeds = tuple(seed for seed in first if seed in second)
+        counts = []
+        for column in columns:
+            name = counts_of(column.score)
+            configs = [self.plan.configs.get((row, column.data)) for row in (title, reference)]
+            if name is None or None in configs or configs[0] == configs[1]:
+                return None
+            counts.append([self._counts(config, column, name) for config in configs if config])
+        seeds = [s for s in self.plan.study.seeds if all(s in c for pair in counts for c in pair)]
         if not seeds:
             return None
-        pair = [np.stack([counts[seed] for seed in seeds]) for counts in (first, second)]
-        found = paired_difference(*pair)
+        pairs = [(_stacked(first, seeds), _stacked(second, seeds)) for first, second in counts]
+        found = pooled_difference(pairs)
         return Comparison(
-            found.mean, found.low, found.high, found.p_value, found.p_value, seeds,
+            found.mean, found.low, found.high, found.p_value, found.p_value, tuple(seeds),
             found.num_examples,
         )  # fmt: skip
 
@@ -240,6 +251,10 @@ class StudyTables:
         except InputError:
             return {}  # its data set is not there; the cell itself says so
         return {s: np.asarray(r.counts[name]) for s, r in results.items() if name in r.counts}
+
+
+def _stacked(counts: Mapping[int, Counts], seeds: Sequence[int]) -> Counts:
+    return np.stack([counts[seed] for seed in seeds])
 
 
 def counts_of(score: str) -> str | None:

@@ -10,6 +10,7 @@ R simulated studies, Q nodes of the quadrature over the examples' error.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,7 +38,7 @@ class Noise:
     example_error: float
 
     @classmethod
-    def assumed(cls, num_gold: tuple[int, ...], seed_std: float = SEED_STD) -> Noise:
+    def assumed(cls, num_gold: Sequence[int], seed_std: float = SEED_STD) -> Noise:
         """What to expect where nothing has been measured yet.
 
         Two systems that find the same share of gold items, and of which each finds some that the

@@ -118,16 +118,43 @@ def paired_difference(
     Raises:
         ValueError: The shapes differ, or there is nothing to compare.
     """
-    if a.shape != b.shape or a.ndim != 3 or a.shape[-1] != 3 or 0 in a.shape:
-        raise ValueError(f"expected two equal shapes (S, N, 3), got {a.shape} and {b.shape}")
-    num_seeds, num_examples, _ = a.shape
+    return pooled_difference([(a, b)], level=level, num_resamples=num_resamples, seed=seed)
+
+
+def pooled_difference(
+    pairs: Sequence[tuple[Counts, Counts]],
+    *,
+    level: float = 0.95,
+    num_resamples: int = 2000,
+    seed: int = 0,
+) -> Difference:
+    """`paired_difference` of the mean over several test sets: one question, one interval.
+
+    Args:
+        pairs: Counts (S, N, 3) of the systems A and B on each test set; N may differ, and seeds
+            are paired throughout.
+        level: Confidence level.
+        num_resamples: Resampled test sets.
+        seed: Of the resampling.
+
+    Raises:
+        ValueError: The shapes differ, or there is nothing to compare.
+    """
+    for a, b in pairs:
+        if a.shape != b.shape or a.ndim != 3 or a.shape[-1] != 3 or 0 in a.shape:
+            raise ValueError(f"expected two equal shapes (S, N, 3), got {a.shape} and {b.shape}")
+    if len({a.shape[0] for a, _ in pairs}) != 1:
+        raise ValueError("expected pairs of as many seeds each, and at least one pair")
+    num_seeds = pairs[0][0].shape[0]
+    num_examples = sum(a.shape[1] for a, _ in pairs)
     generator = np.random.default_rng(seed)
-    per_seed = micro_f1(a) - micro_f1(b)
+    per_seed = np.mean([micro_f1(a) - micro_f1(b) for a, b in pairs], axis=0)
     mean = float(per_seed.mean())
-    resampled = bootstrap_f1(np.concatenate([a, b]), num_resamples, generator)
-    covariance = np.atleast_2d(
-        np.cov(resampled[:, :num_seeds] - resampled[:, num_seeds:], rowvar=False)
-    )
+    covariance = np.zeros((num_seeds, num_seeds))
+    for pair in pairs:  # test sets are independent of each other
+        resampled = bootstrap_f1(np.concatenate(pair), num_resamples, generator)
+        differences = resampled[:, :num_seeds] - resampled[:, num_seeds:]
+        covariance += np.atleast_2d(np.cov(differences, rowvar=False)) / len(pairs) ** 2
     if num_seeds == 1:
         example_error = math.sqrt(float(covariance[0, 0]))
         return Difference(

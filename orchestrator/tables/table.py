@@ -97,6 +97,22 @@ class TableCell:
         return cls("published", mean=value)
 
     @classmethod
+    def pooled(cls, parts: Sequence[TableCell]) -> TableCell:
+        """The mean of cells of one row, by the seeds that all of them have."""
+        order: tuple[CellState, ...] = ("n/a", "missing", "running", "stale", "published", "done")
+        state = min((part.state for part in parts), key=order.index)
+        if state == "published":
+            return cls.published(sum(part.mean or 0.0 for part in parts) / len(parts))
+        seeds = [seed for seed in parts[0].scores if all(seed in p.scores for p in parts)]
+        missing = {seed: why for part in parts for seed, why in part.missing.items()}
+        return cls.measured(
+            state,
+            {seed: sum(part.scores[seed] for part in parts) / len(parts) for seed in seeds},
+            missing=missing,
+            reason=next((part.reason for part in parts if part.reason is not None), None),
+        )
+
+    @classmethod
     def measured(
         cls,
         state: CellState,

@@ -84,6 +84,34 @@ def states(table: Table) -> dict[tuple[str, str], str]:
     return {(row.key, column.key): cell.state for row, column, cell in table.cells()}
 
 
+def test_pooled_columns_are_means_with_one_interval(tmp_path: Path) -> None:
+    tree = study_tree(pooled={"both": ["A", "B"]})
+    run(tmp_path, tree)
+    table = table_of(tmp_path, tree)
+    assert [column.key for column in table.columns] == ["A", "B", "both"]
+    for row in table.rows:
+        cell = row.cells.get("both")
+        if row.key == "UMT":
+            assert cell is None  # published on one of them alone
+        elif row.key == "w/o Contrastive":
+            assert cell is not None
+            assert cell.state == "n/a"
+        else:
+            assert cell is not None
+            means = {s: (row.cells["A"].scores[s] + row.cells["B"].scores[s]) / 2 for s in (1, 2)}
+            assert cell.scores == pytest.approx(means)
+            assert cell.state == "done"
+    found = table.row("w/o Shapley Value")
+    assert found is not None
+    parts = [found.cells[key].against for key in ("A", "B")]
+    pooled = found.cells["both"].against
+    assert pooled is not None
+    assert pooled.mean == pytest.approx(sum(part.mean for part in parts if part) / 2)
+    for wrong in ({"A": ["A", "B"]}, {"x": ["A", "C"]}, {"x": ["A"]}):
+        with pytest.raises(ValueError, match="pooled"):
+            plan_of(study_tree(pooled=wrong))
+
+
 def test_a_study_becomes_a_list_of_configurations() -> None:
     plan = plan_of(study_tree())
     assert plan.sweep is not None

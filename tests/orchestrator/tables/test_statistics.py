@@ -17,6 +17,7 @@ from orchestrator.tables.statistics import (
     micro_f1,
     on_the_scale,
     paired_difference,
+    pooled_difference,
     smallest_p,
 )
 
@@ -105,6 +106,24 @@ def test_one_seed_leaves_significance_open() -> None:
 def test_shapes_must_agree() -> None:
     with pytest.raises(ValueError, match="two equal shapes"):
         paired_difference(np.zeros((3, 5, 3), int), np.zeros((3, 4, 3), int))
+
+
+def test_several_test_sets_are_one_question() -> None:
+    generator = np.random.default_rng(0)
+    pairs = [
+        (simulate(generator, 4, size, 0.5), simulate(generator, 4, size, 0.5)) for size in (150, 90)
+    ]
+    alone = [paired_difference(*pair) for pair in pairs]
+    assert pooled_difference(pairs[:1]) == alone[0]
+    both = pooled_difference(pairs)
+    assert both.mean == pytest.approx((alone[0].mean + alone[1].mean) / 2)
+    assert (both.num_seeds, both.num_examples) == (4, 240)
+    per_seed = np.mean([micro_f1(a) - micro_f1(b) for a, b in pairs], axis=0)
+    assert both.seed_error == pytest.approx(per_seed.std(ddof=1) / 2)
+    expected = math.hypot(alone[0].example_error, alone[1].example_error) / 2
+    assert both.example_error == pytest.approx(expected, rel=0.1)
+    with pytest.raises(ValueError, match="as many seeds"):
+        pooled_difference([pairs[0], (pairs[1][0][:3], pairs[1][1][:3])])
 
 
 def simulate(
