@@ -101,7 +101,7 @@ def test_trials_whose_alignment_collapsed_are_counted_and_tagged(tmp_path: Path)
     assert outcome.num_collapsed == outcome.counts["finished"] > 1
     expected = f"the alignment collapsed in {outcome.num_collapsed} trials"
     assert expected in printed(outcome)
-    assert expected in note(outcome)
+    assert expected in note(outcome, sweep_config())
     runs = read_runs(FolderStore(tmp_path / "sum"), "small").values()
     finished = [run for run in runs if run.kind == "cell" and run.status == "finished"]
     assert {run.tags["alignment"] for run in finished} == {"collapsed"}
