@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -41,27 +42,6 @@ class Trial(TrialView):
 
 
 @dataclass(frozen=True)
-class Surroundings:
-    """Code, libraries and machine that cells were trained with.
-
-    Attributes:
-        code: Fingerprint of the training code.
-        git_commit: Commit of the checkout, if any.
-        device: Name of the device.
-        num_threads: CPU threads.
-        versions: Name and version of the libraries.
-        num_cells: Cells that were trained in it, wholly or in part.
-    """
-
-    code: str
-    git_commit: str | None
-    device: str
-    num_threads: int
-    versions: tuple[tuple[str, str], ...]
-    num_cells: int = 0
-
-
-@dataclass(frozen=True)
 class Content:
     """All that a report shows.
 
@@ -78,7 +58,8 @@ class Content:
         importance: Of the hyper-parameters, if it can be computed.
         experiment: The winner's whole configuration.
         inputs: By data set, the hash of each part.
-        surroundings: What cells were trained with.
+        surroundings: Code, libraries and machines that cells were trained with, as their runs
+            record them, each with the number of cells, wholly or in part.
     """
 
     name: str
@@ -93,7 +74,7 @@ class Content:
     importance: Importance | None
     experiment: ExperimentConfig | None
     inputs: Mapping[str, Mapping[str, str]]
-    surroundings: tuple[Surroundings, ...]
+    surroundings: tuple[tuple[Mapping[str, Any], int], ...]
 
     @property
     def winner(self) -> ConfigurationResult | None:
@@ -202,19 +183,12 @@ def _curved(cells: CellStore, trial: Trial) -> Trial:
     )
 
 
-def _surroundings(cells: CellStore, trials: list[Trial]) -> tuple[Surroundings, ...]:
+def _surroundings(
+    cells: CellStore, trials: list[Trial]
+) -> tuple[tuple[Mapping[str, Any], int], ...]:
     """Distinct environments of the cells, the most used first."""
-    found: Counter[Surroundings] = Counter()
+    found: Counter[str] = Counter()
     for key in dict.fromkeys(trial.cell for trial in trials):
-        seen = [
-            Surroundings(
-                part["code"],
-                part.get("git_commit"),
-                part.get("device", "unknown"),
-                part.get("num_threads", 0),
-                tuple(part.get("versions", {}).items()),
-            )
-            for part in cells.environments(key)
-        ]
-        found.update(dict.fromkeys(seen, 1))
-    return tuple(replace(one, num_cells=number) for one, number in found.most_common())
+        parts = [part | {"from_epoch": 0} for part in cells.environments(key)]
+        found.update(dict.fromkeys(map(json.dumps, parts), 1))
+    return tuple((json.loads(text), number) for text, number in found.most_common())

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
+from typing import Any
 
 from orchestrator.reports.content import Content
 from orchestrator.sweeps.record.outcome import ConfigurationResult
-from orchestrator.tables.formats import harmless
+from orchestrator.tables.formats import csv_text
 from orchestrator.tables.table import CellState, Column, Row, Table, TableCell
 
 MOST_ROWS = 25
@@ -73,19 +72,16 @@ def trials_csv(content: Content) -> bytes:
 
     Test scores stand with the reported winner's confirmed seeds alone.
     """
-    buffer = io.StringIO()
     keys = list(content.sweep.space)
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow([*_FIELDS, *keys])
+    lines: list[list[Any]] = [[*_FIELDS, *keys]]
     winner = content.winner
     for trial in content.trials:
         is_reported = winner is not None and winner.cells.get(trial.seed) == trial.cell
         test = winner.test.get(trial.seed) if winner is not None and is_reported else None
-        row = [
+        lines.append([
             trial.number, trial.phase, trial.state, int(trial.is_stale), trial.seed, trial.value,
             test, trial.best_epoch, trial.epoch, trial.epochs, trial.trained,
             round(trial.seconds, 3), int(trial.found), trial.configuration, trial.cell,
-            trial.reason,
-        ]  # fmt: skip
-        writer.writerow([harmless(value) for value in (*row, *(trial.values[k] for k in keys))])
-    return buffer.getvalue().encode()
+            trial.reason, *(trial.values[key] for key in keys),
+        ])  # fmt: skip
+    return csv_text(lines).encode()

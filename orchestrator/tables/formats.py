@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from itertools import groupby
 from typing import Any
@@ -101,14 +101,11 @@ def to_markdown(table: Table) -> str:
 
 def to_csv(table: Table) -> str:
     """One line a cell, with everything that is known of it; empty where nothing is."""
-    fields = [
+    lines: list[list[Any]] = [[
         "table", "group", "row", "column", "state", "mean", "std", "low", "high", "num_seeds",
         "scores", "missing", "target", "difference", "to_reference", "to_reference_low",
         "to_reference_high", "p", "p_corrected", "cells", "reason",
-    ]  # fmt: skip
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(fields)
+    ]]  # fmt: skip
     for row, column, cell in table.cells():
         title = column.title if column.group is None else f"{column.group} {column.title}"
         compared: list[float | None] = [None] * 5
@@ -116,14 +113,21 @@ def to_csv(table: Table) -> str:
             compared = [
                 against.mean, against.low, against.high, against.p_value, against.corrected,
             ]  # fmt: skip
-        values = [
+        lines.append([
             table.name, row.group, row.title, title, cell.state,
             *map(_number, (cell.mean, cell.std, cell.low, cell.high)), len(cell.scores),
             _pairs(cell.scores, lambda score: f"{score:.4f}"), _pairs(cell.missing, str),
             *map(_number, (cell.target, cell.difference, *compared)), _pairs(cell.cells, str),
             cell.reason,
-        ]  # fmt: skip
-        writer.writerow([harmless(value) for value in values])
+        ])  # fmt: skip
+    return csv_text(lines)
+
+
+def csv_text(lines: Iterable[Iterable[Any]]) -> str:
+    """Lines of CSV that run nothing in a spreadsheet."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerows([harmless(value) for value in line] for line in lines)
     return buffer.getvalue()
 
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy import optimize, stats
 
 Counts = npt.NDArray[np.integer]
 Floats = npt.NDArray[np.float64]
@@ -191,16 +191,11 @@ def behrens_fisher(
         upper = stats.t.sf((distance - example_error * nodes) / seed_error, seed_freedom)
         return float(2 * (weights * upper).sum())
 
-    low, high = (
-        0.0,
-        float(stats.t.ppf((1 + level) / 2, seed_freedom) * seed_error + 6 * example_error),
-    )
+    high = float(stats.t.ppf((1 + level) / 2, seed_freedom) * seed_error + 6 * example_error)
     while tail(high) > 1 - level:
         high *= 2
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if tail(middle) > 1 - level else (low, middle)
-    return high, min(1.0, tail(abs(mean)))
+    half = optimize.brentq(lambda distance: tail(distance) - (1 - level), 0.0, high, xtol=1e-12)
+    return float(half), min(1.0, tail(abs(mean)))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 from orchestrator.tables.statistics import holm, on_the_scale, smallest_p
 from shapca.metrics.seed_scores import SeedScores
@@ -113,30 +113,17 @@ class TableCell:
         )
 
     @classmethod
-    def measured(
-        cls,
-        state: CellState,
-        scores: Mapping[int, float],
-        *,
-        missing: Mapping[int, str] | None = None,
-        target: float | None = None,
-        cells: Mapping[int, str] | None = None,
-        reason: str | None = None,
-    ) -> TableCell:
-        """Mean, deviation and interval of the seeds' scores; with none, an empty cell."""
-        cell = cls(
-            state,
-            scores=dict(scores),
-            missing=dict(missing or {}),
-            target=target,
-            cells=dict(cells or {}),
-            reason=reason,
-        )
-        if not scores:
-            return cell
+    def measured(cls, state: CellState, scores: Mapping[int, float], **others: Any) -> TableCell:
+        """Mean, deviation and interval of the seeds' scores; with none, an empty cell.
+
+        Args:
+            state: Of the cell.
+            scores: By seed.
+            **others: More of the cell's attributes.
+        """
         seeds = SeedScores(list(scores.values()))
         low, high = seeds.interval or (None, None)
-        return replace(cell, mean=seeds.mean, std=seeds.std, low=low, high=high)
+        return cls(state, seeds.mean, seeds.std, low, high, dict(scores), **others)
 
 
 @dataclass(frozen=True)
@@ -305,24 +292,16 @@ class Table:
 
 def corrected(table: Table) -> Table:
     """The table with the p-values of all its comparisons corrected by Holm's method."""
-    found = [
-        (row.key, column.key, cell.against)
-        for row, column, cell in table.cells()
-        if cell.against is not None
-    ]
-    values = holm([comparison.p_value for _, _, comparison in found])
-    by_place = {
-        (row, column): replace(comparison, corrected=value)
-        for (row, column, comparison), value in zip(found, values, strict=True)
-    }
-    rows = tuple(
-        replace(
-            row,
-            cells={
-                key: replace(cell, against=by_place.get((row.key, key)))
-                for key, cell in row.cells.items()
-            },
-        )
+    cells = [cell for row in table.rows for cell in row.cells.values()]
+    values = iter(holm([cell.against.p_value for cell in cells if cell.against is not None]))
+
+    def with_value(cell: TableCell) -> TableCell:
+        if cell.against is None:
+            return cell
+        return replace(cell, against=replace(cell.against, corrected=next(values)))
+
+    rows = (
+        replace(row, cells={key: with_value(cell) for key, cell in row.cells.items()})
         for row in table.rows
     )
-    return replace(table, rows=rows)
+    return replace(table, rows=tuple(rows))

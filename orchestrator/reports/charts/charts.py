@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal
 
 from orchestrator.reports.charts.scales import Axis
 
@@ -41,21 +41,24 @@ class Series:
 
 
 @dataclass(frozen=True)
-class Plot:
-    """Points and lines over two axes.
+class Chart:
+    """What every chart has.
 
     Attributes:
         key: For file names.
         title: Heading.
         caption: What one sees, and what to beware of.
-        x: Horizontal axis.
-        y: Vertical axis.
-        series: Drawn in this order.
     """
 
     key: str
     title: str
     caption: str
+
+
+@dataclass(frozen=True)
+class Plot(Chart):
+    """Points and lines over two axes; the series are drawn in their order."""
+
     x: Axis
     y: Axis
     series: tuple[Series, ...]
@@ -72,12 +75,9 @@ class Bar:
 
 
 @dataclass(frozen=True)
-class Bars:
+class Bars(Chart):
     """Horizontal bars from zero."""
 
-    key: str
-    title: str
-    caption: str
     label: str
     bars: tuple[Bar, ...]
 
@@ -102,14 +102,8 @@ class Thread:
 
 
 @dataclass(frozen=True)
-class Parallel:
+class Parallel(Chart):
     """Parallel coordinates: one vertical axis a dimension, one line a trial."""
 
-    key: str
-    title: str
-    caption: str
     axes: tuple[Axis, ...]
     threads: tuple[Thread, ...]
-
-
-Chart: TypeAlias = Plot | Bars | Parallel

@@ -13,6 +13,7 @@ import warnings
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from copy import copy
+from importlib.resources import files
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from orchestrator.reports.charts.charts import Bars, Chart, Parallel, Plot, Series
@@ -21,23 +22,9 @@ from orchestrator.reports.charts.scales import Axis
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-PALETTE = {  # by variable of the page's style sheet; colour-blind safe
-    "blue": "#0072b2",
-    "orange": "#d55e00",
-    "green": "#009e73",
-    "purple": "#a8417f",
-    "muted": "#8d97a6",
-    "ink": "#1a2230",
-    "soft": "#566072",
-    "grid": "#e8ecf2",
-    "card": "#ffffff",
-    "shade-0": "#cfdbe8",
-    "shade-1": "#a9c3db",
-    "shade-2": "#7ea8cb",
-    "shade-3": "#5089b8",
-    "shade-4": "#28689e",
-    "shade-5": "#0b4277",
-}
+_STYLE_SHEET = files("orchestrator.reports").joinpath("assets", "report.css").read_text("utf-8")
+# The colours of a light page by variable; they stay apart for colour-blind readers.
+PALETTE = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", _STYLE_SHEET.partition("}")[0]))
 NUM_SHADES = 6
 _Lines: TypeAlias = "list[tuple[Any, Sequence[str]]]"  # each with what it says
 _MARKERS = {"circle": "o", "ring": "o", "triangle": "v", "cross": "x", "diamond": "D"}
@@ -187,10 +174,13 @@ def _draw(chart: Chart) -> tuple[Any, dict[str, Sequence[str]]]:
         height = 1.1 + 0.3 * len(chart.y.names)
     figure = Figure(figsize=(8.4 if isinstance(chart, Parallel) else 4.2, height))
     axes = figure.add_subplot()
+    lines: _Lines = []
     if isinstance(chart, Bars):
         _bars(axes, chart)
-        return axes, {}
-    lines = _plot(axes, chart) if isinstance(chart, Plot) else _parallel(axes, chart)
+    elif isinstance(chart, Plot):
+        lines = _plot(axes, chart)
+    elif isinstance(chart, Parallel):
+        lines = _parallel(axes, chart)
     labels = {f"line-{number}": texts for number, (_, texts) in enumerate(lines) if texts}
     for number, (line, _) in enumerate(lines):
         line.set_gid(f"line-{number}")
