@@ -229,16 +229,15 @@ class Training:
 
     def _validate(self, model: ShapCA) -> tuple[EvaluationRecord, dict[str, float]]:
         """Scores on the validation split, and how the alignment does there."""
-        labels, settings = self.data.labels, self.config.optimisation
-        health = AlignmentHealth(read_together=model.reads_together)
+        labels, health = self.data.labels, AlignmentHealth(read_together=model.reads_together)
         if self._valid is None:
             self._valid = encode_split(self.config, self.data, "valid", model.image)
         predictions = predict_split(
             model,
             self._valid,
             labels,
-            batch_size=settings.batch_size,
-            precision=settings.precision,
+            batch_size=self.config.optimisation.batch_size,
+            precision=self.config.optimisation.precision,
             device=self.device,
             num_workers=self.runtime.num_workers,
             health=health,
