@@ -78,7 +78,7 @@ def evaluate_on_nodes(
             root, data = runtime.data_root, defaultdict[str, dict[str, str]](dict)
             for task in tasks:
                 data[task.data].update(parts_of(root / task.data, task.reads))
-            delivery = Delivery(data)
+            delivery = Delivery(dict(data))
             pack_files(store, delivery, root)
             record = delivery.to_json()
         settings = runtime.model_copy(update={"num_threads": threads}).model_dump(mode="json")

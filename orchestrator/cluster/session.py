@@ -30,6 +30,14 @@ ENVIRONMENT = {
     "RAY_DEDUP_LOGS": "0",
 }
 
+# A local Ray would serve its metrics, which nobody reads here, on all interfaces and without its
+# token; all else that it listens on asks for that. A port that is none leaves a server out.
+UNSERVED = {
+    "RAY_enable_metrics_collection": "0",
+    "AUTOSCALER_METRIC_PORT": "-1",
+    "DASHBOARD_METRIC_PORT": "-1",
+}
+
 
 @dataclass(frozen=True)
 class RayOptions:
@@ -61,9 +69,7 @@ def ray_session(options: RayOptions) -> Iterator[None]:
     address = options.cluster
     settings: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is None:
-        # Ray would serve its metrics, which nobody reads here, on all interfaces and without its
-        # token; all else that it listens on asks for that.
-        os.environ.setdefault("RAY_enable_metrics_collection", "0")
+        os.environ.update({key: os.environ.get(key, value) for key, value in UNSERVED.items()})
         # `local` never joins a cluster that happens to run here.
         settings |= {"address": "local", "include_dashboard": False, "num_cpus": num_cpus()}
     else:
