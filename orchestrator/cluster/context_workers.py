@@ -139,7 +139,7 @@ def settings_for_worker(settings: GenerationSettings, num: int) -> GenerationSet
 
 
 def packed(values: Sequence[Any]) -> Any:
-    """Values as an Arrow table of a row each, the form in which Ray Data moves them."""
+    """Values as an Arrow table of a row each, in which Ray Data moves them among our own tasks."""
     import pyarrow
 
     rows = pyarrow.array([pickle.dumps(value) for value in values], pyarrow.large_binary())
