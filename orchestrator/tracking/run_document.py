@@ -94,7 +94,7 @@ def read_runs(store: ObjectStore, sweep: str) -> dict[str, RunDocument]:
 
 
 def read_run(store: ObjectStore, sweep: str, key: str) -> RunDocument | None:
-    """One run document of a sweep, or none."""
+    """One run document of a sweep, or None."""
     record = read_json(store, _name(sweep, key))
     return None if record is None else _document(record)
 

@@ -114,7 +114,7 @@ class ContrastiveAlignment(nn.Module):
 
     Args:
         text_width: H.
-        image_width: H_v, or none for a model without images.
+        image_width: H_v, or None for a model without images.
         objective: `shapley` (Eq. 5) or `infonce`.
         bridge: `context` aligns texts and images with contexts; `direct` aligns texts with images.
         estimator: a name of `shapca.shapley.ESTIMATORS`.
@@ -194,8 +194,8 @@ class ContrastiveAlignment(nn.Module):
 
         Args:
             x_t: (B, H) texts.
-            x_c: (B, H) contexts; may be none where `bridge` is `direct`.
-            x_v: (B, H_v) images, or none for a model without images.
+            x_c: (B, H) contexts; may be None where `bridge` is `direct`.
+            x_v: (B, H_v) images, or None for a model without images.
             context_mask: (B,) true where a post has a context.
             image_mask: (B,) true where a post has an image.
             image_ids: (B,) equal for posts that share an image, -1 where there is none.

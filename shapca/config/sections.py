@@ -206,7 +206,7 @@ class OptimisationConfig(Section):
     warmup_ratio: Annotated[Number, Field(ge=0.0, lt=1.0)] = 0.05
     """Share of all steps in which the learning rate rises."""
     clip_norm: Annotated[Number, Field(gt=0.0)] | None = 1.0
-    """Global norm that gradients are clipped to; none: off."""
+    """Global norm that gradients are clipped to; null: off."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """bf16: autocast of encoders, fusion and head; the alignment stays out."""
     compile: Literal["none", "inductor", "aot_eager"] = "none"
@@ -290,7 +290,7 @@ class RuntimeConfig(Section):
     device: str = "auto"
     """`auto` (CUDA where present), `cpu`, `cuda`, `cuda:1` …"""
     num_threads: Annotated[int, Field(ge=1, le=1024)] | None = None
-    """CPU threads of torch; none: torch's own choice."""
+    """CPU threads of torch; null: torch's own choice."""
     num_workers: Annotated[int, Field(ge=0, le=256)] = 0
     """Worker processes that collate batches."""
 

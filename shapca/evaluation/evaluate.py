@@ -238,7 +238,7 @@ def stored_evaluation(
     contexts: str | None = None,
     label_map: Mapping[str, str] | None = None,
 ) -> EvaluationRecord | None:
-    """What `evaluate_run` would read from the run's store, or none where it was never evaluated.
+    """What `evaluate_run` would read from the run's store, or None where it was never evaluated.
 
     The weights are not needed. Arguments and errors are those of `evaluate_run`.
     """

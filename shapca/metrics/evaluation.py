@@ -61,7 +61,7 @@ def evaluate_predictions(
         labels: label sets of the data, which name the task.
         gold: annotated posts.
         predicted: one prediction a post.
-        directions: the rule that turns relations (MJERE); none: they point forward.
+        directions: the rule that turns relations (MJERE); None: they point forward.
 
     Raises:
         ValueError: the numbers of posts differ, or a post lacks the tags or the pair of its task.

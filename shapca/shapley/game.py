@@ -50,7 +50,7 @@ class Game:
         log_weights: (N, J, k) ln w, i.e. s / tau less its maximum over a target's players; minus
             infinity for absent players. The maximum is a constant: utilities do not depend on it.
         temperature: tau.
-        player_mask: (N, k), or none where all take part.
+        player_mask: (N, k), or None where all take part.
         lead: the leading dimensions that N stands for.
         dtype: what the caller's similarities were, and what the values are returned in.
     """

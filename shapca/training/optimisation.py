@@ -38,7 +38,7 @@ class Optimiser:
         groups: Parameter groups with `lr` (the peak) and `weight_decay`.
         num_steps: Steps planned over the whole run.
         warmup_ratio: Share of them in which the learning rates rise.
-        clip_norm: Global norm that gradients are clipped to; none: not at all.
+        clip_norm: Global norm that gradients are clipped to; None: not at all.
     """
 
     def __init__(

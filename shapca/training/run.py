@@ -100,7 +100,7 @@ class Training:
 
     @property
     def best(self) -> EpochRecord | None:
-        """The best epoch so far (`best_of`), or none before the first."""
+        """The best epoch so far (`best_of`), or None before the first."""
         return best_of(self.history) if self.history else None
 
     @property
@@ -246,7 +246,7 @@ class Training:
         return EvaluationRecord(self._record.data, "valid", evaluation), health.metrics()
 
     def _end(self) -> str | None:
-        """Why no epoch is left, or none."""
+        """Why no epoch is left, or None."""
         settings = self.config.optimisation
         if not self.history:
             return None

@@ -39,7 +39,7 @@ class CRFHead(nn.Module):
 
     Args:
         text_width: D.
-        channel_width: d1, or none for the text channel alone.
+        channel_width: d1, or None for the text channel alone.
         hidden: d2.
         tags: BIO tags in the order of their ids, with `O`.
         dropout: probability of dropping an input or hidden feature.

@@ -123,12 +123,12 @@ class WordPairHead(nn.Module):
 
     Args:
         text_width: D.
-        channel_width: d1, or none for the text channel alone.
+        channel_width: d1, or None for the text channel alone.
         hidden: d2.
         num_labels: L, `None` being label 0.
         task: `mre` decodes one relation per post, `mjere` a table of word pairs.
         dropout: probability of dropping an input or hidden feature.
-        contrast: first term of Eq. 17, or none to train and predict with Eq. 16.
+        contrast: first term of Eq. 17, or None to train and predict with Eq. 16.
         contrast_scale: lambda of Eq. 17.
         detach_text: no gradient through P^t in the contrast; P^t then learns by `auxiliary_loss`
             alone, and not at all where that is 0.
@@ -192,7 +192,7 @@ class WordPairHead(nn.Module):
             pair_mask: (B, W, W) true on N cells.
 
         Returns:
-            (N, L) of the final distribution; (N, L) of P^t, or none where nothing reads it.
+            (N, L) of the final distribution; (N, L) of P^t, or None where nothing reads it.
         """
         num_words = pair_mask.shape[-1]
         post, row, column = pair_mask.nonzero(as_tuple=True)  # (N,) each
