@@ -250,7 +250,7 @@ class Extractor:
         directions = self._trained.record.reading.directions
         entities: dict[Span, FoundEntity] = {}
         relations = []
-        for prediction in predictions:  # one, or no one where the text has no words
+        for prediction in predictions:  # one, or none where the text has no words
             for entity in prediction.entities:
                 start, end = words[entity.start].start, words[entity.end - 1].end
                 entities[entity.span] = FoundEntity(post.text[start:end], start, end, entity.type)
