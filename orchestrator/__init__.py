@@ -1,7 +1,8 @@
 """Distributed experiments around shapca: sweeps and studies on Ray, Optuna and MLflow.
 
 The names of a script, imported when they are first asked for: `run_sweep` and `run_study` do what
-the commands of these names do, and give their outcome.
+the commands of these names do, and give their outcome. A sweep's report is made where `run_sweep`
+is given its maker (`report=orchestrator.reports.make.report_at_the_end`), as the command does.
 """
 
 from typing import TYPE_CHECKING

@@ -80,7 +80,12 @@ def _log(
     from orchestrator.store.address import is_remote
     from orchestrator.store.lease import Lease
     from orchestrator.sweeps.views.summary import storage_option
-    from orchestrator.tracking.client.addresses import NO_TRACKING, redact, resolve_tracking
+    from orchestrator.tracking.client.addresses import (
+        NO_TRACKING,
+        database_file,
+        redact,
+        resolve_tracking,
+    )
     from orchestrator.tracking.client.client import TrackingUnavailableError
     from orchestrator.tracking.publisher import Publisher
 
@@ -91,7 +96,7 @@ def _log(
     if tracking_uri is None and is_remote(address):
         return "MLflow: not updated; give --tracking-uri"
     uri = resolve_tracking(tracking_uri, address)
-    if uri.startswith("sqlite:") and not Path(uri.removeprefix("sqlite:///")).is_file():
+    if (file := database_file(uri)) is not None and not file.is_file():
         return f"MLflow: not updated; there is no database at {redact(uri)}"
     with Lease(store, name):
         if not attach(store, name, artifacts, made_at):

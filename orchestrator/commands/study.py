@@ -80,13 +80,15 @@ def study(
 
 
 def _show_power(config: StudyConfig, how: SweepOptions) -> None:
-    from orchestrator.store.address import absolute_uri, open_store, resolve_data_root
+    from orchestrator.store.address import resolve_data_root
     from orchestrator.store.cell_factory import CellFactory
     from orchestrator.studies.plan import plan_study, read_winners
     from orchestrator.studies.power import foresee, in_words
 
-    store = open_store(absolute_uri(how.storage))
-    plan = plan_study(config, read_winners(config, store))
+    # Only winners of sweeps are looked up in a storage: a study that names none makes none.
+    needs_storage = any((config.from_sweep, *(data.from_sweep for data in config.data.values())))
+    winners = read_winners(config, existing_storage(how.storage)[1]) if needs_storage else {}
+    plan = plan_study(config, winners)
     factory = CellFactory(resolve_data_root(how.data_root, config.runtime))
     typer.echo("\n".join((f"{config.name}:", *in_words(foresee(plan, factory)))))
 

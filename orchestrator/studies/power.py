@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from orchestrator.store.cell_factory import CellFactory
 from orchestrator.studies.config import StudyColumn
 from orchestrator.studies.plan import StudyPlan
-from orchestrator.studies.tables import counts_of
+from orchestrator.studies.tables import counts_of, tested_by
 from orchestrator.tables.power import DISCORDANT, SEED_STD, Noise, detectable, power
 from shapca.data.schema import NONE
 from shapca.errors import InputError
@@ -84,10 +84,7 @@ def in_words(found: Sequence[Foreseen]) -> list[str]:
 def _num_gold(plan: StudyPlan, factory: CellFactory, column: StudyColumn) -> int:
     """Gold items of a column's test split: entities, or relations other than `None`."""
     config = next(config for (_, key), config in plan.configs.items() if key == column.data)
-    if column.test_on is not None:
-        data = config.data.model_copy(update={"dataset": column.test_on})
-        config = config.model_copy(update={"data": data})
-    test = factory.data(config).splits["test"]
+    test = factory.data(tested_by(config, column)).splits["test"]
     if config.task == "mner" or column.score == "entity_f1":
         return sum(len(example.entities) for example in test)
     return sum(relation.type != NONE for example in test for relation in example.relations)

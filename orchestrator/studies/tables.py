@@ -211,8 +211,7 @@ class StudyTables:
         Raises:
             InputError: it is not prepared.
         """
-        data = config.data.model_copy(update={"dataset": column.test_on})
-        return self.factory.data(config.model_copy(update={"data": data}))
+        return self.factory.data(tested_by(config, column))
 
     def _is_at_work(self, key: str) -> bool:
         """Whether a living driver works on a cell."""
@@ -265,6 +264,14 @@ def counts_of(score: str) -> str | None:
     if score == "f1":
         return "main"
     return score.removesuffix("_f1") if score.endswith("_f1") else None
+
+
+def tested_by(config: ExperimentConfig, column: StudyColumn) -> ExperimentConfig:
+    """The experiment with the data set whose test split a column shows."""
+    if column.test_on is None:
+        return config
+    data = config.data.model_copy(update={"dataset": column.test_on})
+    return config.model_copy(update={"data": data})
 
 
 def contexts_on_target(column: StudyColumn, config: ExperimentConfig) -> str | None:

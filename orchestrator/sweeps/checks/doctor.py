@@ -20,7 +20,7 @@ from orchestrator.config.sweep import SweepConfig
 from orchestrator.store.address import is_remote, open_store
 from orchestrator.sweeps.checks.forecast import disk_bytes
 from orchestrator.sweeps.checks.probe import EpochCost
-from orchestrator.tracking.client.addresses import redact
+from orchestrator.tracking.client.addresses import database_file, redact
 from shapca.config import ExperimentConfig
 from shapca.errors import InputError
 from shapca.runs.code import code_fingerprint
@@ -118,7 +118,7 @@ def existing_part(folder: Path) -> Path:
 def examine_tracking(uri: str) -> Iterator[Finding]:
     """Whether MLflow answers. A database that is not there yet is not made."""
     shown = redact(uri)
-    if uri.startswith("sqlite:") and not Path(uri.removeprefix("sqlite:///")).is_file():
+    if (file := database_file(uri)) is not None and not file.is_file():
         yield Finding("ok", "tracking", f"{shown} will be made by the first sweep")
         return
     from orchestrator.tracking.client.client import (
