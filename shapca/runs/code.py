@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import functools
 import hashlib
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -110,8 +111,18 @@ def definitions_of(source: str, folder: Path = PACKAGE) -> dict[str, str]:
         node = _Meaning(imported).visit(node)
         used = {name.id for name in ast.walk(node) if isinstance(name, ast.Name)}
         origins = sorted((n, imported[n]) for n in used & imported.keys() if imported[n] != n)
-        parts[", ".join(names) or "(statements)"].append(f"{ast.dump(node)} {origins}")
+        parts[", ".join(names) or "(statements)"].append(f"{_dump(node)} {origins}")
     return {name: "\n".join(texts) for name, texts in parts.items()}
+
+
+def _dump(tree: ast.AST) -> str:
+    """A syntax tree as text that every supported Python writes alike, as 3.11 does."""
+    for node in ast.walk(tree):
+        if not getattr(node, "type_params", True):  # an empty field since 3.12
+            del node.type_params  # type: ignore[attr-defined]
+    if sys.version_info >= (3, 13):
+        return ast.dump(tree, show_empty=True)
+    return ast.dump(tree)
 
 
 class _Meaning(ast.NodeTransformer):

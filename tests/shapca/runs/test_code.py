@@ -160,3 +160,17 @@ def test_this_package_has_a_fingerprint_and_versions() -> None:
     assert "not installed" not in versions.values()
     commit = git_commit()
     assert commit is None or len(commit.removesuffix("+changes")) == 40
+
+
+def test_every_python_writes_a_definition_alike() -> None:
+    """What 3.11 says of it; 3.12 has a field more, and 3.13 leaves empty ones out."""
+    source = "@dataclass\nclass A:\n    def f(self, *a: int) -> str:\n        return f'{a!r}'\n"
+    text = (
+        "ClassDef(name='A', bases=[], keywords=[], body=[FunctionDef(name='f', "
+        "args=arguments(posonlyargs=[], args=[arg(arg='self')], vararg=arg(arg='a', "
+        "annotation=Name(id='int', ctx=Load())), kwonlyargs=[], kw_defaults=[], defaults=[]), "
+        "body=[Return(value=JoinedStr(values=[FormattedValue(value=Name(id='a', ctx=Load()), "
+        "conversion=114)]))], decorator_list=[], returns=Name(id='str', ctx=Load()))], "
+        "decorator_list=[Name(id='dataclass', ctx=Load())]) []"
+    )
+    assert definitions_of(source) == {"A": text}
