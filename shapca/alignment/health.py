@@ -45,13 +45,14 @@ class AlignmentHealth:
 
     def add(self, pairs: tuple[Pairs, ...]) -> None:
         """Take in the pairs of a batch, one item an alignment."""
-        self._batches.append(tuple(item.present() for item in pairs))
+        self._batches.append(pairs)
 
     @torch.no_grad()
     def metrics(self) -> dict[str, float]:
         """Measurements by name, as the module lists them; none of fewer than two pairs."""
         found: dict[str, float] = {}
-        for batches in zip(*self._batches, strict=True):
+        for whole in zip(*self._batches, strict=True):
+            batches = [item.present() for item in whole]  # only now: a GPU is waited for
             x, y = batches[0].left_name, batches[0].right_name
             left = torch.cat([item.left for item in batches])  # (N, H)
             right = torch.cat([item.right for item in batches])

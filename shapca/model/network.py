@@ -169,7 +169,7 @@ class ShapCA(nn.Module):
             return text, None
         if batch.images is None:
             raise ValueError("the model has an image encoder, but the batch holds no images")
-        return text, self.image(batch.images, batch.image_mask)
+        return text, self.image(batch.images, batch.image_mask, batch.image_rows)
 
     def _channels(self, batch: Batch, text: TextFeatures, image: ImageFeatures | None) -> Channels:
         words = text.words  # (B, W, H)

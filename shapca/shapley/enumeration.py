@@ -51,7 +51,8 @@ def enumerate_coalitions(
     # u(S) counts for its members with the share of S without them, against all others.
     factor = np.where(member == 1, share[np.maximum(size - 1, 0)], -share[np.minimum(size, k - 1)])
     member_kS, factor_Sk = (
-        torch.from_numpy(x).to(game.similarity) for x in (member.T.copy(), factor)
+        torch.from_numpy(x).to(game.similarity, non_blocking=True)
+        for x in (member.T.copy(), factor)
     )
     weights_NJk = game.log_weights.exp()
     utility_NJS = ratio_or_zero(

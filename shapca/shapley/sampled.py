@@ -96,7 +96,7 @@ def _random_orders(
     """Uniform permutations along the last axis; the same for a generator whatever the device."""
     source = device if generator is None else generator.device
     keys = torch.rand(shape, generator=generator, device=source, dtype=torch.float64)
-    return keys.argsort(-1).to(device)
+    return keys.argsort(-1).to(device, non_blocking=True)
 
 
 def _check_permutation(permutation: Tensor, game: Game) -> Tensor:
@@ -150,7 +150,8 @@ def _shift(rank_Nk: Tensor, player_mask: Tensor | None) -> tuple[Tensor, Tensor]
     """
     num_players = rank_Nk.shape[-1]
     offsets, weights = (
-        torch.from_numpy(table).to(rank_Nk.device) for table in _offset_table(num_players)
+        torch.from_numpy(table).to(rank_Nk.device, non_blocking=True)
+        for table in _offset_table(num_players)
     )
     if player_mask is None:
         shifted_NSk = (rank_Nk[:, None] - offsets[-1][:, None]) % num_players

@@ -5,9 +5,9 @@ B batch, T sub-words of the joint input, W words, C sub-words of the context, S 
 
 from __future__ import annotations
 
-import dataclasses
+import copy
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -42,6 +42,12 @@ class Batch:
         pair_mask: (B, W, W) true on the cells that loss and decoding read.
         heads: (B, 2) start and end of the given head entity (MRE).
         tails: (B, 2) start and end of the given tail entity (MRE).
+        image_rows: (N,) the rows where `image_mask` is true.
+        pair_cells: (M,) places b W W + i W + j where `pair_mask` is true, row by row.
+        text_places: Sub-words of the longest `[CLS] text [SEP]`.
+
+    The last three are found in the masks where a batch is made, on the CPU: to ask a GPU how many
+    there are is to wait for it.
     """
 
     rows: Tensor
@@ -64,6 +70,16 @@ class Batch:
     pair_mask: Tensor | None = None
     heads: Tensor | None = None
     tails: Tensor | None = None
+    image_rows: Tensor = field(init=False)
+    pair_cells: Tensor | None = field(init=False)
+    text_places: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        pairs = self.pair_mask
+        cells = None if pairs is None else pairs.flatten().nonzero().squeeze(1)
+        object.__setattr__(self, "image_rows", self.image_mask.nonzero().squeeze(1))
+        object.__setattr__(self, "pair_cells", cells)
+        object.__setattr__(self, "text_places", int(self.text_mask.sum(1).max()) + 2)
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on a device; copies overlap with compute where memory is pinned."""
@@ -74,9 +90,11 @@ class Batch:
         return self._map(lambda tensor: tensor.pin_memory())
 
     def _map(self, change: Callable[[Tensor], Tensor]) -> Batch:
-        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        present = {name: change(value) for name, value in fields.items() if value is not None}
-        return dataclasses.replace(self, **present)
+        changed = copy.copy(self)  # what was found in the masks is not looked for again
+        for name, value in vars(self).items():
+            if isinstance(value, Tensor):
+                object.__setattr__(changed, name, change(value))
+        return changed
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -164,16 +164,20 @@ class ImageEncoder(nn.Module):
                     module.eval()
         return self
 
-    def forward(self, images: Tensor, image_mask: Tensor) -> ImageFeatures:
+    def forward(
+        self, images: Tensor, image_mask: Tensor, present: Tensor | None = None
+    ) -> ImageFeatures:
         """Encode the images of a batch.
 
         Args:
             images: (B, 3, S, S) uint8; or, encoded already, (B, R + 1, H_v) as in `Batch.images`.
             image_mask: (B,) true where there is an image.
+            present: (N,) rows of those images; left out, they are looked for, and a GPU waited for.
         """
         if images.is_floating_point():
             return ImageFeatures(images[:, :-1], images[:, -1])
-        present = image_mask.nonzero().squeeze(1)  # (N,)
+        if present is None:
+            present = image_mask.nonzero().squeeze(1)
         batch, size = len(images), images.shape[-1]
         num_regions = self.backbone.num_regions(size)
         if len(present) == 0:

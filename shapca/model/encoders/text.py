@@ -114,7 +114,7 @@ class TextEncoder(nn.Module):
         The passes read `[CLS] text [SEP]` and `[CLS] context [SEP]`, as `separate` lays them out.
         """
         of_text = batch.attention_mask.bool() & (batch.token_type_ids == 0)  # (B, T)
-        num_places = int(of_text.sum(1).max())
+        num_places = batch.text_places
         text = self._hidden(batch.input_ids[:, :num_places], of_text[:, :num_places], None)
 
         begin = batch.input_ids[:, :1]  # [CLS]
@@ -135,6 +135,9 @@ class TextEncoder(nn.Module):
         """(B, T) sub-words to (B, T, H) features of the last layer."""
         mask = mask.bool().clone()
         mask[:, 0] = True  # a row that is all padding must not leave its softmax nothing to read
+        if ids.device.type != "cpu":
+            # A flat mask is looked into, whether anything is masked, for which a GPU is waited for.
+            mask = mask[:, None, None].expand(-1, 1, ids.shape[1], -1)  # (B, 1, T, T)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.freeze):
             output = self.bert(input_ids=ids, attention_mask=mask, token_type_ids=types)
         hidden: Tensor = output.last_hidden_state

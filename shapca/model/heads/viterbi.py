@@ -33,8 +33,7 @@ def viterbi(
     Raises:
         ValueError: a post without a word.
     """
-    if not mask[:, 0].all():
-        raise ValueError("mask of the first timestep must be on: a post without an encoded word")
+    require_words(mask)
     score = start + emissions[:, 0]  # (B, L) of the best path that ends in each tag
     came_from = []
     for emission, valid in zip(emissions.unbind(1)[1:], mask.unbind(1)[1:], strict=True):
@@ -53,3 +52,13 @@ def viterbi(
             path.append(previous_tags[path[-1]])
         paths.append(path[::-1])
     return paths
+
+
+def require_words(mask: Tensor) -> None:
+    """Refuse a mask (B, W) of words that leaves a post none.
+
+    Raises:
+        ValueError: a post without a word.
+    """
+    if not mask[:, 0].all():
+        raise ValueError("mask of the first timestep must be on: a post without an encoded word")

@@ -119,7 +119,7 @@ class WordPairHead(nn.Module):
 
     :math:`P^t = \mathrm{softmax}(\mathrm{Linear}(X^t))`,
     :math:`P^{tsp} = \mathrm{softmax}(\mathrm{Linear}([X^t; X^s; X^p]))` (Eq. 15-16), refined by
-    `contrast` (Eq. 17). Only the cells of `Batch.pair_mask` are computed.
+    `contrast` (Eq. 17). Only the cells of `Batch.pair_cells` are computed.
 
     Args:
         text_width: D.
@@ -184,19 +184,19 @@ class WordPairHead(nn.Module):
         class_weights[0] = none_weight
         self.register_buffer("class_weights", class_weights, persistent=False)
 
-    def forward(self, channels: Channels, pair_mask: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Log-probabilities of the cells of a mask, row by row.
+    def forward(self, channels: Channels, cells: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Log-probabilities of word pairs.
 
         Args:
             channels: features of the words.
-            pair_mask: (B, W, W) true on N cells.
+            cells: (N,) places b W W + i W + j of the pairs (`Batch.pair_cells`).
 
         Returns:
             (N, L) of the final distribution; (N, L) of P^t, or None where nothing reads it.
         """
-        num_words = pair_mask.shape[-1]
-        post, row, column = pair_mask.nonzero(as_tuple=True)  # (N,) each
-        first, second = post * num_words + row, post * num_words + column
+        num_words = channels.mask.shape[1]
+        first = cells // num_words  # (N,) places b W + i
+        second = first // num_words * num_words + cells % num_words  # (N,) places b W + j
         # The classifier over [X^t; X^s; X^p] as a sum, so that the three are never concatenated.
         weights = self.classifier.weight.chunk(len(self.pairs), dim=1)  # (L, d2) each
         hidden = [
@@ -226,10 +226,10 @@ class WordPairHead(nn.Module):
         Raises:
             ValueError: a batch without labels of word pairs.
         """
-        if batch.pair_labels is None or batch.pair_mask is None:
+        if batch.pair_labels is None or batch.pair_cells is None:
             raise ValueError("the batch holds no labels of word pairs")
-        gold = batch.pair_labels[batch.pair_mask]  # (N,)
-        final, text = self(channels, batch.pair_mask)
+        gold = batch.pair_labels.flatten().index_select(0, batch.pair_cells)  # (N,)
+        final, text = self(channels, batch.pair_cells)
         loss = self._cross_entropy(final, gold, len(batch))
         if text is not None and self.auxiliary_loss > 0:
             loss = loss + self.auxiliary_loss * self._cross_entropy(text, gold, len(batch))
@@ -257,17 +257,17 @@ class WordPairHead(nn.Module):
         Raises:
             ValueError: a batch without a mask of word pairs.
         """
-        if batch.pair_mask is None:
+        if batch.pair_mask is None or batch.pair_cells is None:
             raise ValueError("the batch holds no mask of word pairs")
-        final, _ = self(channels, batch.pair_mask)  # (N, L)
+        final, _ = self(channels, batch.pair_cells)  # (N, L)
         if self.task == "mre":
-            post = batch.pair_mask.nonzero(as_tuple=True)[0]
+            post = batch.pair_cells // batch.pair_mask[0].numel()
             totals = final.new_zeros(len(batch), final.shape[-1]).index_add(0, post, final)
             # Dividing by the number of cells does not move the maximum; of equals, 0 is the first.
-            labels: list[int] = totals.argmax(dim=-1).tolist()
+            labels: list[int] = totals.argmax(dim=-1).cpu().tolist()
             return labels
         table = torch.zeros_like(batch.pair_mask, dtype=torch.long)  # (B, W, W)
-        table[batch.pair_mask] = final.argmax(dim=-1)
+        table.view(-1).index_copy_(0, batch.pair_cells, final.argmax(dim=-1))
         return list(table.cpu().numpy())
 
 

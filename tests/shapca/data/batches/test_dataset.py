@@ -93,7 +93,7 @@ def test_padding_and_batch_mates_do_not_change_a_post(tiny_mjere: PreparedData) 
         alone = split.collate([row])
         for field in dataclasses.fields(alone):
             single, among = getattr(alone, field.name), getattr(together, field.name)
-            if single is not None:
+            if field.init and single is not None:
                 kept = tuple(slice(n) for n in single[0].shape)
                 assert torch.equal(single[0], among[row][kept]), field.name
 
@@ -297,3 +297,34 @@ def test_posts_that_a_task_cannot_use_are_refused(
 ) -> None:
     with pytest.raises(InputError, match=problem):
         build([example], labels)
+
+
+def test_a_batch_knows_what_its_masks_hold_wherever_it_is_taken(
+    tiny_mjere: PreparedData,
+) -> None:
+    split = build(
+        list(tiny_mjere.splits["train"]),
+        tiny_mjere.labels,
+        contexts=tiny_mjere.contexts("captions"),
+        images=tiny_mjere.image_store(),
+        image_size=40,
+    )
+    batch = split.collate(range(8))
+    assert batch.pair_mask is not None
+    hidden = dataclasses.replace(
+        batch,
+        image_mask=batch.image_mask & (torch.arange(8) != 3),
+        pair_mask=batch.pair_mask & (torch.arange(8) != 5)[:, None, None],
+    )
+    for given in (batch, hidden, hidden.to("cpu"), hidden.to("meta")):
+        assert len(given.image_rows) == (8 if given is batch else 7)
+        assert given.text_places == max(split._sequences.texts[:8]) + 2
+    assert hidden.image_rows.tolist() == [0, 1, 2, 4, 5, 6, 7]
+    cells = torch.zeros_like(hidden.pair_mask).flatten()
+    cells[hidden.pair_cells] = True
+    assert torch.equal(cells.view_as(hidden.pair_mask), hidden.pair_mask)
+    assert (hidden.pair_cells.diff() > 0).all()
+    assert split.collate([0]).pair_cells.device.type == "cpu"
+    assert {t.device.type for t in vars(hidden.to("meta")).values() if torch.is_tensor(t)} == {
+        "meta"
+    }

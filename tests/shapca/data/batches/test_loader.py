@@ -40,7 +40,7 @@ def test_workers_and_threads_change_neither_batches_nor_random_states(
         for field in dataclasses.fields(batch):
             got, wanted = getattr(batch, field.name), getattr(expected, field.name)
             assert (got is None) == (wanted is None)
-            assert got is None or torch.equal(got, wanted)
+            assert got is None or torch.equal(*map(torch.as_tensor, (got, wanted)))
 
 
 class SlowSplit:

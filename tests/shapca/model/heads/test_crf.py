@@ -87,7 +87,9 @@ def test_without_the_constraint_a_forbidden_path_would_win():
     torch.nn.init.constant_(head.emissions.bias, 0)
     with torch.no_grad():
         head.emissions.bias[TAGS.index("I-PER")] = 50
-    free = head.crf.decode(head(channels), channels.mask)
+    library = CRF(len(TAGS), batch_first=True).double()
+    library.load_state_dict(head.crf.state_dict())
+    free = library.decode(head(channels), channels.mask)
     assert all(TAGS[tag] == "I-PER" for path in free for tag in path)
     for path in head.decode(channels, batch):
         tags = [TAGS[tag] for tag in path]

@@ -1,8 +1,10 @@
+import dataclasses
 import itertools
 import math
 
 import pytest
 import torch
+from torch import Tensor
 
 from shapca.data.batches.batch import Batch
 from shapca.model.heads import word_pair
@@ -34,6 +36,10 @@ def inputs(task: str, *, alone: bool = False) -> tuple[Channels, Batch]:
         labels = labels.amax(dim=(1, 2), keepdim=True) * mask
     channels = random_channels(words, WIDTH, None if alone else CHANNEL_WIDTH, scale=2.0)
     return channels, head_batch(words, pair_labels=labels, pair_mask=mask)
+
+
+def masked(batch: Batch, mask: Tensor) -> Batch:
+    return dataclasses.replace(batch, pair_mask=mask)
 
 
 def build(task: str, *, alone: bool = False, **options) -> WordPairHead:
@@ -89,7 +95,7 @@ def test_pair_layer_works_block_by_block(monkeypatch, cells_per_block):
 def test_distributions_equal_the_equations(task, alone, scale, base):
     head = build(task, alone=alone, contrast=None if alone else base, contrast_scale=scale)
     channels, batch = inputs(task, alone=alone)
-    final, text = head(channels, batch.pair_mask)
+    final, text = head(channels, batch.pair_cells)
     expected, expected_text = oracle.word_pair_probabilities(head, channels)
     torch.testing.assert_close(final.exp(), expected[batch.pair_mask])
     assert (text is None) == (expected_text is None)
@@ -132,8 +138,8 @@ def test_mre_decodes_the_mean_log_probability_over_the_given_cells():
 
 def test_mre_is_ordered_from_head_to_tail():
     head, (channels, batch) = build("mre"), inputs("mre")
-    final, _ = head(channels, batch.pair_mask)
-    turned, _ = head(channels, batch.pair_mask.transpose(1, 2).contiguous())
+    final, _ = head(channels, batch.pair_cells)
+    turned, _ = head(channels, masked(batch, batch.pair_mask.mT.contiguous()).pair_cells)
     assert (final.logsumexp(0) - turned.logsumexp(0)).abs().max() > 1e-3
 
 
@@ -150,11 +156,11 @@ def test_mjere_decodes_the_best_label_of_each_valid_cell():
 @pytest.mark.parametrize("task", ["mre", "mjere"])
 def test_padding_is_never_read(task):
     head, (channels, batch) = build(task), inputs(task)
-    loss, (before, _) = head.loss(channels, batch), head(channels, batch.pair_mask)
+    loss, (before, _) = head.loss(channels, batch), head(channels, batch.pair_cells)
     for channel in channels.present:
         channel[~channels.mask] = 1e3
     torch.testing.assert_close(head.loss(channels, batch), loss)
-    torch.testing.assert_close(head(channels, batch.pair_mask)[0], before)
+    torch.testing.assert_close(head(channels, batch.pair_cells)[0], before)
 
 
 @pytest.mark.parametrize("task", ["mre", "mjere"])
@@ -188,7 +194,7 @@ def test_detached_text_learns_from_the_auxiliary_loss_alone():
     head = build("mjere", detach_text=True, auxiliary_loss=0.7)
     head.loss(channels, batch).backward()
     plain = build("mjere")
-    _, text = plain(channels, batch.pair_mask)
+    _, text = plain(channels, batch.pair_cells)
     gold = batch.pair_labels[batch.pair_mask]
     (0.7 * torch.nn.functional.nll_loss(text, gold)).backward()
     torch.testing.assert_close(head.text_classifier.weight.grad, plain.text_classifier.weight.grad)
@@ -234,7 +240,7 @@ def test_contrast_prefers_what_the_text_does_not_say():
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 def test_a_batch_without_a_cell_costs_nothing(reduction):
     head, (channels, batch) = build("mre", reduction=reduction), inputs("mre")
-    batch.pair_mask.zero_()
+    batch = masked(batch, torch.zeros_like(batch.pair_mask))
     loss = head.loss(channels, batch)
     loss.backward()
     assert loss == 0
@@ -247,8 +253,8 @@ def test_a_post_whose_entity_was_cut_gets_none_and_the_others_their_relation():
     with torch.no_grad():
         head.classifier.bias[3] += 100
     assert head.decode(channels, batch) == [3, 3, 3]
-    batch.pair_mask[1] = False
-    assert head.decode(channels, batch) == [3, 0, 3]
+    posts = torch.tensor([True, False, True])[:, None, None]
+    assert head.decode(channels, masked(batch, batch.pair_mask & posts)) == [3, 0, 3]
 
 
 def test_bf16_autocast_stays_close():

@@ -1,0 +1,212 @@
+"""Training and predicting on a GPU that is not there: no device is mixed, none waited for."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+from unittest import mock
+
+import pytest
+import torch
+from torch import Generator, Tensor
+from torch._subclasses import FakeTensor
+
+from shapca.alignment.health import AlignmentHealth
+from shapca.build import build_model
+from shapca.config import ExperimentConfig, Task
+from shapca.data.batches.batch import Batch
+from shapca.data.prepared import PreparedData
+from shapca.model.inputs import encode_split
+from shapca.model.network import ShapCA
+from shapca.training.optimisation import Optimiser
+from tests.factories import tiny_config
+from tests.fake_cuda import DEVICE, Recorder, backward, fake_cuda, onto_device
+
+Datasets = dict[Task, PreparedData]
+
+HEADS: dict[Task, list[dict[str, Any]]] = {
+    "mner": [{}, {"head.channels": "text", "fusion.kind": "none"}],
+    "mre": [
+        {"head.contrast.base": "log_probability", "head.reduction": "sum"},
+        {"head.contrast.enabled": False, "head.channels": "text", "fusion.kind": "none"},
+    ],
+    "mjere": [
+        {"head.none_weight": 0.5},
+        {"head.contrast.auxiliary_loss": 0.3, "head.contrast.detach_text": True},
+        {"head.contrast.enabled": False},
+    ],
+}
+VARIANTS: list[dict[str, Any]] = [
+    {"alignment.estimator": "monte_carlo"},
+    {"alignment.estimator": "enumerate"},
+    {"alignment.objective": "none"},
+    {"alignment.objective": "infonce", "alignment.learn_temperature": True},
+    {"alignment.bridge": "direct", "alignment.mask_duplicates": True},
+    {"alignment.negatives": "mean", "alignment.mask_duplicates": True},
+    {"alignment.negatives": "softmax", "alignment.learn_temperature": True},
+    {"alignment.negatives": "softmax", "alignment.estimator": "monte_carlo"},
+    {"alignment.features": "separate", "text.pool": "cls"},
+    {"text.encode": "separate", "text.pool": "cls"},
+    {"text.freeze": True, "image.freeze": True},
+    {"image.encoder": "none", "alignment.objective": "infonce"},
+    {"image.encoder": "efficientnet-lite0"},
+    {"fusion.kind": "cross_attention", "fusion.reading": "two_hop", "fusion.gate": "sigmoid"},
+    {"fusion.kind": "none"},
+    {"fusion.reading": "coupled", "fusion.normalise_bridge": True},
+]
+PRECISIONS = ("fp32", "bf16")
+CASES = [
+    pytest.param(task, changes, PRECISIONS[(place + turn) % 2], marks=marks)
+    for turn, marks in enumerate(([], [pytest.mark.slow]))  # each precision at one of the turns
+    for task, heads in HEADS.items()
+    for place, changes in enumerate(heads)
+] + [("mner", changes, PRECISIONS[place % 2]) for place, changes in enumerate(VARIANTS)]
+
+
+def name(case: Any) -> str:
+    if isinstance(case, dict):
+        return "+".join(f"{key.rpartition('.')[2]}={value}" for key, value in case.items()) or "all"
+    return str(case)
+
+
+def prepared(
+    datasets: Datasets,
+    config: ExperimentConfig,
+    split: str,
+    *,
+    without_images: int = 2,
+    pictures: bool = False,
+) -> tuple[ShapCA, Batch]:
+    """A model and a batch on the CPU, some of whose posts have no image.
+
+    Without pictures, the batch holds features of a frozen encoder, which saves time.
+    """
+    torch.manual_seed(0)
+    model = build_model(config, datasets[config.task].labels)
+    encoded = encode_split(config, datasets[config.task], split, model.image)
+    batch = encoded.collate(range(8))
+    if model.image is not None and not pictures:
+        model.image.requires_grad_(False)
+        features = torch.zeros(8, 5, model.image.width)
+        batch = dataclasses.replace(batch, images=features)
+    mask = batch.image_mask & (torch.arange(8) >= without_images)
+    return model, dataclasses.replace(batch, image_mask=mask)
+
+
+@pytest.mark.parametrize(("task", "changes", "precision"), CASES, ids=name)
+def test_a_training_step_waits_for_nothing_and_mixes_no_devices(
+    tiny_datasets: Datasets, task: Task, changes: dict[str, Any], precision: str
+) -> None:
+    pictures = not changes or "image.encoder" in changes
+    config = tiny_config(task, **changes)
+    model, batch = prepared(tiny_datasets, config, "train", pictures=pictures)
+    with fake_cuda() as mode:
+        onto_device(model, mode)
+        optimiser = Optimiser(
+            model.parameter_groups(0.01, 1e-3, 1e-4), num_steps=9, warmup_ratio=0.1, clip_norm=1.0
+        )
+        with Recorder() as recorder:
+            on_device = batch._map(mode.from_tensor).to(DEVICE)
+            with torch.autocast("cuda", torch.bfloat16, enabled=precision == "bf16"):
+                output = model(on_device, Generator().manual_seed(0))
+            backward(output.loss)
+            without = [
+                key for key, p in model.named_parameters() if p.requires_grad and p.grad is None
+            ]
+            norm = optimiser.step()
+        assert recorder.waits == recorder.to_host == recorder.mixed == []
+        assert output.loss.device == norm.device == DEVICE
+        assert without == []
+        assert ("_to_copy" in recorder.kernels) or precision == "fp32"
+        assert any(op.startswith("_fused_adamw") for op in recorder.kernels)
+
+
+@pytest.fixture
+def unread() -> Iterator[None]:
+    """Tensors without content cannot be read: what is made of them on the host is left out."""
+    with (
+        mock.patch("shapca.model.heads.crf.viterbi", return_value=[]),
+        mock.patch.object(FakeTensor, "tolist", return_value=[]),
+        mock.patch.object(Tensor, "numpy", return_value=[]),
+    ):
+        yield
+
+
+@pytest.mark.parametrize(("features", "precision"), [("shared", "fp32"), ("separate", "bf16")])
+@pytest.mark.usefixtures("unread")
+def test_a_prediction_is_one_copy_to_the_host(
+    tiny_datasets: Datasets, task: Task, features: str, precision: str
+) -> None:
+    config = tiny_config(task, **{"alignment.features": features})
+    model, batch = prepared(tiny_datasets, config, "valid")
+    health = AlignmentHealth(read_together=False)
+    with fake_cuda() as mode:
+        onto_device(model.eval(), mode)
+        with (
+            Recorder() as recorder,
+            torch.autocast("cuda", torch.bfloat16, enabled=precision == "bf16"),
+        ):
+            model.predict(batch._map(mode.from_tensor).to(DEVICE), health)
+    assert recorder.waits == recorder.mixed == []
+    assert len(recorder.to_host) == 1
+
+
+@pytest.fixture(params=["mner", "mre", "mjere"])
+def task(request: pytest.FixtureRequest) -> Task:
+    return request.param
+
+
+@pytest.mark.parametrize("missing", [0, 8])
+def test_batches_with_all_images_and_with_none_wait_for_nothing(
+    tiny_datasets: Datasets, missing: int
+) -> None:
+    model, batch = prepared(
+        tiny_datasets, tiny_config(), "train", without_images=missing, pictures=True
+    )
+    with fake_cuda() as mode:
+        onto_device(model, mode)
+        with Recorder() as recorder:
+            backward(model(batch._map(mode.from_tensor).to(DEVICE), Generator()).loss)
+    assert recorder.waits == recorder.to_host == recorder.mixed == []
+
+
+@pytest.mark.parametrize(
+    ("act", "noted"),
+    [
+        (lambda x: x.nonzero(), "nonzero"),
+        (lambda x: x[x > 0], "index"),
+        (lambda x: x.sum().item(), "_local_scalar_dense"),
+        (lambda x: bool((x > 0).all()), "_local_scalar_dense"),
+        (lambda x: x + torch.ones(3).to(DEVICE), "_to_copy to the device"),
+    ],
+)
+def test_what_waits_is_seen(act: Any, noted: str) -> None:
+    with fake_cuda(), Recorder() as recorder:
+        x = torch.ones(3, device=DEVICE)
+        with pytest.raises(Exception) if "device" not in noted else mock.MagicMock():
+            act(x)
+    assert [wait.split(" /")[0].strip() for wait in recorder.waits] == [noted]
+
+
+def test_copies_to_the_host_and_mixed_devices_are_seen() -> None:
+    with fake_cuda(), Recorder() as recorder:
+        x = torch.ones(3, device=DEVICE)
+        x.cpu()
+        with pytest.raises(RuntimeError, match="device"):
+            x + torch.ones(3)
+    assert len(recorder.to_host) == 1
+
+
+def test_the_graph_is_walked_as_torch_walks_it(tiny_datasets: Datasets, task: Task) -> None:
+    """On the CPU, where torch's own backward pass runs too, the gradients are the same."""
+    config = tiny_config(task, **{"alignment.features": "separate"})
+    model, batch = prepared(tiny_datasets, config, "train")
+    model.eval()
+    gradients = []
+    for walk in (backward, Tensor.backward):
+        walk(model(batch, Generator().manual_seed(0)).loss)
+        gradients.append({key: p.grad for key, p in model.named_parameters()})
+        model.zero_grad()
+    for key, found in gradients[0].items():
+        torch.testing.assert_close(found, gradients[1][key], msg=key)
