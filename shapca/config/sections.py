@@ -207,8 +207,9 @@ class OptimisationConfig(Section):
     """Share of all steps in which the learning rate rises."""
     clip_norm: Annotated[Number, Field(gt=0.0)] | None = 1.0
     """Global norm that gradients are clipped to; null: off."""
-    precision: Literal["fp32", "bf16"] = "fp32"
-    """bf16: autocast of encoders, fusion and head; the alignment stays out."""
+    precision: Literal["fp32", "tf32", "bf16"] = "fp32"
+    """tf32: matrix products and convolutions on CUDA; bf16: autocast of encoders, fusion and head.
+    The alignment stays out of both."""
     compile: Literal["none", "inductor", "aot_eager"] = "none"
     """torch.compile's backend."""
 

@@ -19,7 +19,7 @@ from shapca.data.schema import SPLITS, Example, Labels, Prediction
 from shapca.errors import InputError
 from shapca.evaluation.label_map import complete_label_map, rename_types
 from shapca.metrics import Evaluation, evaluate_predictions
-from shapca.model.device import set_up
+from shapca.model.device import arithmetic, set_up
 from shapca.model.heads.predictions import to_predictions
 from shapca.model.inputs import encode_posts, split_examples, without_gold
 from shapca.model.network import ShapCA
@@ -136,7 +136,7 @@ def predict_split(
         split: The posts.
         labels: The label sets that the model tells apart.
         batch_size: Posts of a batch.
-        precision: `fp32`, or `bf16` for autocast.
+        precision: As a run's `optimisation.precision`.
         device: Where the model is.
         num_workers: Worker processes that collate batches.
         health: Takes in the pairs that the model's alignment would align.
@@ -147,10 +147,7 @@ def predict_split(
     )
     predictions: dict[int, Prediction] = {}
     loaded = load_batches(split, batches, num_workers=num_workers, pin_memory=device.type == "cuda")
-    with (
-        torch.inference_mode(),
-        torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16"),
-    ):
+    with torch.inference_mode(), arithmetic(device, precision):
         for rows, batch in zip(batches, loaded, strict=True):
             decoded = model.predict(batch.to(device), health)
             examples = [split.examples[row] for row in rows]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import resource
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -44,6 +46,28 @@ def choose_device(name: str, key: str = "runtime.device") -> torch.device:
         count = torch.cuda.device_count()
         raise InputError(f"{key}: {name!r}, but this machine has {count} CUDA devices")
     return device
+
+
+@contextmanager
+def arithmetic(device: torch.device, precision: str) -> Iterator[None]:
+    """Compute by a run's `optimisation.precision`, whatever torch or the environment would choose.
+
+    Args:
+        device: Where the model is.
+        precision: `fp32`; `tf32`, for matrix products and convolutions of CUDA, and on a CPU the
+            same as `fp32`; or `bf16`, by autocast.
+    """
+    matmul, convolution = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    if device.type == "cuda":
+        torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
+        torch.backends.cudnn.allow_tf32 = precision == "tf32"
+    try:
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16"):
+            yield
+    finally:
+        if device.type == "cuda":
+            torch.set_float32_matmul_precision(matmul)
+            torch.backends.cudnn.allow_tf32 = convolution
 
 
 def device_name(device: torch.device) -> str:

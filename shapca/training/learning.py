@@ -15,6 +15,7 @@ from shapca.data.batches.batch import Batch
 from shapca.data.batches.dataset import EncodedSplit
 from shapca.data.batches.loader import load_batches
 from shapca.data.batches.sampler import epoch_batches
+from shapca.model.device import arithmetic
 from shapca.model.network import ModelOutput, ShapCA
 from shapca.runs.checkpoint import Tensors, TrainingState, load_optimizer_tensors, optimizer_tensors
 from shapca.training.collapse import warn_of_temperature
@@ -188,13 +189,12 @@ class Learner:
 
     def _backward(self, batch: Batch, group: int) -> Tensor:
         """Add the gradients of one of `group` batches; its terms as one detached vector."""
-        with torch.autocast(
-            self._device.type,
-            dtype=torch.bfloat16,
-            enabled=self._config.optimisation.precision == "bf16",
-        ):
+        with arithmetic(self._device, self._config.optimisation.precision):
             output: ModelOutput = self.model(batch.to(self._device), self.random.generator)
-        (output.loss / group).backward()
+            with torch.autocast(
+                self._device.type, enabled=False
+            ):  # it is for the forward pass alone
+                (output.loss / group).backward()
         return torch.stack([getattr(output, term).detach().float() for term in self._terms])
 
     def _require_finite(self, epoch: int, losses: Tensor, norms: Tensor) -> None:
