@@ -16,6 +16,7 @@ import yaml
 
 from shapca.storage import FolderStore, read_json
 from tests.factories import tiny_config
+from tests.paths import ROOT
 
 ORCHESTRATOR = (sys.executable, "-m", "orchestrator")
 
@@ -68,6 +69,26 @@ def sweep(space: Path, storage: Path, data: Path) -> str:
     return out
 
 
+def example(name: str, *arguments: object) -> str:
+    """What an example prints."""
+    done = subprocess.run(
+        [sys.executable, ROOT / "examples" / name, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "MLFLOW_TRACKING_URI": "none", "PYTHONPATH": str(ROOT)},
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_an_example_trains_with_the_loss_alone() -> None:
+    lines = example("loss_alone.py").splitlines()
+    found = [int(line.partition(": ")[2].partition("%")[0]) for line in lines]
+    assert found[0] < 40 < 60 < found[-1]
+
+
 def test_a_sweep_is_the_same_whether_or_not_it_was_killed(
     space: Path, tiny_root: Path, tmp_path: Path
 ) -> None:
@@ -102,6 +123,11 @@ def test_a_sweep_is_the_same_whether_or_not_it_was_killed(
     (name,) = weights
     assert champion.get(name) == FolderStore(whole / "cells" / first["champion"]).get(name)
     assert read_json(champion, "result.json")["status"] == "finished"
+
+    frame = example("sweep.py", space, whole, f"runtime.data_root={tiny_root}")
+    assert frame.count("confirm") >= 2  # a row a seed; nothing is trained
+    found = example("own_posts.py", whole / "cells" / first["champion"])
+    assert "Tonight at Harbour Hall ->" in found
 
 
 def test_bad_input_is_one_message_and_exit_code_2(

@@ -111,7 +111,7 @@ def test_every_command_parses(words: list[str], monkeypatch: pytest.MonkeyPatch)
     check_command(words)
     for word in words[1:]:
         folder = word.partition("/")[0]
-        if folder in ("configs", "orchestrator", "search_spaces", "mlflow", "tests"):
+        if folder in ("configs", "examples", "orchestrator", "search_spaces", "mlflow", "tests"):
             assert (ROOT / word).exists(), f"{word} is not in this project"
 
 
