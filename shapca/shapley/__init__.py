@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from functools import partial
 from types import MappingProxyType
 
+from shapca.shapley.deterministic import exact
 from shapca.shapley.enumeration import enumerate_coalitions
 from shapca.shapley.game import LOWEST_TEMPERATURE, Estimator, utility_of_all
-from shapca.shapley.integral import exact
 from shapca.shapley.sampled import cyclic, monte_carlo
 
 __all__ = [

@@ -21,63 +21,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
-from shapca.shapley.game import WithGradient, open_game
 from shapca.shapley.quadrature import inclusion_rule, reciprocal_rule
 
 # Elements of one grid (rows, T, Q, k): what stays in a core's cache, or what fills a GPU.
 _BLOCK = {"cpu": 2**16, "cuda": 2**24}
 _LARGEST_EXPONENT = 50.0  # exp(-exp(50)) is 0: beyond it only overflow would follow
-
-
-def exact(
-    similarity: Tensor,
-    temperature: float,
-    *,
-    tolerance: float = 1e-6,
-    player_mask: Tensor | None = None,
-    diagonal: bool = False,
-    generator: Generator | None = None,
-) -> Tensor:
-    """Shapley values by quadrature: deterministic, O(k^2) per target instead of O(2^k).
-
-    Time and memory grow with the span of the similarities over tau: a value needs
-    about `16 + 1.9 (s_max - s_min) / tau` nodes of t and at most k / 2 of q.
-
-    Args:
-        similarity: (..., J, k) cosine, in [-1, 1], of each target with each player.
-        temperature: tau of the utility (Eq. 4), at least 0.005.
-        tolerance: error allowed, between 1e-13 and 0.1.
-        player_mask: (..., k) true on players that take part.
-        diagonal: only phi_jj; about as fast as its gradient, which comes along. Needs J = k.
-        generator: not used; all estimators are called alike.
-
-    Returns:
-        (..., J, k) values, or (..., k) with `diagonal`.
-
-    Raises:
-        ValueError: a shape, a data type, the temperature or the tolerance is not allowed.
-    """
-    if not 1e-13 <= tolerance <= 0.1:
-        raise ValueError(f"tolerance: expected between 1e-13 and 0.1, got {tolerance}")
-    game = open_game(similarity, temperature, player_mask, diagonal=diagonal)
-    num_games, num_targets, num_players = game.similarity.shape
-    s_Mk = game.similarity.reshape(-1, num_players)
-    log_w_Mk = game.log_weights.detach().reshape(-1, num_players)
-    if not diagonal:
-        values_Mk = _Exact.apply(s_Mk, log_w_Mk, temperature, tolerance)
-        return game.restore(values_Mk.reshape(game.similarity.shape))
-    own_M = torch.arange(num_players, device=s_Mk.device).repeat(num_games)
-    needs_gradient = game.similarity.requires_grad and torch.is_grad_enabled()
-    value_M, gradient_Mk = _own_values(
-        s_Mk.detach(), log_w_Mk, own_M, temperature, tolerance, needs_gradient=needs_gradient
-    )
-    value_Nj = value_M.reshape(num_games, num_targets)
-    if gradient_Mk is not None:
-        gradient_Njk = gradient_Mk.reshape(game.similarity.shape)
-        value_Nj = WithGradient.apply(game.similarity, value_Nj, gradient_Njk)
-    return game.restore(value_Nj)
 
 
 @dataclass(frozen=True)
@@ -150,7 +100,7 @@ def _blocks(s_Mk: Tensor, log_w_Mk: Tensor, tolerance: float) -> Iterator[_Block
         yield _Block(rows, s, z, e, c, step, a, d.reciprocal_(), p, q_Q)
 
 
-def _own_values(
+def own_values(
     s_Mk: Tensor,
     log_w_Mk: Tensor,
     own_M: Tensor,
@@ -194,7 +144,7 @@ def _own_values(
     return torch.cat(values), torch.cat(gradients) if needs_gradient else None
 
 
-class _Exact(torch.autograd.Function):
+class AllValues(torch.autograd.Function):
     """All values (M, k); the grid is built anew for the gradient, so that it is never kept."""
 
     @staticmethod

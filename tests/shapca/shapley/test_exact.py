@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from shapca import shapley
-from shapca.shapley import integral
+from shapca.shapley import integral, moments
 from shapca.shapley.quadrature import inclusion_rule, reciprocal_rule
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -75,11 +76,17 @@ def test_fewer_nodes_than_exact_ones_keep_the_tolerance(num_players: int) -> Non
 
 
 @pytest.mark.parametrize("size", [1, 3000, 2**24])
-def test_blocks_of_any_size_give_the_same(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("way", "tolerance"), [(moments, 1e-6), (integral, 1e-8)])
+def test_blocks_of_any_size_give_the_same(
+    way: ModuleType, tolerance: float, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     similarity = cosines(2, 5, 5).requires_grad_()
 
     def results() -> list[Tensor]:
-        values, own = (shapley.exact(similarity, 0.1, diagonal=d) for d in (False, True))
+        values, own = (
+            shapley.exact(similarity, 0.1, tolerance=tolerance, diagonal=diagonal)
+            for diagonal in (False, True)
+        )
         return [
             values, own,
             *torch.autograd.grad(values.square().sum(), similarity),
@@ -87,7 +94,7 @@ def test_blocks_of_any_size_give_the_same(size: int, monkeypatch: pytest.MonkeyP
         ]  # fmt: skip
 
     expected = results()
-    monkeypatch.setattr(integral, "_BLOCK", {"cpu": size})
+    monkeypatch.setattr(way, "_BLOCK", {"cpu": size})
     for found, wanted in zip(results(), expected, strict=True):
         torch.testing.assert_close(found, wanted, atol=1e-13, rtol=0)
 
@@ -100,14 +107,20 @@ def test_number_of_inclusion_nodes(num_players: int, most: int) -> None:
     assert ((nodes > 0) & (nodes < 1)).all()
 
 
-@pytest.mark.parametrize("num_players", [1, 2, 7, 28])
-def test_half_as_many_nodes_as_players_integrate_the_polynomials(num_players: int) -> None:
-    nodes, weights = inclusion_rule(num_players, 1e-13)
+@pytest.mark.parametrize("num_players", [1, 2, 7, 28, 64, 256, 512])
+@pytest.mark.parametrize("tolerance", [1e-6, 1e-9, 1e-12])
+def test_the_nodes_integrate_products_over_players(num_players: int, tolerance: float) -> None:
+    nodes, weights = inclusion_rule(num_players, tolerance)
     assert len(nodes) <= math.ceil(num_players / 2)
-    for size in range(num_players):
-        found = (weights * nodes**size * (1 - nodes) ** (num_players - 1 - size)).sum()
-        expected = 1 / (num_players * math.comb(num_players - 1, size))
-        assert found == pytest.approx(expected, abs=1e-12)
+    many, their_weights = np.polynomial.legendre.leggauss(num_players // 2 + 2)
+    draw = np.random.default_rng(0)
+    for spread in (0.0, 0.1, 1.0, 10.0):
+        for share_of_certain in (0.0, 0.1, 0.9):
+            decay = draw.random(num_players - 1) ** spread
+            decay[draw.random(num_players - 1) < share_of_certain] = 1.0
+            found = np.prod(1 - np.outer(nodes, decay), axis=1) @ weights
+            expected = np.prod(1 - np.outer((many + 1) / 2, decay), axis=1) @ their_weights / 2
+            assert num_players * abs(found - expected) <= 2 * tolerance
 
 
 @pytest.mark.parametrize("tolerance", [1e-4, 1e-6, 1e-9, 1e-12])
