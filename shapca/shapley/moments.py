@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from shapca.shapley.tables import NUM_POLYNOMIALS, Tables
 
@@ -33,46 +34,50 @@ class _Block:
 
     Attributes:
         tables: for these players and this tau.
-        basis: (r, 2, P, k) a player's Chebyshev polynomials, and those times its similarity.
+        s: (r, k) similarities.
+        basis: (r, P, k) a player's polynomials.
         member: (r, G, k) 1 in a player's own cell, 0 everywhere for one that does not count.
         p: (r, T, Q) the product of D over those that count, times the weights of both rules.
         total: (r, T, Q) the sum of `s t w E / D`.
     """
 
     tables: Tables
+    s: Tensor
     basis: Tensor
     member: Tensor
     p: Tensor
     total: Tensor
 
-    def gather(self, *coefficients: Tensor) -> Tensor:
-        """Each player's polynomials (r, n, P, k), from n coefficients (r, G, P)."""
-        rows = len(self.member)
-        flat_rGn = torch.cat(coefficients, dim=-1)
-        return (flat_rGn.mT @ self.member).reshape(rows, -1, NUM_POLYNOMIALS, self.member.shape[-1])
-
     def spread(self, name: str, values: Tensor) -> Tensor:
-        """Coefficients (r, G, P) of the values (r, T, Q) times a table, by its name."""
-        rows = len(values)
-        found = values.new_zeros(rows, self.tables.num_cells, NUM_POLYNOMIALS)
+        """Each player's polynomials (r, P, k) of values (r, T, Q) times a table, by its name."""
+        rows, num_cells = len(values), self.tables.num_cells
+        parts = []
         for band in self.tables.bands:
             part = values[:, band.nodes].flatten(1)
-            found[:, band.cells] += (part @ band.tables[name].mT).reshape(rows, -1, NUM_POLYNOMIALS)
-            if name in band.above:
-                found[:, band.cells.stop :, 0] += (part @ band.above[name])[:, None]
-        return found
+            inside = (part @ band.tables[name].mT).reshape(rows, NUM_POLYNOMIALS, -1)
+            if inside.shape[-1] < num_cells:
+                around = (band.cells.start, num_cells - band.cells.stop)
+                inside = functional.pad(inside, around)
+                if name in band.above:
+                    inside[:, 0, band.cells.stop :] += (part @ band.above[name])[:, None]
+            parts.append(inside)
+        return sum(parts[1:], parts[0]) @ self.member
+
+    def sum_polynomials(self, once: Tensor, times_s: Tensor) -> Tensor:
+        """A number (r, k) for each player from its polynomials (r, P, k), some to count s times."""
+        return once.addcmul_(times_s, self.s[:, None]).mul_(self.basis).sum(1)
 
 
 def _collect(moments: Tensor, tables: Tables, name: str) -> Tensor:
-    """Moments (r, G, P) times a table, by its name: a sum over players at all points (r, T, Q)."""
-    found = []
+    """Moments (r, P, G) times a table, by its name: a sum over players at all points (r, T, Q)."""
+    parts = []
     for band in tables.bands:
-        part = moments[:, band.cells].flatten(1) @ band.tables[name]
+        part = moments[:, :, band.cells].flatten(1) @ band.tables[name]
         if name in band.above and band.cells.stop < tables.num_cells:
-            heavier = moments[:, band.cells.stop :, 0].sum(-1, keepdim=True)
+            heavier = moments[:, 0, band.cells.stop :].sum(-1, keepdim=True)
             part.addcmul_(heavier, band.above[name])
-        found.append(part)
-    joined = torch.cat(found, dim=-1) if len(found) > 1 else found[0]
+        parts.append(part)
+    joined = torch.cat(parts, dim=-1) if len(parts) > 1 else parts[0]
     return joined.reshape(len(moments), *tables.weights.shape)
 
 
@@ -95,23 +100,24 @@ def _open_block(s: Tensor, y: Tensor, counts: Tensor | None, tables: Tables) -> 
     """
     place = y / tables.cell_width + tables.num_cells
     cell = place.floor().clamp_(0, tables.num_cells - 1)
-    u = (place - cell).mul_(2).sub_(1).masked_fill_(place < -1e-3, torch.nan).to(s.dtype)
-    basis = u.new_empty(len(s), 2, NUM_POLYNOMIALS, s.shape[-1])
-    polynomials = basis[:, 0].unbind(1)
+    u = (place - cell).masked_fill_(place < -1e-3, torch.nan).mul_(4).sub_(2).to(s.dtype)  # 2 u
+    basis = u.new_empty(len(s), NUM_POLYNOMIALS, s.shape[-1])
+    polynomials = basis.unbind(1)
     polynomials[0].fill_(1)
-    polynomials[1].copy_(u)
-    u = u.mul_(2)
-    for degree in range(2, NUM_POLYNOMIALS):
-        torch.mul(u, polynomials[degree - 1], out=polynomials[degree])
-        polynomials[degree].sub_(polynomials[degree - 2])
-    torch.mul(basis[:, 0], s[:, None], out=basis[:, 1])
-    if counts is not None:
-        cell.masked_fill_(~counts, -1)
-    member = (cell.to(s.dtype)[:, None] == tables.cells).to(basis.dtype)
-    log_d = _collect(member @ basis[:, 0].mT, tables, "log_d")
+    torch.mul(u, 0.5, out=polynomials[1])
+    for n in range(2, NUM_POLYNOMIALS):
+        sign = 1 if n % 2 else -1
+        torch.addcmul(polynomials[n - 2], u, polynomials[n - 1], value=sign, out=polynomials[n])
+    member = s.new_zeros(len(s), tables.num_cells, s.shape[-1])
+    index = cell.nan_to_num_(0.0).long()[:, None]
+    if counts is None:
+        member.scatter_(1, index, 1.0)
+    else:
+        member.scatter_(1, index, counts.to(s.dtype)[:, None])
+    log_d = _collect(basis @ member.mT, tables, "log_d")
     p = log_d.clamp_(min=_LOG_P).exp_().mul_(tables.weights)
-    total = _collect(member @ basis[:, 1].mT, tables, "rho")
-    return _Block(tables, basis, member, p, total)
+    total = _collect((basis * s[:, None]) @ member.mT, tables, "rho")
+    return _Block(tables, s, basis, member, p, total)
 
 
 def own_values(
@@ -128,10 +134,10 @@ def own_values(
 
     The own player stays out of the sums, so that p and R are those of the others, and the value
     `sum_t [a sum_q p - c sum_q q p R]` takes its a and c from their formulas. It has the gradients
-    `p a - q c p R` by a player's ln D and `-q c p` by its part of R.
+    `p a - q c p R` by a player's ln D, which has the slope `-q rho`, and `-q c p` by R.
     """
     players = torch.arange(s_Mk.shape[-1], device=s_Mk.device)
-    s_Mk, tau = s_Mk.to(tables.q.dtype), temperature
+    s_Mk, q, tau = s_Mk.to(tables.q.dtype), tables.q, temperature
     values, gradients = [], []
     for rows in _row_blocks(s_Mk, tables):
         s, y, own = s_Mk[rows], y_Mk[rows], own_M[rows, None]
@@ -142,19 +148,16 @@ def own_values(
         own_s = s.gather(1, own)
         z = (tables.log_t + y.gather(1, own).to(s.dtype)).clamp_(max=_LOG_Z).exp_()  # (r, T)
         c, e = torch.expm1(-z).neg_(), torch.exp(-z).mul_(z)
-        qp = block.p * tables.q
-        qpr = qp * block.total
-        p_T, qpr_T, a = block.p.sum(-1), qpr.sum(-1), own_s * e
+        a, pr = own_s * e, block.p * block.total
+        p_T, qpr_T = block.p @ torch.ones_like(q), pr @ q
         values.append((a * p_T - c * qpr_T).sum(-1))
         if not needs_gradient:
             continue
-        by_log_d = block.p.mul_(a[..., None]).addcmul_(c[..., None], qpr, value=-1)
-        by_total = qp.mul_(-c[..., None])
-        by_y = by_log_d.mul_(-tables.q / tau).add_(by_total)
-        found = block.gather(
-            block.spread("rho", by_y), block.spread("rho_slope", by_total.div_(tau))
-        )
-        gradient = found.mul_(block.basis).sum((1, 2))
+        qp = block.p.mul_(q)
+        by_y = pr.mul_(q * q).mul_((c / tau)[..., None])
+        by_y.addcmul_(qp, (c + a / tau)[..., None], value=-1)
+        times_s = block.spread("rho_slope", qp.mul_((c / -tau)[..., None]))
+        gradient = block.sum_polynomials(block.spread("rho", by_y), times_s)
         own_slope = e * (p_T * (1 + own_s * (1 - z) / tau) - qpr_T / tau)
         gradients.append(gradient.scatter_(1, own, own_slope.sum(-1, keepdim=True)))
     return torch.cat(values), torch.cat(gradients) if needs_gradient else None
@@ -179,9 +182,8 @@ class AllValues(torch.autograd.Function):
         for rows in _row_blocks(s_Mk, tables):
             mask = None if player_mask_Mk is None else player_mask_Mk[rows]
             block = _open_block(s_Mk[rows].to(tables.q.dtype), y_Mk[rows], mask, tables)
-            of_s = block.spread("alpha", block.p)
             of_1 = block.spread("gamma", block.p * -block.total)
-            values.append(block.gather(of_1, of_s).mul_(block.basis).sum((1, 2)))
+            values.append(block.sum_polynomials(of_1, block.spread("alpha", block.p)))
         return torch.cat(values).double()
 
     @staticmethod
@@ -194,18 +196,18 @@ class AllValues(torch.autograd.Function):
             mask = None if player_mask_Mk is None else player_mask_Mk[rows]
             s, g = s_Mk[rows].to(tables.q.dtype), cotangent[rows].to(tables.q.dtype)
             block = _open_block(s, y_Mk[rows], mask, tables)
-            weighted = block.basis * g[:, None, None]
-            gain = _collect(block.member @ weighted[:, 1].mT, tables, "alpha")
-            loss = _collect(block.member @ weighted[:, 0].mT, tables, "gamma")
+            counted, q = block.member.mT * g[..., None], tables.q
+            loss = _collect(block.basis @ counted, tables, "gamma")
+            gain = _collect((block.basis * s[:, None]) @ counted, tables, "alpha")
             by_total = -block.p * loss
             by_log_d = block.p * gain + by_total * block.total
-            p_q = block.p * (1 - block.total * (tables.q / tau))
-            plain = block.gather(
-                block.spread("rho", by_total - by_log_d * (tables.q / tau)),
+            plain = block.sum_polynomials(
+                block.spread("rho", by_total - by_log_d * (q / tau)),
                 block.spread("rho_slope", by_total / tau),
             )
-            times_g = block.gather(
-                block.spread("alpha", p_q), block.spread("alpha_slope", block.p / tau)
+            times_g = block.sum_polynomials(
+                block.spread("alpha", block.p * (1 - block.total * (q / tau))),
+                block.spread("alpha_slope", block.p / tau),
             )
-            gradients.append((plain + g[:, None, None] * times_g).mul_(block.basis).sum((1, 2)))
+            gradients.append(plain + g * times_g)
         return torch.cat(gradients).double(), None, None, None, None

@@ -30,6 +30,8 @@ from shapca.shapley.quadrature import inclusion_rule, reciprocal_nodes
 TOLERANCE = 1e-6
 """What the tables are made for; half of it goes to either rule."""
 NUM_POLYNOMIALS = 13
+SIGNS = np.array([(-1) ** (degree // 2) for degree in range(NUM_POLYNOMIALS)])
+"""Of the Chebyshev polynomials T_n: with them `S_n = S_(n-2) +- 2 u S_(n-1)`, + for odd n."""
 _OWN_WIDTH, _ALL_WIDTH = 1.6, 0.8  # of a cell; 1 / D^2 needs narrower ones
 _BAND_NODES = 64
 KEPT_BYTES = 2**28
@@ -41,7 +43,7 @@ _HEAVIEST = 32.0  # t w, from where exp(-t w) is nothing
 
 @dataclass(frozen=True)
 class Band:
-    """Coefficients (P g, n) at n points of some nodes of t, on g of the cells.
+    """Coefficients (P g, n) of functions at n points of some nodes of t, on g of the cells.
 
     With `E = exp(-t w)`, `c = 1 - E` and `D = 1 - q c`.
 
@@ -178,10 +180,11 @@ def _coefficients(
         own_only: only the first three functions.
     """
     u_U = np.cos(np.pi * (np.arange(2 * NUM_POLYNOMIALS) + 0.5) / (2 * NUM_POLYNOMIALS))
-    fit_PU = np.linalg.pinv(chebyshev.chebvander(u_U, NUM_POLYNOMIALS - 1))
+    basis_UP = chebyshev.chebvander(u_U, NUM_POLYNOMIALS - 1) * SIGNS
+    fit_PU = np.linalg.pinv(basis_UP)
     y_GU1 = (left_G[:, None] + cell_width * (u_U + 1) / 2)[..., None]
     names = ("log_d", "rho", "rho_slope", "alpha", "alpha_slope", "gamma")[: 3 if own_only else 6]
-    found = np.empty((len(names), len(left_G), NUM_POLYNOMIALS, len(log_t_B), len(q_Q)))
+    found = np.empty((len(names), NUM_POLYNOMIALS, len(left_G), len(log_t_B), len(q_Q)))
     for node, log_t in enumerate(log_t_B):
         z_GU1 = np.exp(np.minimum(log_t + y_GU1, 50.0))
         c, e = -np.expm1(-z_GU1), z_GU1 * np.exp(-z_GU1)
@@ -191,7 +194,7 @@ def _coefficients(
         if not own_only:
             alpha = rho / d_GUQ
             functions += [alpha, alpha * (1 - z_GU1 + 2 * turn), q_Q * c / d_GUQ]
-        found[:, :, :, node] = fit_PU @ np.stack(functions)
+        found[:, :, :, node] = np.einsum("pu,fguq->fpgq", fit_PU, np.stack(functions))
     found[np.abs(found) < 1e-20] = 0.0  # denormal numbers would take long
-    flat = found.reshape(len(names), len(left_G) * NUM_POLYNOMIALS, -1)
+    flat = found.reshape(len(names), NUM_POLYNOMIALS * len(left_G), -1)
     return dict(zip(names, flat, strict=True))
