@@ -61,15 +61,15 @@ def exact(
 
 def _by_tables(game: Game, diagonal: bool) -> Tensor:
     s_NJk, mask_NJk = game.similarity, None
-    k, device = game.num_players, s_NJk.device
+    k = game.num_players
     y_NJk = game.log_weights.detach().log_softmax(-1)
     if game.player_mask is not None:
         mask_NJk = game.player_mask[:, None].expand_as(y_NJk)
         y_NJk = y_NJk.masked_fill(~mask_NJk, 0.0)
     rough = torch.get_float32_matmul_precision() != "highest"
-    double = game.dtype == torch.float64 or device.type != "cpu" or rough
+    double = game.dtype == torch.float64 or s_NJk.device.type != "cpu" or rough
     dtype = torch.float64 if double else torch.float32
-    tables = find_tables(k, game.temperature, dtype, device, own_only=diagonal)
+    tables = find_tables(k, game.temperature, dtype, s_NJk, own_only=diagonal)
     rows = (y_NJk.reshape(-1, k), None if mask_NJk is None else mask_NJk.reshape(-1, k))
     if diagonal:
         estimate = partial(moments.own_values, y_Mk=rows[0], player_mask_Mk=rows[1],

@@ -21,8 +21,8 @@ from torch.nn import functional
 
 from shapca.shapley.tables import NUM_POLYNOMIALS, Tables
 
-# Elements of a block's tensors: what stays in a core's cache, or what fills a GPU.
-_BLOCK = {"cpu": 2**19, "cuda": 2**26}
+# Elements of a block's tensors: what stays in a cache, or what fills a GPU.
+_BLOCK = {"cpu": 2**21, "cuda": 2**27}
 # Where a factor is nothing beside the others it stops here: denormal numbers would take long.
 _LOG_Z = 3.4  # exp(-30)
 _LOG_P = -30.0

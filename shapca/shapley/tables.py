@@ -101,7 +101,7 @@ def find_tables(
     num_players: int,
     temperature: float,
     dtype: torch.dtype,
-    device: torch.device,
+    like: Tensor,
     *,
     own_only: bool,
 ) -> Tables:
@@ -111,12 +111,15 @@ def find_tables(
         num_players: k.
         temperature: tau.
         dtype: of the tables, and so of what is computed with them.
-        device: where they are needed.
+        like: a tensor on the device where they are needed. For one that is no plain tensor, a
+            stand-in without numbers say, they are made anew and not kept.
         own_only: the values of one player in each row; otherwise of all players.
     """
     span = 2 / temperature + math.log(num_players) + 1e-3
     cell_width = _OWN_WIDTH if own_only else _ALL_WIDTH
-    key = (num_players, math.ceil(span / cell_width), dtype, device, own_only)
+    key = (num_players, math.ceil(span / cell_width), dtype, like.device, own_only)
+    if type(like) is not Tensor:
+        return _make_tables(*key)
     with _lock:
         if key not in _kept:
             _kept[key] = _make_tables(*key)

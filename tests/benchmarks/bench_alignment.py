@@ -1,13 +1,11 @@
-"""Alignment: vectorised Algorithm 1 against its loops, exact values against it, share of a step.
+"""Alignment: vectorised Algorithm 1 against its loops, share of a training step.
 
 k posts of a batch, H encoder width. A step is forward and backward of the losses of all four
 directions, from similarities unless said otherwise. The sides of a ratio are timed in turn on one
 thread, and the ratio is of the best rounds.
 
-- Algorithm 1 in loops keeps running sums along a scan, so that a player costs it a handful of
-  operations on torch scalars; it gives the same loss and gradient for the same permutations.
-- Similarities are `trained` (positive pairs .8, others .1 with a deviation of .15) or `uniform`
-  in [-1, 1]: the wider they are spread, the more nodes the exact estimator needs.
+Algorithm 1 in loops keeps running sums along a scan, so that a player costs it a handful of
+operations on torch scalars; it gives the same loss and gradient for the same permutations.
 """
 
 from __future__ import annotations
@@ -26,34 +24,13 @@ from shapca.data.batches.batch import Batch
 from shapca.data.batches.dataset import EncodedSplit
 from shapca.data.schema import Example, Labels
 from shapca.model.encoders import load_tokenizer
-from tests.benchmarks.timing import Step, best_seconds
+from tests.benchmarks.bench_exact import loss_step, similarities
+from tests.benchmarks.timing import best_seconds
 from tests.oracles.shapley import algorithm_1, contrastive_loss
 
 pytestmark = [pytest.mark.bench, pytest.mark.usefixtures("one_thread")]
 
 K, TEMPERATURE = 28, 0.1
-KINDS = ("trained", "uniform")
-
-
-def similarities(num_players: int, kind: str) -> Tensor:
-    """Cosines (4, k, k) of four directions."""
-    generator = torch.Generator().manual_seed(0)
-    shape = (4, num_players, num_players)
-    if kind == "uniform":
-        return (torch.rand(shape, generator=generator) * 2 - 1).requires_grad_()
-    matrices = (0.1 + 0.15 * torch.randn(shape, generator=generator)).clamp(-1, 1)
-    matrices.diagonal(dim1=1, dim2=2).fill_(0.8)
-    return matrices.requires_grad_()
-
-
-def loss_step(similarity: Tensor, estimator: str) -> Step:
-    generator = torch.Generator().manual_seed(0)
-
-    def step() -> None:
-        losses = shapley_contrastive_loss(similarity, TEMPERATURE, estimator, generator=generator)
-        torch.autograd.grad(losses.mean(), similarity)
-
-    return step
 
 
 def test_vectorised_against_loops():
@@ -84,37 +61,6 @@ def test_vectorised_against_loops():
         f"vectorised {1e3 * fast:.2f} ms; {slow / fast:.0f} times faster"
     )
     assert slow / fast >= 300
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_exact_against_cyclic(kind):
-    similarity = similarities(K, kind)
-    cyclic, exact = best_seconds(
-        *(loss_step(similarity, estimator) for estimator in ("cyclic", "exact")), rounds=40
-    )
-    print(
-        f"\nexact, tau = {TEMPERATURE}, k = {K}, {kind} similarities: {1e3 * exact:.2f} ms, "
-        f"cyclic {1e3 * cyclic:.2f} ms; {exact / cyclic:.0f} times as long"
-    )
-    assert exact / cyclic <= 40
-
-
-def test_growth_with_the_players():
-    found = {}
-    for k in (28, 64, 128, 256):
-        similarity = similarities(k, "trained")
-        steps = (loss_step(similarity, estimator) for estimator in ("cyclic", "exact"))
-        rounds = 30 if k < 100 else 4
-        found[k] = cyclic, exact = best_seconds(*steps, rounds=rounds)
-        print(f"\nk = {k}: cyclic {1e3 * cyclic:.2f} ms, exact {1e3 * exact:.1f} ms", end="")
-    print()
-    pairs = (256 / 28) ** 2  # cyclic has twice the scans at 256, exact 3.2 times the nodes
-    for growth, bound in zip(
-        (large / small for small, large in zip(found[28], found[256], strict=True)),
-        (2 * pairs, 2 * 3.2 * pairs),
-        strict=True,
-    ):
-        assert growth <= bound
 
 
 def minilm_batch() -> tuple[ExperimentConfig, Labels, Batch]:
