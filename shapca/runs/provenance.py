@@ -11,7 +11,7 @@ from shapca.runs.code import PACKAGE
 
 LIBRARIES = (
     "shap-ca", "torch", "torchvision", "transformers", "tokenizers", "numpy", "spacy",
-    "pytorch-crf", "seqeval", "safetensors", "pillow", "pydantic",
+    "seqeval", "safetensors", "pillow", "pydantic",
 )  # fmt: skip
 
 

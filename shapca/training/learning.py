@@ -13,9 +13,10 @@ from torch import Tensor
 from shapca.config import ExperimentConfig
 from shapca.data.batches.batch import Batch
 from shapca.data.batches.dataset import EncodedSplit
-from shapca.data.batches.loader import load_batches
+from shapca.data.batches.loader import load_batches, on_device
 from shapca.data.batches.sampler import epoch_batches
 from shapca.model.device import arithmetic
+from shapca.model.heads.crf import CRFHead
 from shapca.model.network import ModelOutput, ShapCA
 from shapca.runs.checkpoint import Tensors, TrainingState, load_optimizer_tensors, optimizer_tensors
 from shapca.training.collapse import warn_of_temperature
@@ -179,21 +180,21 @@ class Learner:
             epoch=epoch,
         )
         augment = self._config.image.augment
-        return load_batches(
+        batches = load_batches(
             self._split,
             rows,
             augmentation=self._split.augmentation(self._seed, epoch) if augment else None,
             num_workers=self._num_workers,
             pin_memory=self._device.type == "cuda",
         )
+        return on_device(batches, self._device)
 
     def _backward(self, batch: Batch, group: int) -> Tensor:
         """Add the gradients of one of `group` batches; its terms as one detached vector."""
         with arithmetic(self._device, self._config.optimisation.precision):
-            output: ModelOutput = self.model(batch.to(self._device), self.random.generator)
-            with torch.autocast(
-                self._device.type, enabled=False
-            ):  # it is for the forward pass alone
+            output: ModelOutput = self.model(batch, self.random.generator)
+            # Autocast is for the forward pass alone.
+            with torch.autocast(self._device.type, enabled=False):
                 (output.loss / group).backward()
         return torch.stack([getattr(output, term).detach().float() for term in self._terms])
 
@@ -215,10 +216,15 @@ class Learner:
 
 
 def _compile(model: ShapCA, backend: str) -> None:
-    """Compile the training pass in place; the alignment, small and full of indexing, stays out."""
-    if model.alignment is not None:
-        uncompiled = torch.compiler.disable(model.alignment.forward)
-        model.alignment.forward = uncompiled  # type: ignore[method-assign]
+    """Compile the training pass in place, once for batches of any lengths.
+
+    The alignment, small and full of indexing, stays out, and so does the CRF, whose loop over words
+    would be compiled anew for each number of them.
+    """
+    for part in (model.alignment, model.head.crf if isinstance(model.head, CRFHead) else None):
+        if part is not None:
+            uncompiled = torch.compiler.disable(part.forward)
+            part.forward = uncompiled  # type: ignore[method-assign]
     model.compile(backend=backend, dynamic=True)
 
 

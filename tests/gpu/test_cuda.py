@@ -13,6 +13,7 @@ from torch import Generator, Tensor
 
 from shapca.config import RuntimeConfig, Task
 from shapca.data.batches.batch import Batch
+from shapca.data.batches.loader import on_device
 from shapca.data.prepared import PreparedData
 from shapca.evaluation.evaluate import predict_split
 from shapca.model.heads.crf import CRF
@@ -133,6 +134,21 @@ def test_predictions_are_those_of_the_cpu(tiny_datasets: Datasets, task: Task) -
     )
     assert found == expected
     assert len(set(map(str, expected))) > 1
+
+
+def test_batches_arrive_whole_while_the_device_computes(tiny_datasets: Datasets) -> None:
+    split = encode_split(tiny_config(), tiny_datasets["mner"], "train")
+    batches = [split.collate(range(start, start + 4)) for start in range(0, 24, 4)]
+    pinned = (batch.pin_memory() if IS_CUDA else batch for batch in batches)
+    square, sums = torch.randn(2048, 2048, device=DEVICE), []
+    for there in on_device(pinned, DEVICE):
+        square = (square @ square).tanh()  # what is copied next would overtake it
+        sums.append(torch.stack([v.double().sum() for v in vars(there).values()
+                                 if isinstance(v, Tensor)]))  # fmt: skip
+        del there
+    for found, batch in zip(sums, batches, strict=True):
+        expected = [v.double().sum() for v in vars(batch).values() if isinstance(v, Tensor)]
+        assert found.tolist() == [value.item() for value in expected]
 
 
 @pytest.mark.parametrize("way", [Recursion, Scan], ids=lambda way: way.__name__)

@@ -89,6 +89,12 @@ class Batch:
         """The same batch in page-locked memory (called by torch's DataLoader)."""
         return self._map(lambda tensor: tensor.pin_memory())
 
+    def record_stream(self, stream: torch.cuda.Stream) -> None:
+        """Keep the memory of a batch that another stream copied until this one has read it."""
+        for value in vars(self).values():
+            if isinstance(value, Tensor):
+                value.record_stream(stream)
+
     def _map(self, change: Callable[[Tensor], Tensor]) -> Batch:
         changed = copy.copy(self)  # what was found in the masks is not looked for again
         for name, value in vars(self).items():

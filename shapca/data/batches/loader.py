@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 
 import torch
@@ -53,3 +53,22 @@ def load_batches(
         )
     else:
         yield from map(collate, batches)
+
+
+def on_device(batches: Iterable[Batch], device: torch.device) -> Iterator[Batch]:
+    """The same batches on a device.
+
+    On a CUDA device they are copied in a stream of their own, so that a batch in page-locked memory
+    arrives while the one before is computed with; neither host nor copy waits for that.
+    """
+    if device.type != "cuda":
+        yield from (batch.to(device) for batch in batches)
+        return
+    copying = torch.cuda.Stream(device)
+    for batch in batches:
+        with torch.cuda.stream(copying):
+            there = batch.to(device)
+        computing = torch.cuda.current_stream(device)
+        computing.wait_stream(copying)
+        there.record_stream(computing)
+        yield there

@@ -184,6 +184,8 @@ class ImageEncoder(nn.Module):
             regions = self.mean.new_zeros(batch, num_regions, self.width)
             return ImageFeatures(regions, regions[:, 0])
         pixels = (images[present].float() / 255 - self.mean) / self.std
+        if pixels.device.type == "cuda":
+            pixels = pixels.contiguous(memory_format=torch.channels_last)  # as its kernels want it
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.freeze):
             regions, pooled = self.backbone(pixels)
         if len(present) == batch:

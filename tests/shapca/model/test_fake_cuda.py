@@ -106,6 +106,30 @@ def test_batches_with_all_images_and_with_none_wait_for_nothing(
     assert recorder.waits == recorder.to_host == recorder.mixed == []
 
 
+@pytest.mark.parametrize("encoder", ["resnet18", "efficientnet-lite0"])
+def test_pictures_are_laid_out_as_convolutions_on_a_gpu_want_them(
+    tiny_datasets: Datasets, encoder: str
+) -> None:
+    config = tiny_config(**{"image.encoder": encoder})
+    model, batch = prepared(tiny_datasets, config, "train", pictures=True)
+    image, given = model.image.eval(), []
+    image.backbone.register_forward_pre_hook(lambda _, arguments: given.append(arguments[0]))
+    images = (batch.images, batch.image_mask, batch.image_rows)
+    with torch.no_grad():
+        image(*images)
+        plain, last = image.backbone(given[0]), image.backbone(channels_last(given[0]))
+    torch.testing.assert_close(plain, last)  # where the numbers lie changes none
+    with fake_cuda() as mode:
+        onto_device(image, mode)
+        image(*(mode.from_tensor(tensor).to(DEVICE) for tensor in images))
+    laid_out = [pixels.is_contiguous(memory_format=torch.channels_last) for pixels in given]
+    assert laid_out == [False, False, True, True]  # as called above
+
+
+def channels_last(pixels: Tensor) -> Tensor:
+    return pixels.contiguous(memory_format=torch.channels_last)
+
+
 @pytest.mark.parametrize(
     ("act", "noted"),
     [

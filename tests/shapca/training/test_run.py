@@ -12,15 +12,18 @@ from typing import Any, get_args
 import pytest
 import torch
 from torch import Tensor
+from torch._dynamo.testing import CompileCounter
 
 import shapca.evaluation.evaluate
 import shapca.training.run
 from shapca.alignment.health import AlignmentHealth
+from shapca.build import build_model
 from shapca.config import ExperimentConfig, RuntimeConfig, Task
 from shapca.data.batches.dataset import EncodedSplit
 from shapca.data.prepared import PreparedData
 from shapca.errors import InputError
 from shapca.evaluation.evaluate import predict_split
+from shapca.model.inputs import encode_split
 from shapca.model.network import ModelOutput, ShapCA
 from shapca.runs.checkpoint import unpack
 from shapca.runs.code import code_fingerprint
@@ -28,6 +31,7 @@ from shapca.runs.epochs import EpochRecord
 from shapca.runs.trained import TrainedModel
 from shapca.storage import FolderStore, read_json
 from shapca.training import FitResult, StepProgress, Training, fit
+from shapca.training.learning import _compile
 from tests.factories import NUM_TRAIN, tiny_config
 from tests.stores import MemoryStore
 
@@ -500,6 +504,28 @@ def test_a_compiled_model_trains_alike_and_keeps_plain_names(tiny_mner: Prepared
         losses.append(result.best_metrics["train/loss"])
     assert names[0] == names[1]
     assert losses[0] == pytest.approx(losses[1], rel=0.05)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", get_args(Task))
+def test_a_model_is_compiled_once_for_batches_of_any_lengths(
+    tiny_datasets: Datasets, task: Task
+) -> None:
+    counter = CompileCounter()
+    config = tiny_config(task, **{"text.encoder": "tiny"})
+    data = tiny_datasets[task]
+    model = build_model(config, data.labels)
+    split = encode_split(config, data, "train", model.image)
+    shapes, compiled = set(), []
+    _compile(model, counter)
+    for rows in ([0, 1, 2, 3], [4, 5, 6], [7, 8, 9, 10, 11], [12, 13], [14, 15, 16], [20, 21, 22]):
+        batch = split.collate(rows)
+        batch = dataclasses.replace(batch, image_mask=torch.arange(len(rows)) > 0)
+        model(batch, torch.Generator()).loss.backward()
+        shapes.add(batch.word_mask.shape)
+        compiled.append(counter.frame_count)
+    assert len(shapes) > 3
+    assert compiled[-1] == compiled[0]
 
 
 def test_the_train_limit_cuts_training_alone(tiny_mner: PreparedData) -> None:

@@ -1,18 +1,21 @@
 import dataclasses
 import threading
 import time
+from collections.abc import Iterator
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
 
 from shapca.data.batches.batch import Batch
 from shapca.data.batches.dataset import EncodedSplit
-from shapca.data.batches.loader import BATCHES_AHEAD, load_batches
+from shapca.data.batches.loader import BATCHES_AHEAD, load_batches, on_device
 from shapca.data.batches.sampler import epoch_batches
 from shapca.data.prepared import PreparedData
 from shapca.model.inputs import encode_split
 from tests.factories import tiny_config
+from tests.fake_cuda import DEVICE, Recorder, fake_cuda
 
 
 @pytest.mark.parametrize(("num_workers", "pinned"), [(0, False), (2, False), (0, True)])
@@ -87,3 +90,46 @@ def test_an_error_of_the_thread_arrives() -> None:
     assert next(batches) == [0]
     with pytest.raises(ValueError, match="a broken batch"):
         next(batches)
+
+
+def test_on_a_cpu_batches_are_on_the_device_already(tiny_mner: PreparedData) -> None:
+    split = encode_split(tiny_config(), tiny_mner, "train")
+    batches = [split.collate(rows) for rows in ([0, 1], [2])]
+    placed = list(on_device(batches, torch.device("cpu")))
+    for batch, there in zip(batches, placed, strict=True):
+        assert all(value is vars(there)[name] for name, value in vars(batch).items())
+
+
+def test_on_a_gpu_batches_are_copied_beside_what_computes(tiny_mner: PreparedData) -> None:
+    """Each is copied only when it is asked for, in a stream that the computing one waits for."""
+    split = encode_split(tiny_config(), tiny_mner, "train")
+    batches = [split.collate(rows) for rows in ([0, 1], [2, 3], [4])]
+    taken: list[Batch] = []
+    recorded: list[Any] = []
+    streams = mock.MagicMock()
+
+    def asked_for(given: list[Batch]) -> Iterator[Batch]:
+        for batch in given:
+            taken.append(batch)
+            yield batch
+
+    with (
+        fake_cuda() as mode,
+        mock.patch("torch.cuda.Stream", streams.new),
+        mock.patch("torch.cuda.stream", streams.within),
+        mock.patch("torch.cuda.current_stream", streams.current),
+        mock.patch.object(torch.Tensor, "record_stream", lambda *call: recorded.append(call)),
+    ):
+        fake = [batch._map(mode.from_tensor) for batch in batches]
+        with Recorder() as recorder:
+            for number, there in enumerate(on_device(asked_for(fake), DEVICE), start=1):
+                assert len(taken) == number
+                assert streams.current.return_value.wait_stream.call_count == number
+                held = [v for v in vars(there).values() if isinstance(v, torch.Tensor)]
+                assert {tensor.device for tensor in held} == {DEVICE}
+                assert list(map(id, held)) == [id(tensor) for tensor, _ in recorded]
+                assert all(stream is streams.current.return_value for _, stream in recorded)
+                recorded.clear()
+    assert recorder.waits == recorder.to_host == []
+    assert streams.within.call_args_list == [mock.call(streams.new.return_value)] * 3
+    streams.current.return_value.wait_stream.assert_called_with(streams.new.return_value)
