@@ -14,15 +14,15 @@ from shapca.shapley import Estimator, find_estimator, utility_of_all
 
 Negatives = Literal["sum", "mean", "softmax"]
 
-VALUE_TEMPERATURE = 0.02
+VALUE_TEMPERATURE = 0.05
 """Of the cross-entropy over Shapley values, which are a k-th of a cosine in size."""
 
 
 def shapley_contrastive_loss(
     similarity: Tensor,
     temperature: float,
-    estimator: str | Estimator = "cyclic",
-    negatives: Negatives = "sum",
+    estimator: str | Estimator = "exact",
+    negatives: Negatives = "softmax",
     *,
     value_temperature: float | Tensor = VALUE_TEMPERATURE,
     mask: Tensor | None = None,

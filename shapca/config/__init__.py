@@ -1,6 +1,7 @@
 """The frozen configuration, the paper's rows as changes to it, and the YAML it is read from."""
 
 from shapca.config.files import Model, apply_overrides, read_yaml, validate, with_value
+from shapca.config.runtime import RuntimeConfig, load_training_file
 from shapca.config.sections import (
     NAME,
     NAMES_OF_WEIGHTS,
@@ -14,12 +15,10 @@ from shapca.config.sections import (
     Name,
     Number,
     OptimisationConfig,
-    RuntimeConfig,
     Section,
     Task,
     TextConfig,
     is_local_path,
-    load_training_file,
 )
 
 __all__ = [

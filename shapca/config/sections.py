@@ -1,12 +1,10 @@
-"""What a training run is: a frozen, validated tree, and the run-time knobs kept apart from it.
+"""What a training run is: a frozen, validated tree of all that changes its result.
 
-`ExperimentConfig` holds everything that changes a result and is hashed into a cell's key;
-`RuntimeConfig` holds where and on what a run happens and is only recorded.
+It is hashed into a cell's key. Where and on what a run happens is kept apart (`runtime.py`).
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -104,15 +102,17 @@ class AlignmentConfig(Section):
 
     objective: Literal["shapley", "infonce", "none"] = "shapley"
     """Contrastive objective; `infonce` is the row "w/o Shapley Value"."""
-    estimator: Literal["cyclic", "monte_carlo", "exact", "enumerate"] = "cyclic"
-    """How Shapley values are estimated."""
+    estimator: Literal["cyclic", "monte_carlo", "exact", "enumerate"] = "exact"
+    """How Shapley values are estimated; `cyclic` is Algorithm 1."""
     num_permutations: Annotated[int, Field(ge=1, le=10_000)] = 4
     """Permutations of `monte_carlo`."""
-    temperature: Annotated[Number, Field(ge=0.005, le=100.0)] = 0.1
-    """Softmax temperature tau of the utility (Eq. 4)."""
-    negatives: Literal["sum", "mean", "softmax"] = "sum"
-    """Sum of the negatives' values as printed, or divided by k - 1, or a cross-entropy over all."""
-    value_temperature: Annotated[Number, Field(ge=0.001, le=1.0)] = 0.02
+    temperature: Annotated[Number, Field(ge=0.005, le=100.0)] = 1.0
+    """Softmax temperature tau of the utility (Eq. 4), or of `infonce`. On real pairs `softmax` did
+    best from 1 upwards, `mean` near 0.3, `infonce` near 0.2."""
+    negatives: Literal["sum", "mean", "softmax"] = "softmax"
+    """Cross-entropy of the true pair over all Shapley values; or, in Eq. 5, the sum of the
+    negatives' values as printed, which lets the alignment collapse, or their mean."""
+    value_temperature: Annotated[Number, Field(ge=0.001, le=1.0)] = 0.05
     """Temperature of `negatives: softmax`, by which Shapley values are divided."""
     learn_temperature: bool = False
     """Learn the temperature of `negatives: softmax`, or tau of `infonce`, from where it is set."""
@@ -214,6 +214,14 @@ class OptimisationConfig(Section):
     """torch.compile's backend."""
 
 
+EARLIER_DEFAULTS: dict[str, dict[str, Any]] = {
+    "alignment": {
+        "estimator": "cyclic", "temperature": 0.1, "negatives": "sum", "value_temperature": 0.02,
+    },
+}  # fmt: skip
+"""Defaults that were others when the first keys were made: a key's meaning never changes."""
+
+
 class ExperimentConfig(Section):
     """One configuration: all that a result depends on, except seed and data."""
 
@@ -264,16 +272,24 @@ class ExperimentConfig(Section):
         Raises:
             InputError: the file is missing, is not YAML, or a key or value is not allowed.
         """
-        return load_training_file(path, overrides)[0]
+        tree = apply_overrides(read_yaml(path), overrides)
+        tree.pop("runtime", None)
+        return validate(cls, tree, str(path))
 
     def canonical(self) -> dict[str, Any]:
         """The config as hashed: defaults omitted, no paths, so that a new field keeps old keys.
+
+        A default that has changed since keys are made counts as it was then (`EARLIER_DEFAULTS`).
 
         The names of data set and context set are left out: the hashes of their content stand
         beside the config in a key. So do those of pretrained weights
         (`shapca.model.encoders.weights_fingerprints`), hence a weights' folder or file is `<path>`.
         """
         dumped = self.model_dump(mode="json", exclude_defaults=True)
+        for section, earlier in EARLIER_DEFAULTS.items():
+            values = {name: getattr(getattr(self, section), name) for name in earlier}
+            part = {k: v for k, v in dumped.get(section, {}).items() if k not in earlier}
+            dumped[section] = part | {k: v for k, v in values.items() if v != earlier[k]}
         for name in ("dataset", "contexts"):
             dumped["data"].pop(name, None)
         for section, key in (("text", "encoder"), ("image", "weights")):
@@ -283,37 +299,8 @@ class ExperimentConfig(Section):
         return {name: part for name, part in dumped.items() if part != {}}
 
 
-class RuntimeConfig(Section):
-    """Where and on what a run happens; recorded beside a result, never part of its key."""
-
-    data_root: Path = Field(default_factory=lambda: Path(os.environ.get("SHAPCA_DATA", "data")))
-    """Folder of the prepared data sets."""
-    device: str = "auto"
-    """`auto` (CUDA where present), `cpu`, `cuda`, `cuda:1` …"""
-    num_threads: Annotated[int, Field(ge=1, le=1024)] | None = None
-    """CPU threads of torch; null: torch's own choice."""
-    num_workers: Annotated[int, Field(ge=0, le=256)] = 0
-    """Worker processes that collate batches."""
-
-
 def is_local_path(value: str) -> bool:
     """Whether a weights' name means a place on this disk rather than a name."""
     if value in NAMES_OF_WEIGHTS:  # a folder of such a name must not change what it means
         return False
     return value.startswith((".", "/", "~")) or Path(value).expanduser().exists()
-
-
-def load_training_file(
-    path: str | Path, overrides: Sequence[str] = ()
-) -> tuple[ExperimentConfig, RuntimeConfig]:
-    """Read a training YAML: the experiment's sections and, optionally, `runtime`.
-
-    Raises:
-        InputError: the file is missing, is not YAML, or a key or value is not allowed.
-    """
-    tree = apply_overrides(read_yaml(path), overrides)
-    runtime = tree.pop("runtime", {})
-    return (
-        validate(ExperimentConfig, tree, str(path)),
-        validate(RuntimeConfig, runtime, str(path), prefix="runtime"),
-    )

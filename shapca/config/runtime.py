@@ -1,0 +1,42 @@
+"""Where and on what a run happens, and the file that says so beside its experiment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from shapca.config.files import apply_overrides, read_yaml, validate
+from shapca.config.sections import ExperimentConfig, Section
+
+
+class RuntimeConfig(Section):
+    """Where and on what a run happens; recorded beside a result, never part of its key."""
+
+    data_root: Path = Field(default_factory=lambda: Path(os.environ.get("SHAPCA_DATA", "data")))
+    """Folder of the prepared data sets."""
+    device: str = "auto"
+    """`auto` (CUDA where present), `cpu`, `cuda`, `cuda:1` …"""
+    num_threads: Annotated[int, Field(ge=1, le=1024)] | None = None
+    """CPU threads of torch; null: torch's own choice."""
+    num_workers: Annotated[int, Field(ge=0, le=256)] = 0
+    """Worker processes that collate batches."""
+
+
+def load_training_file(
+    path: str | Path, overrides: Sequence[str] = ()
+) -> tuple[ExperimentConfig, RuntimeConfig]:
+    """Read a training YAML: the experiment's sections and, optionally, `runtime`.
+
+    Raises:
+        InputError: the file is missing, is not YAML, or a key or value is not allowed.
+    """
+    tree = apply_overrides(read_yaml(path), overrides)
+    runtime = tree.pop("runtime", {})
+    return (
+        validate(ExperimentConfig, tree, str(path)),
+        validate(RuntimeConfig, runtime, str(path), prefix="runtime"),
+    )
