@@ -73,7 +73,7 @@ def test_the_loss_is_equation_5_of_the_values_by_definition(
 def test_the_sampled_loss_and_its_gradient_are_those_of_algorithm_1(negatives: Any) -> None:
     similarity = cosines(7, 7).requires_grad_()
     permutation = torch.rand(1, 7, generator=seeded(3), dtype=torch.float64).argsort(-1)[0]
-    found = shapley_contrastive_loss(similarity, 0.1, negatives=negatives, generator=seeded(3))
+    found = shapley_contrastive_loss(similarity, 0.1, "cyclic", negatives, generator=seeded(3))
     expected = loss_of_values(algorithm_1(similarity, 0.1, permutation.tolist()), negatives)
     torch.testing.assert_close(found, expected, atol=1e-12, rtol=0)
     gradients = [torch.autograd.grad(loss, similarity)[0] for loss in (found, expected)]
@@ -94,7 +94,7 @@ def test_an_estimator_is_given_by_name_or_itself(name: str) -> None:
 def test_collapse_at_28_players(temperature: float) -> None:
     similarity = -torch.ones(28, 28, dtype=torch.float64)
     for name in ("cyclic", "exact"):
-        loss = shapley_contrastive_loss(similarity, temperature, name)
+        loss = shapley_contrastive_loss(similarity, temperature, name, "sum")
         assert loss.item() == pytest.approx(-1 + 2 / 28, abs=2e-6)
         assert loss.item() == pytest.approx(-0.929, abs=5e-4)
 
@@ -103,7 +103,7 @@ def test_collapse_at_28_players(temperature: float) -> None:
 def test_perfect_alignment_loses_to_collapse_at_a_high_temperature(
     temperature: float, expected: float
 ) -> None:
-    loss = shapley_contrastive_loss(perfect(), temperature, "exact")
+    loss = shapley_contrastive_loss(perfect(), temperature, "exact", "sum")
     assert loss.item() == pytest.approx(expected, abs=5e-4)
 
 
@@ -119,7 +119,9 @@ def test_other_negatives_prefer_alignment_to_collapse(negatives: Any, temperatur
 
 def test_a_common_rise_under_sum() -> None:
     similarity = cosines(28, 28) * 0.5
-    low, high = (shapley_contrastive_loss(similarity + rise, 0.1, "exact") for rise in (0.0, 0.25))
+    low, high = (
+        shapley_contrastive_loss(similarity + rise, 0.1, "exact", "sum") for rise in (0.0, 0.25)
+    )
     assert (high - low).item() == pytest.approx(0.25 * (1 - 2 / 28), abs=1e-5)
 
 
@@ -184,9 +186,9 @@ def test_duplicates_leave_the_sum_but_not_the_game(name: str) -> None:
     similarity = cosines(5, 5)
     duplicates = torch.zeros(5, 5, dtype=torch.bool)
     duplicates[1, 4] = duplicates[4, 1] = duplicates[1, 2] = True
-    plain = shapley_contrastive_loss(similarity, 0.1, name, generator=seeded(1))
+    plain = shapley_contrastive_loss(similarity, 0.1, name, "sum", generator=seeded(1))
     found = shapley_contrastive_loss(
-        similarity, 0.1, name, duplicates=duplicates, generator=seeded(1)
+        similarity, 0.1, name, "sum", duplicates=duplicates, generator=seeded(1)
     )
     values = shapley.ESTIMATORS[name](similarity[None], 0.1, generator=seeded(1))[0]
     expected = plain - values[duplicates].sum() / 5
@@ -332,7 +334,8 @@ def batch(**changes: Any) -> dict[str, Any]:
 
 def alignment(**arguments: Any) -> ContrastiveAlignment:
     torch.manual_seed(0)
-    return ContrastiveAlignment(H, arguments.pop("image_width", HV), **arguments)
+    as_printed = {"negatives": "sum", "estimator": "cyclic", "temperature": 0.1}
+    return ContrastiveAlignment(H, arguments.pop("image_width", HV), **as_printed | arguments)
 
 
 def cosine(left: Tensor, right: Tensor) -> Tensor:
@@ -389,8 +392,8 @@ def test_no_bridge_aligns_texts_with_images_alone() -> None:
     rows = inputs["image_mask"].nonzero()[:, 0]
     similarity = cosine(inputs["x_t"][rows], module.projection(inputs["x_v"])[rows])
     expected = (
-        shapley_contrastive_loss(similarity, 0.1, "exact")
-        + shapley_contrastive_loss(similarity.mT, 0.1, "exact")
+        shapley_contrastive_loss(similarity, 0.1, "exact", "sum")
+        + shapley_contrastive_loss(similarity.mT, 0.1, "exact", "sum")
     ) / 2
     torch.testing.assert_close(found.modality, expected, atol=3e-6, rtol=0)
     assert found.semantic == 0

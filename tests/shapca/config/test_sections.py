@@ -7,13 +7,23 @@ from pathlib import Path
 import pytest
 
 from shapca.config import (
+    AlignmentConfig,
     ExperimentConfig,
     RuntimeConfig,
     apply_overrides,
     load_training_file,
     validate,
 )
+from shapca.config.sections import EARLIER_DEFAULTS
 from shapca.errors import InputError
+
+# What is the default now and was none when the first keys were made.
+LATER = {
+    "estimator": "exact",
+    "temperature": 1.0,
+    "negatives": "softmax",
+    "value_temperature": 0.05,
+}
 
 
 def write(folder: Path, text: str) -> Path:
@@ -92,7 +102,20 @@ def test_missing_file() -> None:
 def test_canonical_form_omits_defaults_names_and_paths(tmp_path: Path) -> None:
     tree = {"data": {"dataset": "a", "contexts": "b"}, "text": {"encoder": str(tmp_path)}}
     config = ExperimentConfig.model_validate(tree)
-    assert config.canonical() == {"text": {"encoder": "<path>"}}
+    assert config.canonical() == {"text": {"encoder": "<path>"}, "alignment": LATER}
+
+
+def test_a_key_keeps_its_meaning_when_a_default_changes() -> None:
+    as_before = {
+        "estimator": "cyclic", "temperature": 0.1, "negatives": "sum", "value_temperature": 0.02,
+    }  # fmt: skip
+    tree = {"data": {"dataset": "a"}, "alignment": as_before}
+    assert ExperimentConfig.model_validate(tree).canonical() == {}
+    changed = {**tree, "alignment": {**as_before, "negatives": "mean", "alpha": 0.3}}
+    canonical = ExperimentConfig.model_validate(changed).canonical()
+    assert canonical == {"alignment": {"alpha": 0.3, "negatives": "mean"}}
+    for name, value in LATER.items():
+        assert getattr(AlignmentConfig(), name) == value != EARLIER_DEFAULTS["alignment"][name]
 
 
 def test_canonical_form_normalises_numbers() -> None:
@@ -100,7 +123,7 @@ def test_canonical_form_normalises_numbers() -> None:
     same = validate(
         ExperimentConfig, {"data": {"dataset": "a"}, "alignment": {"alpha": "1e0"}}, "test"
     )
-    assert one.canonical() == same.canonical() == {"alignment": {"alpha": 1.0}}
+    assert one.canonical() == same.canonical() == {"alignment": {"alpha": 1.0, **LATER}}
 
 
 def test_runtime_reads_the_data_root_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,4 +138,4 @@ def test_a_folder_named_like_an_encoder_changes_no_key(
     monkeypatch.chdir(tmp_path)
     tree = {"data": {"dataset": "a"}, "text": {"encoder": "minilm"}}
     config = ExperimentConfig.model_validate(tree)
-    assert config.canonical() == {"text": {"encoder": "minilm"}}
+    assert config.canonical() == {"text": {"encoder": "minilm"}, "alignment": LATER}

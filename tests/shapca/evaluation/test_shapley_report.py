@@ -195,7 +195,7 @@ def test_a_report_on_a_run(store: MemoryStore, tiny_datasets: Datasets) -> None:
     ]
     first = reports[0]
     assert first == reports[1] != reports[2]
-    assert (first.temperature, first.negatives) == (0.1, "sum")
+    assert (first.temperature, first.negatives) == (1.0, "softmax")
     assert (first.batch_size, first.num_batches, first.num_draws) == (8, 2, 3)
     assert [report.direction for report in first.directions] == [
         "context to text", "context to image", "text to context", "image to context"
