@@ -23,9 +23,8 @@ from shapca.shapley.tables import NUM_POLYNOMIALS, Tables
 
 # Elements of a block's tensors: what stays in a cache, or what fills a GPU.
 _BLOCK = {"cpu": 2**21, "cuda": 2**27}
-# Where a factor is nothing beside the others it stops here: denormal numbers would take long.
-_LOG_Z = 3.4  # exp(-30)
-_LOG_P = -30.0
+_LEAST = 1e-11  # a factor below is 0: denormal numbers would take a core long
+_LOG_LARGEST = 3.4  # ln (t w); exp(-30) is as little
 
 
 @dataclass(frozen=True)
@@ -115,7 +114,7 @@ def _open_block(s: Tensor, y: Tensor, counts: Tensor | None, tables: Tables) -> 
     else:
         member.scatter_(1, index, counts.to(s.dtype)[:, None])
     log_d = _collect(basis @ member.mT, tables, "log_d")
-    p = log_d.clamp_(min=_LOG_P).exp_().mul_(tables.weights)
+    p = functional.threshold_(log_d.clamp_(min=-26.0).exp_(), _LEAST, 0.0).mul_(tables.weights)
     total = _collect((basis * s[:, None]) @ member.mT, tables, "rho")
     return _Block(tables, s, basis, member, p, total)
 
@@ -146,7 +145,8 @@ def own_values(
             counts &= player_mask_Mk[rows]
         block = _open_block(s, y, counts, tables)
         own_s = s.gather(1, own)
-        z = (tables.log_t + y.gather(1, own).to(s.dtype)).clamp_(max=_LOG_Z).exp_()  # (r, T)
+        log_z = tables.log_t + y.gather(1, own).to(s.dtype)
+        z = functional.threshold_(log_z.clamp_(-26.0, _LOG_LARGEST).exp_(), _LEAST, 0.0)  # (r, T)
         c, e = torch.expm1(-z).neg_(), torch.exp(-z).mul_(z)
         a, pr = own_s * e, block.p * block.total
         p_T, qpr_T = block.p @ torch.ones_like(q), pr @ q

@@ -198,6 +198,6 @@ def _coefficients(
             alpha = rho / d_GUQ
             functions += [alpha, alpha * (1 - z_GU1 + 2 * turn), q_Q * c / d_GUQ]
         found[:, :, :, node] = np.einsum("pu,fguq->fpgq", fit_PU, np.stack(functions))
-    found[np.abs(found) < 1e-20] = 0.0  # denormal numbers would take long
+    found[np.abs(found) < 1e-13] = 0.0  # denormal numbers would take long
     flat = found.reshape(len(names), NUM_POLYNOMIALS * len(left_G), -1)
     return dict(zip(names, flat, strict=True))
