@@ -6,7 +6,7 @@ the empty one 0. The Shapley value phi_i(u_j) is player i's mean marginal contri
 
 Four estimators share one interface (`Estimator`), similarities (..., J, k) in and values
 (..., J, k) out: `cyclic` (Algorithm 1), `monte_carlo`, `exact` and `enumerate_coalitions`.
-All of them work in float64 inside, whatever the input.
+They work in float64 inside, whatever the input; `exact` says where float32 serves it.
 """
 
 from collections.abc import Mapping

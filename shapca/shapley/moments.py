@@ -22,7 +22,7 @@ from torch.nn import functional
 from shapca.shapley.tables import NUM_POLYNOMIALS, Tables
 
 # Elements of a block's tensors: what stays in a cache, or what fills a GPU.
-_BLOCK = {"cpu": 2**21, "cuda": 2**27}
+_BLOCK = {"cpu": 2**22, "cuda": 2**27}
 _LEAST = 1e-11  # a factor below is 0: denormal numbers would take a core long
 _LOG_LARGEST = 3.4  # ln (t w); exp(-30) is as little
 
@@ -83,7 +83,7 @@ def _collect(moments: Tensor, tables: Tables, name: str) -> Tensor:
 def _row_blocks(s_Mk: Tensor, tables: Tables) -> Iterator[slice]:
     num_rows, num_players = s_Mk.shape
     row_size = num_players * (tables.num_cells + 4 * NUM_POLYNOMIALS) + 6 * tables.weights.numel()
-    rows = max(_BLOCK.get(s_Mk.device.type, 2**26) // row_size, 1)
+    rows = max(_BLOCK.get(s_Mk.device.type, 2**22) // row_size, 1)
     for start in range(0, num_rows, rows):
         yield slice(start, start + rows)
 
