@@ -138,7 +138,9 @@ def backward(loss: Tensor) -> None:
             run = node.apply if isinstance(node, BackwardCFunction) else node
             found = run(*(gradients.get(place) for place in range(len(node._input_metadata))))
             found = found if isinstance(found, tuple) else (found,)
-            for (following, place), gradient in zip(node.next_functions, found, strict=True):
+            # Arguments that are no tensors, the last ones, have no place in the graph.
+            assert all(gradient is None for gradient in found[len(node.next_functions) :])
+            for (following, place), gradient in zip(node.next_functions, found, strict=False):
                 if following is not None and gradient is not None:
                     fitted = _fit(gradient, following._input_metadata[place])
                     arrived[following][place] = _sum(arrived[following].get(place), fitted)
