@@ -1,6 +1,6 @@
 """The alignment's loss in a plain PyTorch loop: two linear layers learn to bring pairs together.
 
-    python examples/loss_alone.py
+python examples/loss_alone.py
 """
 
 import torch

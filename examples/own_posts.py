@@ -1,7 +1,7 @@
 """What a trained model finds in posts of one's own, one and many.
 
-    shapca train configs/demo.yaml --out runs/demo
-    python examples/own_posts.py runs/demo
+shapca train configs/demo.yaml --out runs/demo
+python examples/own_posts.py runs/demo
 """
 
 import sys

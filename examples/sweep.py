@@ -1,6 +1,6 @@
 """A sweep from Python, and its trials as a data frame.
 
-    python examples/sweep.py search_spaces/demo.yaml storage
+python examples/sweep.py search_spaces/demo.yaml storage
 """
 
 import sys

@@ -28,14 +28,15 @@ HEADS: dict[Task, list[dict[str, Any]]] = {
     ],
 }
 VARIANTS: list[dict[str, Any]] = [
+    {"alignment.estimator": "cyclic", "alignment.negatives": "sum"},
+    {"alignment.estimator": "cyclic", "alignment.negatives": "mean", "alignment.bridge": "direct",
+     "alignment.mask_duplicates": True},
     {"alignment.estimator": "monte_carlo"},
-    {"alignment.estimator": "enumerate"},
+    {"alignment.estimator": "exact", "alignment.negatives": "sum", "alignment.temperature": 0.1},
+    {"alignment.estimator": "enumerate", "alignment.learn_temperature": True},
+    {"alignment.mask_duplicates": True},
     {"alignment.objective": "none"},
     {"alignment.objective": "infonce", "alignment.learn_temperature": True},
-    {"alignment.bridge": "direct", "alignment.mask_duplicates": True},
-    {"alignment.negatives": "mean", "alignment.mask_duplicates": True},
-    {"alignment.negatives": "softmax", "alignment.learn_temperature": True},
-    {"alignment.negatives": "softmax", "alignment.estimator": "monte_carlo"},
     {"alignment.features": "separate", "text.pool": "cls"},
     {"text.encode": "separate", "text.pool": "cls"},
     {"text.freeze": True, "image.freeze": True},
@@ -44,7 +45,7 @@ VARIANTS: list[dict[str, Any]] = [
     {"fusion.kind": "cross_attention", "fusion.reading": "two_hop", "fusion.gate": "sigmoid"},
     {"fusion.kind": "none"},
     {"fusion.reading": "coupled", "fusion.normalise_bridge": True},
-]
+]  # fmt: skip
 
 
 def case_name(case: Any) -> str:

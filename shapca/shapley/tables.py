@@ -140,7 +140,7 @@ def _make_tables(
     ends = np.linspace(0, len(log_t_T), num_bands + 1).astype(int).tolist()
 
     def tensor(array: np.ndarray) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(array)).to(device, dtype)
+        return torch.from_numpy(np.ascontiguousarray(array)).to(device, dtype, non_blocking=True)
 
     bands = []
     for start, stop in pairwise(ends):
