@@ -19,12 +19,12 @@ from shapca.data.pos import tag_words
 from shapca.data.preparation.image_writing import write_images
 from shapca.data.preparation.readers.source import checked_text
 from shapca.data.schema import NONE, Entity, Example, Prediction, Relation, Span
+from shapca.data.word_splitter import Word
 from shapca.errors import InputError
 from shapca.evaluation.evaluate import predict_encoded
 from shapca.model.device import set_up
 from shapca.model.inputs import encode_examples
 from shapca.runs.trained import TrainedModel
-from shapca.runs.words import Word
 from shapca.storage import ObjectStore
 
 logger = logging.getLogger(__name__)

@@ -38,7 +38,7 @@ def import_(
     as_json: AsJson = False,
 ) -> None:
     """Add context sets; the other parts of the folder and their hashes do not change."""
-    from shapca.commands.data import context_files
+    from shapca.commands.data_arguments import context_files
     from shapca.commands.display.tables import print_context_report
     from shapca.data.preparation.prepare import add_context_sets
 

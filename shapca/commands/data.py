@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
+from shapca.commands.data_arguments import columns, context_files, names, shares
 from shapca.commands.display.progress import progress_report
 from shapca.commands.options import AsJson, Prepared
 from shapca.config import Task
+from shapca.data.formats import Format, Scheme, Separator
 from shapca.data.schema import STORED_SIZE
 from shapca.errors import InputError
 
@@ -22,15 +23,14 @@ app = typer.Typer(
     add_completion=False,
 )
 
+BENCHMARKS = "twitter2015, twitter2017, gmner, fmnerg, fmnerg-coarse, cmner, mnre or jmere"
 Out = Annotated[Path, typer.Option(help="Folder to make; it appears when it is complete.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a prepared folder.")]
 
 
 @app.command()
 def sources(
-    name: Annotated[
-        str | None, typer.Argument(help="twitter2015, twitter2017, mnre or jmere; all if left out.")
-    ] = None,
+    name: Annotated[str | None, typer.Argument(help=f"{BENCHMARKS}; all if left out.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Say where to get each benchmark's text, captions and pictures, and under what terms."""
@@ -46,7 +46,7 @@ def sources(
 
 @app.command()
 def fetch(
-    name: Annotated[str, typer.Argument(help="twitter2015, twitter2017, mnre or jmere.")],
+    name: Annotated[str, typer.Argument(help=f"{BENCHMARKS}.")],
     source: Annotated[
         str,
         typer.Option("--from", help="A git repository's address or path, or a folder of files."),
@@ -76,8 +76,15 @@ def fetch(
 
 @app.command()
 def prepare(
-    name: Annotated[str, typer.Argument(help="twitter2015, twitter2017, mnre or jmere.")],
-    source: Annotated[Path, typer.Option(help="Folder of the data set's public files.")],
+    name: Annotated[
+        str, typer.Argument(help=f"A benchmark ({BENCHMARKS}), or your data's name with --format.")
+    ],
+    source: Annotated[
+        str,
+        typer.Option(
+            help="Folder of the data set's files; with --format also one file, or TRAIN,VALID,TEST."
+        ),
+    ],
     out: Out,
     images: Annotated[
         Path | None, typer.Option(help="Folder of the pictures, any folders below it included.")
@@ -89,21 +96,97 @@ def prepare(
             "one NAME make one context set."
         ),
     ] = None,
+    format_: Annotated[
+        Format | None,
+        typer.Option(
+            "--format",
+            help="Of your own files: tagged words, JSON lines, or tables (parquet, a folder of "
+            "Hugging Face datasets).",
+        ),
+    ] = None,
+    task: Annotated[
+        Task | None, typer.Option(help="Task that your data serves; mner if left out.")
+    ] = None,
+    labels: Annotated[
+        str | None, typer.Option(help="Entity types A,B,…; those that occur if left out.")
+    ] = None,
+    relations: Annotated[
+        str | None, typer.Option(help="Relation types A,B,…; those that occur if left out.")
+    ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(help="Shares of train, valid and test in one file, e.g. 0.8,0.1,0.1."),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of --split.")] = 0,
+    header: Annotated[
+        str | None,
+        typer.Option(
+            help="conll: what a post's header line begins with, e.g. 'IMGID:' or '# id ='; blank "
+            "lines part posts if left out."
+        ),
+    ] = None,
+    separator: Annotated[
+        Separator, typer.Option(help="conll: what stands between columns.")
+    ] = "tab",
+    word_column: Annotated[int, typer.Option(min=1, help="conll: the words' column, from 1.")] = 1,
+    tag_column: Annotated[
+        int | None, typer.Option(min=1, help="conll: the tags' column; the last if left out.")
+    ] = None,
+    pos_column: Annotated[
+        int | None,
+        typer.Option(min=1, help="conll: the column of universal parts of speech, if any."),
+    ] = None,
+    scheme: Annotated[
+        Scheme | None,
+        typer.Option(help="Of the tags; the one that all tags keep to if left out."),
+    ] = None,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(help="jsonl, datasets: KEY=NAME, your name of a key; repeatable."),
+    ] = None,
+    ignore: Annotated[
+        list[str] | None,
+        typer.Option(help="jsonl, datasets: a key that is not read; repeatable."),
+    ] = None,
+    characters: Annotated[
+        bool,
+        typer.Option("--characters", help="Each character of a text is a word, as in Chinese."),
+    ] = False,
     image_size: Annotated[
         int, typer.Option(min=16, max=1024, help="Side of the stored squares in pixels.")
     ] = STORED_SIZE,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
-    """Read a benchmark's public files into one prepared folder."""
+    """Read a benchmark's public files, or your own, into one prepared folder."""
     from shapca.commands.display.tables import print_manifest
     from shapca.data.preparation.prepare import prepare as prepare_data
+    from shapca.data.preparation.readers.conll import Layout
+    from shapca.data.preparation.readers.own import OwnFormat
+    from shapca.data.preparation.readers.records import RecordForm
 
+    own = OwnFormat(
+        format_ or "conll",
+        task=task,
+        entity_types=None if labels is None else names("--labels", labels),
+        relation_types=None if relations is None else names("--relations", relations),
+        split=None if split is None else shares(split),
+        seed=seed,
+        layout=Layout(header or None, separator, word_column, tag_column, pos_column),
+        scheme=scheme,
+        form=RecordForm(columns(column or []), tuple(ignore or ()), characters),
+    )
+    if format_ is None and own != OwnFormat("conll"):
+        raise InputError(
+            f"{name}: how files are read can be said with --format alone; a benchmark's is known"
+        )
+    paths = [Path(source)] if Path(source).exists() else [Path(p) for p in source.split(",")]
     with progress_report() as progress:
         result = prepare_data(
             name,
-            source,
+            paths,
             out,
+            own=None if format_ is None else own,
             images=images,
             contexts=context_files(contexts or []),
             image_size=image_size,
@@ -111,10 +194,32 @@ def prepare(
             progress=progress,
         )
     if as_json:
-        record = {"already_there": result.already_there, **result.manifest.to_json()}
-        print(json.dumps(record, ensure_ascii=False))
+        kept = {"already_there": result.already_there, "warnings": list(result.warnings)}
+        print(json.dumps({**kept, **result.manifest.to_json()}, ensure_ascii=False))
     else:
-        print_manifest(Console(), out, result.manifest, already_there=result.already_there)
+        print_manifest(
+            Console(),
+            out,
+            result.manifest,
+            already_there=result.already_there,
+            warnings=result.warnings,
+        )
+
+
+@app.command()
+def export(
+    folder: Prepared,
+    out: Out,
+    format_: Annotated[
+        Format, typer.Option("--format", help="conll (MNER alone), jsonl, or datasets (parquet).")
+    ] = "jsonl",
+) -> None:
+    """Write a prepared folder as files that `prepare` and others read, pictures included."""
+    from shapca.data.preparation.export import export as export_data
+    from shapca.data.prepared import PreparedData
+
+    command = export_data(PreparedData.load(folder), out, format_)
+    print(f"{out}: exported; to prepare it again: {command}")
 
 
 @app.command()
@@ -182,21 +287,3 @@ def synthesise(
         print(json.dumps(manifest.to_json(), ensure_ascii=False))
     else:
         print_manifest(Console(), out, manifest)
-
-
-def context_files(arguments: Sequence[str]) -> dict[str, list[Path]]:
-    """Context sets of a command line: name to files, in the order given.
-
-    Raises:
-        InputError: a malformed argument, or one file given twice.
-    """
-    from shapca.data.preparation.captions import parse_context_argument
-
-    sets: dict[str, list[Path]] = {}
-    for argument in arguments:
-        name, files = parse_context_argument(argument)
-        for file in files:
-            if file in sets.setdefault(name, []):
-                raise InputError(f"contexts {name}: {file} is given twice")
-            sets[name].append(file)
-    return sets

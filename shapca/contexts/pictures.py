@@ -10,13 +10,15 @@ from pathlib import Path
 
 from PIL import Image
 
+from shapca.data.decoding import open_picture, upright_rgb
 from shapca.data.images import (
     IMAGE_SUFFIXES,
     ImageStore,
     find_images,
     image_id,
+    near_misses,
     picture_files,
-    upright_rgb,
+    shown_near_misses,
 )
 from shapca.errors import InputError
 
@@ -87,7 +89,7 @@ def pictures_of_data(
     Raises:
         InputError: no prepared folder, or no pictures to be had.
     """
-    from shapca.data.preparation.prepare import image_ids
+    from shapca.data.preparation.picture_sources import image_ids
     from shapca.data.prepared import PreparedData
 
     data = PreparedData.load(folder)
@@ -98,6 +100,7 @@ def pictures_of_data(
             raise InputError(
                 f"{images}: not one of the {len(wanted)} pictures of {folder} is here; "
                 f"expected names like {next(iter(wanted), 'ID')}.jpg"
+                + shown_near_misses(near_misses(images, wanted))
             )
         return PictureSource(found, absent=tuple(i for i in wanted if i not in found))
     store = data.image_store()
@@ -119,5 +122,5 @@ def decode(content: bytes) -> Image.Image:
     Raises:
         OSError, ValueError, …: damaged, or no picture.
     """
-    with Image.open(io.BytesIO(content)) as image:
+    with open_picture(content) as image:
         return upright_rgb(image)

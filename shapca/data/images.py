@@ -9,7 +9,6 @@ the stored images share these ids.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -18,30 +17,31 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from pydantic import TypeAdapter
 
-from shapca.data.schema import STORED_SIZE
+from shapca.data.decoding import Embedded, Pixels
+from shapca.data.schema import first_problem
 from shapca.errors import InputError
 
-_WHITE_8, _WHITE_16 = 2**8 - 1, 2**16 - 1
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp")
+IMAGE_SUFFIXES = (
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".jpg_large", ".png_large",
+    ".jpg-large", ".png-large",
+)  # fmt: skip
 
-Pixels = NDArray[np.uint8]
-ImageSource = Mapping[str, Path | Pixels]
+ImageSource = Mapping[str, Path | Embedded | Pixels]
 Progress = Callable[[str, int, int], None]
 """Told of long work: what is done, how many are done, of how many."""
 
 
 def image_id(name: str) -> str:
-    """The id that a picture's file name or a bare id stands for.
+    """The id that a picture's file name or a bare id stands for, without blanks around it.
 
     Raises:
         ValueError: the name is empty, absolute, has a folder or `..` in it, or control characters.
     """
-    stem, dot, suffix = name.rpartition(".")
-    identifier = stem if dot and f".{suffix.lower()}" in IMAGE_SUFFIXES else name
-    if not identifier.strip():
+    stem, dot, suffix = name.strip().rpartition(".")
+    identifier = (stem if dot and f".{suffix.lower()}" in IMAGE_SUFFIXES else name).strip()
+    if not identifier:
         raise ValueError(f"image id {name!r} is empty")
     if "/" in name or "\\" in name or ".." in name or not name.isprintable():
         raise ValueError(
@@ -70,16 +70,20 @@ def picture_files(folder: Path) -> Iterator[Path]:
         entered.add((status.st_dev, status.st_ino))
         folders.sort()
         for name in sorted(files):
-            if os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES:
+            if suffix_of(name):
                 yield Path(parent) / name
 
 
-def find_images(folder: Path, wanted: Iterable[str]) -> dict[str, Path]:
+def find_images(
+    folder: Path, wanted: Iterable[str], further: dict[str, int] | None = None
+) -> dict[str, Path]:
     """Look for pictures by id in a folder and in the folders below it.
 
     Args:
         folder: Where pictures lie, e.g. one folder, or one a split.
         wanted: Image ids to look for; other pictures are passed over.
+        further: A post's pictures are named `ID_…`: the first by name is taken for a post, and the
+            others are counted here. `None`: one picture an id.
 
     Returns:
         Image id to file, for the ids that are there; only regular files count, or links to them.
@@ -90,72 +94,58 @@ def find_images(folder: Path, wanted: Iterable[str]) -> dict[str, Path]:
     wanted = set(wanted)
     found: dict[str, Path] = {}
     for file in picture_files(folder):
-        if file.stem not in wanted or not file.is_file():
+        name = file.name.strip()[: -len(suffix_of(file.name))].strip()
+        if further is not None and name not in wanted:
+            name = name.rpartition("_")[0]
+        if name not in wanted or not file.is_file():
             continue
-        other = found.setdefault(file.stem, file)
-        if other != file and other.read_bytes() != file.read_bytes():
+        other = found.setdefault(name, file)
+        if further is not None and other != file:
+            further[name] = further.get(name, 0) + 1
+            found[name] = min(other, file, key=lambda path: (path.name, path))
+        elif other != file and other.read_bytes() != file.read_bytes():
             raise InputError(
-                f"{file}: another picture than {other}, yet both have the image id {file.stem!r}; "
+                f"{file}: another picture than {other}, yet both have the image id {name!r}; "
                 "remove one of them"
             )
     return found
 
 
-def is_deep(image: Image.Image) -> bool:
-    """Whether a picture has one channel of more than 8 bits, which Pillow's conversion clips."""
-    return image.mode.startswith("I") or image.mode == "F"
-
-
-def upright_rgb(image: Image.Image) -> Image.Image:
-    """A picture as RGB of 8 bits a channel, turned as its camera says.
-
-    Grey values of 16 bits are divided by 257, so that white stays white. Integers of 32 bits are
-    taken for 8 or 16 bits, whichever holds them all.
-
-    Raises:
-        OSError, ValueError, …: damaged, or of values that do not tell which of them is white.
-    """
-    upright = ImageOps.exif_transpose(image)
-    if not is_deep(upright):
-        return upright.convert("RGB")
-    values = np.asarray(upright)
-    low, high = values.min(), values.max()
-    if upright.mode == "F" or low < 0 or high > _WHITE_16:
-        raise ValueError(
-            f"values of mode {upright.mode} from {low} to {high}: expected 8 or 16 bits a channel"
-        )
-    if upright.mode == "I" and high <= _WHITE_8:
-        grey = values.astype(np.uint8)
-    else:
-        grey = np.rint(values / (_WHITE_16 // _WHITE_8)).astype(np.uint8)
-    return Image.fromarray(grey).convert("RGB")
-
-
-def load_square(source: Path | Pixels | Image.Image, size: int = STORED_SIZE) -> Pixels:
-    """Read a picture, scale its shorter side to `size` and crop the centre.
-
-    Args:
-        source: A file, an (H, W, 3) uint8 array or a Pillow image.
-        size: Side S of the result in pixels.
+def near_misses(folder: Path, missing: Iterable[str]) -> dict[str, str]:
+    """Missing ids with a file whose name is theirs but for case, blanks or its ending.
 
     Returns:
-        (S, S, 3) uint8, RGB, upright.
-
-    Raises:
-        OSError, ValueError, …: the file is missing, damaged or no picture.
+        Image id to the path of such a file, below the folder.
     """
-    if isinstance(source, np.ndarray):
-        source = Image.fromarray(source)
-    image = source if isinstance(source, Image.Image) else Image.open(source)
-    with image:
-        image.draft("RGB", (size, size))  # JPEG: decode at 1/2, 1/4 or 1/8 where that suffices
-        upright = upright_rgb(image)
-    side = min(upright.size)
-    left, top = (upright.width - side) / 2, (upright.height - side) / 2
-    square = upright.resize(
-        (size, size), Image.Resampling.BICUBIC, box=(left, top, left + side, top + side)
-    )
-    return np.asarray(square, dtype=np.uint8)
+    by_name: dict[str, str] = {}
+    for parent, _, files in os.walk(folder):
+        for name in sorted(files):
+            path = (Path(parent) / name).relative_to(folder).as_posix()
+            for spelling in (name, name.partition(".")[0], name.rpartition(".")[0]):
+                by_name.setdefault("".join(spelling.split()).casefold(), path)
+    near = ((image, by_name.get("".join(image.split()).casefold())) for image in missing)
+    return {image: path for image, path in near if path is not None}
+
+
+def shown_near_misses(near: Mapping[str, str]) -> str:
+    """The end of a message that names a few of them; empty where there is none."""
+    shown = ", ".join(f"{path!r} for {image!r}" for image, path in list(near.items())[:3])
+    return f" (near misses: {shown})" if shown else ""
+
+
+def suffix_of(name: str) -> str:
+    """The ending by which a file name is taken for a picture's; empty for others."""
+    ending = os.path.splitext(name.strip())[1]
+    return ending if ending.lower() in IMAGE_SUFFIXES else ""
+
+
+@dataclass(frozen=True)
+class _Index:
+    ids: list[str]
+    broken: dict[str, str]
+
+
+_INDEX = TypeAdapter(_Index)
 
 
 @dataclass(frozen=True)
@@ -174,10 +164,32 @@ class ImageStore:
 
     @classmethod
     def open(cls, array_file: Path, index_file: Path) -> ImageStore:
-        """Open what `shapca.data.preparation.image_writing.write_images` wrote."""
-        record = json.loads(index_file.read_text(encoding="utf-8"))
-        index = {name: row for row, name in enumerate(record["ids"])}
-        return cls(array_file, index, record["broken"])
+        """Open what `shapca.data.preparation.image_writing.write_images` wrote.
+
+        Raises:
+            InputError: no such files, or pictures and ids that do not fit together.
+        """
+        try:
+            record = _INDEX.validate_json(index_file.read_bytes(), strict=True)
+        except (OSError, ValueError) as error:
+            raise InputError(f"{index_file}: damaged ({first_problem(error)})") from error
+        index = {name: row for row, name in enumerate(record.ids)}
+        if len(index) != len(record.ids) or index.keys() & record.broken.keys():
+            raise InputError(f"{index_file}: damaged (an id twice); expected each image id once")
+        store = cls(array_file, index, record.broken)
+        try:
+            kind, shape = store.array.dtype, store.array.shape
+        except Exception as error:  # numpy reads the header as a Python literal
+            raise InputError(
+                f"{array_file}: no array of pictures ({first_problem(error)})"
+            ) from error
+        square = len(shape) == 4 and shape[1] == shape[2] > 0 and shape[3] == 3
+        if kind != np.uint8 or not square or shape[0] != len(index):
+            raise InputError(
+                f"{array_file}: holds {kind} numbers of shape {shape}; expected uint8 pictures "
+                f"({len(index)}, S, S, 3), one for each id of {index_file.name}"
+            )
+        return store
 
     @cached_property
     def array(self) -> Pixels:

@@ -7,10 +7,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, ClassVar
 
-from shapca.config import ExperimentConfig, Task
-from shapca.data.schema import SPLITS, Labels
+from pydantic import ConfigDict, TypeAdapter
+
+from shapca.config import ExperimentConfig
+from shapca.data.checks import problem_of_labels
+from shapca.data.schema import SPLITS, Labels, first_problem
 from shapca.errors import InputError
 from shapca.storage import hash_of
 
@@ -31,18 +34,20 @@ class Manifest:
             missing_images (ids without a readable picture).
         image_size: Side of the stored squares in pixels; `None` where no images are stored.
         contexts: Per context set, the counts of its import (`ContextReport`).
-        source_notes: Counts of what the reader met, e.g. orphan `I-` tags.
+        source_notes: What the reader met, e.g. `num_orphan_tags`; `x` names the first of `num_x`.
         inputs: Hashes of what the folder was prepared from, so that the same command knows it.
         parts: Relative file name to SHA-256 (hexadecimal).
         format: Version of the folder's layout.
     """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     name: str
     labels: Labels
     counts: Mapping[str, Mapping[str, int]]
     image_size: int | None = None
     contexts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    source_notes: Mapping[str, int] = field(default_factory=dict)
+    source_notes: Mapping[str, Any] = field(default_factory=dict)
     inputs: Mapping[str, Any] = field(default_factory=dict)
     parts: Mapping[str, str] = field(default_factory=dict)
     format: int = FORMAT
@@ -97,23 +102,25 @@ class Manifest:
             )
         try:
             record = json.loads(file.read_bytes())
-            if record.get("format") != FORMAT:
+            if isinstance(record, dict) and record.get("format") != FORMAT:
                 raise InputError(
                     f"{file}: layout version {record.get('format')!r}, expected {FORMAT}; "
                     "prepare the data set again"
                 )
-            manifest = cls.from_json(record)
+            manifest = _MANIFEST.validate_json(file.read_bytes(), strict=True)
         except InputError:
             raise
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise InputError(f"{file}: damaged ({error}); prepare the data set again") from error
+        except (OSError, ValueError, RecursionError) as error:
+            raise InputError(
+                f"{file}: damaged ({first_problem(error)}); prepare the data set again"
+            ) from error
         for part in (*manifest.parts, *map(context_part, manifest.contexts)):
-            if Path(part).is_absolute() or ".." in Path(part).parts:
+            if Path(part).is_absolute() or ".." in Path(part).parts or "\0" in part:
                 raise InputError(
                     f"{file}: {part!r} leads out of the folder; expected its own files"
                 )
-        if not isinstance(manifest.parts, Mapping) or manifest.labels.task not in get_args(Task):
-            raise InputError(f"{file}: damaged (parts or task); prepare the data set again")
+        if problem := problem_of_labels(manifest.labels):
+            raise InputError(f"{file}: damaged (labels: {problem}); prepare the data set again")
         wanted = [*map(split_part, SPLITS), *map(context_part, manifest.contexts)]
         if manifest.parts.keys() & {IMAGES, IMAGE_INDEX}:
             wanted += [IMAGES, IMAGE_INDEX]
@@ -122,6 +129,9 @@ class Manifest:
                 f"{file}: damaged (no hash of {', '.join(lacking)}); prepare the data set again"
             )
         return manifest
+
+
+_MANIFEST = TypeAdapter(Manifest)
 
 
 def split_part(split: str) -> str:

@@ -7,14 +7,16 @@ A prepared folder holds `train.jsonl`, `valid.jsonl`, `test.jsonl` (one `Example
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
+
+from pydantic import TypeAdapter
 
 from shapca.config import ExperimentConfig
+from shapca.data.checks import first_repeated, problem_of
 from shapca.data.images import ImageStore
 from shapca.data.manifest import (
     IMAGE_INDEX,
@@ -25,8 +27,10 @@ from shapca.data.manifest import (
     hash_file,
     split_part,
 )
-from shapca.data.schema import SPLITS, Example, Labels
+from shapca.data.schema import SPLITS, Example, Labels, first_problem
 from shapca.errors import InputError
+
+Line = TypeVar("Line")
 
 
 class _Splits(Mapping[str, tuple[Example, ...]]):
@@ -40,8 +44,7 @@ class _Splits(Mapping[str, tuple[Example, ...]]):
         if split not in SPLITS:
             raise KeyError(split)
         if split not in self._read:
-            file = self._data.checked(split_part(split))
-            self._read[split] = tuple(Example.from_json(record) for record in _read_lines(file))
+            self._read[split] = self._data.read_split(split)
         return self._read[split]
 
     def __iter__(self) -> Iterator[str]:
@@ -93,6 +96,22 @@ class PreparedData:
         """Train, valid and test examples."""
         return _Splits(self)
 
+    def read_split(self, split: str) -> tuple[Example, ...]:
+        """The examples of a split, read anew.
+
+        Raises:
+            InputError: its file is missing or was changed, or does not keep to the schema: a hash
+                shows that a file is the one that was meant, not that it is sound.
+        """
+        file = self.checked(split_part(split))
+        examples = tuple(_read_lines(file, Example.from_line))
+        for number, example in enumerate(examples, start=1):
+            if problem := problem_of(example, self.labels):
+                raise _damaged(file, number, f"post {example.id!r}: {problem}")
+        if (repeated := first_repeated(example.id for example in examples)) is not None:
+            raise InputError(f"{file}: damaged (the id {repeated!r} twice); prepare it again")
+        return examples
+
     @property
     def context_names(self) -> tuple[str, ...]:
         """Names of the context sets."""
@@ -107,7 +126,8 @@ class PreparedData:
         self._require_contexts(name)
         if name not in self._context_sets:
             file = self.checked(context_part(name))
-            self._context_sets[name] = {line["image"]: line["text"] for line in _read_lines(file)}
+            lines = _read_lines(file, _read_context)
+            self._context_sets[name] = {line.image: line.text for line in lines}
         return self._context_sets[name]
 
     def image_store(self) -> ImageStore | None:
@@ -118,7 +138,13 @@ class PreparedData:
         """
         if IMAGES not in self.manifest.parts:
             return None
-        return ImageStore.open(self.checked(IMAGES), self.checked(IMAGE_INDEX))
+        store = ImageStore.open(self.checked(IMAGES), self.checked(IMAGE_INDEX))
+        if store.size != self.manifest.image_size:
+            raise InputError(
+                f"{store.array_file}: squares of {store.size} pixels, {MANIFEST} says "
+                f"{self.manifest.image_size}; prepare the data set again"
+            )
+        return store
 
     def part_hashes(self, config: ExperimentConfig) -> dict[str, str]:
         """Hashes of those parts that a run with this config reads: `text`, `contexts`, `images`.
@@ -175,7 +201,30 @@ def _hash_once(file: Path, size: int, modified: int) -> str:
     return hash_file(file)
 
 
-def _read_lines(file: Path) -> Iterator[dict[str, Any]]:
-    with file.open(encoding="utf-8", newline="\n") as handle:
-        for line in handle:
-            yield json.loads(line)
+@dataclass(frozen=True)
+class _ContextLine:
+    image: str
+    text: str
+
+
+_CONTEXT = TypeAdapter(_ContextLine)
+
+
+def _read_context(line: bytes) -> _ContextLine:
+    return _CONTEXT.validate_json(line, strict=True)
+
+
+def _read_lines(file: Path, parse: Callable[[bytes], Line]) -> Iterator[Line]:
+    try:
+        with file.open("rb") as handle:
+            for number, line in enumerate(handle, start=1):
+                try:
+                    yield parse(line)
+                except ValueError as error:
+                    raise _damaged(file, number, first_problem(error)) from error
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read ({error.strerror or error})") from error
+
+
+def _damaged(file: Path, number: int, problem: str) -> InputError:
+    return InputError(f"{file}:{number}: damaged ({problem}); prepare the data set again")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from shapca.config import Task
 
@@ -72,8 +72,25 @@ class Example:
         """The inverse of `to_json`."""
         return _EXAMPLE.validate_python(record)
 
+    @classmethod
+    def from_line(cls, line: bytes) -> Example:
+        """The example of a prepared split's line.
+
+        Raises:
+            ValueError: no JSON, or not of this form.
+        """
+        return _EXAMPLE.validate_json(line, strict=True)
+
 
 _EXAMPLE = TypeAdapter(Example)
+
+
+def first_problem(error: Exception) -> str:
+    """What an error says, in one line of bounded length."""
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        return ": ".join(filter(None, (".".join(map(str, first["loc"])), first["msg"])))[:200]
+    return f"{error}".partition("\n")[0][:200]
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from typing import Any, Self
 
 from shapca.config import Task
 from shapca.data.schema import Example
+from shapca.data.word_splitter import WordSplitter
 from shapca.metrics import DirectionRule, direction_rule
-from shapca.runs.words import WordSplitter
 
 
 @dataclass(frozen=True)

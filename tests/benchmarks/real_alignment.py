@@ -31,7 +31,7 @@ from torch.nn import functional
 
 from shapca.alignment import infonce_loss, shapley_contrastive_loss
 from shapca.alignment.contrastive import VALUE_TEMPERATURE, Negatives
-from shapca.data.images import load_square
+from shapca.data.decoding import load_square
 from shapca.model.encoders import load_bert, load_image_encoder, load_tokenizer
 
 SIZE, MARGIN = 224, 16  # the centre of a square of 256 pixels

@@ -14,7 +14,8 @@ from shapca.contexts.pictures import pictures_of_data
 from shapca.contexts.record_file import RecordFile
 from shapca.contexts.run import keep_captions
 from shapca.contexts.settings import GenerationSettings
-from shapca.data.preparation.prepare import add_context_sets, image_ids
+from shapca.data.preparation.picture_sources import image_ids
+from shapca.data.preparation.prepare import add_context_sets
 from shapca.data.prepared import PreparedData
 from tests.factories import tiny_config, tiny_data
 

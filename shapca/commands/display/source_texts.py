@@ -33,7 +33,8 @@ def source_lines(source: BenchmarkSource) -> Iterator[str]:
     yield "  expected files (one folder):"
     for split, names in source.splits.items():
         others = "".join(f", or {name!r}" for name in names[1:])
-        yield f"    {names[0]}{others}: {split}, {source.counts[split]:,} examples"
+        count = f", {source.counts[split]:,} examples" if source.counts else ""
+        yield f"    {names[0]}{others}: {split}{count}"
     if source.optional:
         yield f"    if there: {', '.join(source.optional)}"
     yield f"  {source.prepare_command(f'raw/{source.name}')}"
@@ -50,8 +51,9 @@ def fetched_lines(result: FetchResult, out: Path) -> Iterator[str]:
         commit = "" if file.commit is None else f" at {file.commit}"
         yield f"  {file.origin}{commit}, {file.path}, {file.size:,} bytes"
     for split in SPLITS:
-        found, expected = result.counts[split], source.counts[split]
+        found, expected = result.counts[split], source.counts.get(split)
         same = "as expected" if found == expected else f"EXPECTED {expected:,}"
+        same = "how many there should be is not known" if expected is None else same
         yield f"{split}: {found:,} examples, {same}"
     yield f"{out}: " + (
         "nothing new" if not result.added else f"{counted(len(result.added), 'file')} added"

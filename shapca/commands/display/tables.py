@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from shapca.data.schema import SPLITS
+from shapca.words import counted
 
 if TYPE_CHECKING:
     from shapca.data.manifest import Manifest
@@ -19,32 +20,60 @@ FIRST = ("f1", "precision", "recall")
 
 
 def print_manifest(
-    console: Console, folder: Path, manifest: Manifest, *, already_there: bool = False
+    console: Console,
+    folder: Path,
+    manifest: Manifest,
+    *,
+    already_there: bool = False,
+    warnings: Sequence[str] = (),
 ) -> None:
-    """Print the counts of a folder that was just prepared."""
+    """Print the counts of a folder that was just prepared, and what was met on the way."""
     table = _split_table(f"{manifest.name} ({manifest.labels.task})")
     for key in manifest.counts[SPLITS[0]]:
-        if key == "missing_images" and manifest.image_size is None:
-            continue
         counts = [f"{manifest.counts[split][key]:,}" for split in SPLITS]
         table.add_row(key.replace("_", " "), *counts)
     console.print(table)
     for name, report in manifest.contexts.items():
         print_context_report(console, name, report)
+    print_counts(console, "source", manifest.source_notes)
+    lines = list(warnings)
+    if manifest.image_size is None and (num := sum(c["images"] for c in manifest.counts.values())):
+        lines.append(
+            f"prepared without --images: all {counted(num, 'picture')} are missing; a model of "
+            "this data needs image.encoder=none"
+        )
+    for line in lines:
+        console.print(f"warning: {line}", soft_wrap=True, markup=False, highlight=False)
     what = "already prepared from the same input" if already_there else "prepared"
     console.print(f"{folder}: {what}", soft_wrap=True, markup=False, highlight=False)
 
 
 def print_context_report(console: Console, name: str, report: Mapping[str, Any]) -> None:
     """Print in one line what an import of captions met, with examples of what went unused."""
+    print_counts(console, f"contexts {name}", report, always=("num_captions",))
+
+
+def print_counts(
+    console: Console, heading: str, counts: Mapping[str, Any], always: Sequence[str] = ()
+) -> None:
+    """Print `num_x` counts in one line, each with the examples under `x`, and remarks.
+
+    Args:
+        console: Where to.
+        heading: Begins the line.
+        counts: Nothing is printed of those that are 0.
+        always: Keys that are printed nevertheless.
+    """
     parts = []
-    for key, value in report.items():
-        if key.startswith("num_") and (value or key == "num_captions"):
-            what = key.removeprefix("num_")
-            shown = ", ".join(report.get(what, ()))
+    for key, value in counts.items():
+        what = key.removeprefix("num_").replace("_", " ")
+        if isinstance(value, str):
+            parts.append(f"{what} {value}")
+        elif key.startswith("num_") and (value or key in always):
+            shown = ", ".join(map(str, counts.get(key.removeprefix("num_"), ())))
             parts.append(f"{value:,} {what}" + (f" ({shown} …)" if shown else ""))
     if parts:
-        line = f"contexts {name}: " + ", ".join(parts)
+        line = f"{heading}: " + ", ".join(parts)
         console.print(line, soft_wrap=True, markup=False, highlight=False)
 
 

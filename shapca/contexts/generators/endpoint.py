@@ -14,12 +14,10 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from PIL import Image
-
 from shapca.contexts.generators.generator import Answer, Request
 from shapca.contexts.generators.pace import Pace, asked_wait, back_off
 from shapca.contexts.settings import EndpointSettings, GenerationSettings
-from shapca.data.images import is_deep, upright_rgb
+from shapca.data.decoding import is_deep, open_picture, upright_rgb
 from shapca.errors import InputError
 
 _SENT_AS_IS = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp"}
@@ -251,7 +249,7 @@ def data_url(content: bytes) -> str:
 
     Endpoints clip grey values of 16 bits as Pillow does, so these are among the kinds.
     """
-    with Image.open(io.BytesIO(content)) as image:
+    with open_picture(content) as image:
         kind = _SENT_AS_IS.get(image.format or "")
         if kind is None or is_deep(image) or getattr(image, "is_animated", False):
             buffer = io.BytesIO()

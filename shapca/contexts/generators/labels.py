@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from shapca.contexts.generators.generator import Answer, Request
-from shapca.data.images import load_square
+from shapca.data.decoding import load_square
 from shapca.errors import InputError
 from shapca.model.device import choose_device
 from shapca.model.encoders.image import load_image_encoder

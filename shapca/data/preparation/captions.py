@@ -16,11 +16,10 @@ White space in a caption is collapsed, since captions go round with line breaks 
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import json
 import re
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,12 @@ from typing import Any
 from shapca.config import NAME
 from shapca.data.images import image_id
 from shapca.data.preparation.context_record import accepted_text, is_generated
-from shapca.data.preparation.readers.source import checked_text, numbered_lines, read_text
+from shapca.data.preparation.readers.source import (
+    checked_text,
+    literal,
+    numbered_lines,
+    read_text,
+)
 from shapca.errors import InputError
 
 ID_KEYS = ("img_id", "image", "image_id", "id")
@@ -138,19 +142,34 @@ def import_contexts(
             f"{min(known, default='(none)')!r}, those of the captions like "
             f"{next(iter(unknown), '(none)')!r}"
         )
-    without = sorted(known - set(texts))
-    report = ContextReport(
-        num_captions=sum(bool(text) for text in texts.values()),
-        num_empty=sum(not text for text in texts.values()),
-        num_without=len(without),
+    report = dataclasses.replace(
+        report_of(texts, known),
         num_unknown=len(unknown),
         num_repeated=num_repeated,
         num_conflicting=len(conflicting),
         unknown=tuple(dict.fromkeys(unknown))[:_NUM_SHOWN],
-        without=tuple(without[:_NUM_SHOWN]),
         conflicting=tuple(dict.fromkeys(conflicting))[:_NUM_SHOWN],
     )
     return texts, report
+
+
+def report_of(texts: Mapping[str, str], images: Collection[str]) -> ContextReport:
+    """The counts of a context set in which nothing was unknown, repeated or conflicting.
+
+    Args:
+        texts: Image id to caption.
+        images: The image ids of the data set.
+    """
+    without = sorted(set(images) - set(texts))
+    return ContextReport(
+        num_captions=sum(bool(text) for text in texts.values()),
+        num_empty=sum(not text for text in texts.values()),
+        num_without=len(without),
+        num_unknown=0,
+        num_repeated=0,
+        num_conflicting=0,
+        without=tuple(without[:_NUM_SHOWN]),
+    )
 
 
 def _captions(file: Path) -> Iterator[Caption]:
@@ -169,8 +188,8 @@ def _captions(file: Path) -> Iterator[Caption]:
     if (record := _parsed(json.loads, first)) is not None:
         if len(lines) > 1 or (record.keys() & set(ID_KEYS) and record.keys() & set(TEXT_KEYS)):
             return _record_lines(file, lines, json.loads, "a JSON object")
-    elif _parsed(ast.literal_eval, first) is not None:
-        return _record_lines(file, lines, ast.literal_eval, "a Python-literal dict")
+    elif _parsed(literal, first) is not None:
+        return _record_lines(file, lines, literal, "a Python-literal dict")
     return _json_object(file)
 
 
@@ -178,7 +197,7 @@ def _parsed(parse: Callable[[str], Any], text: str) -> dict[str, Any] | None:
     """A dict from its text; `None` where the text is something else."""
     try:
         value = parse(text)
-    except (ValueError, SyntaxError, RecursionError, MemoryError):
+    except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
 
@@ -228,7 +247,7 @@ def _json_object(file: Path) -> Iterator[Caption]:
 
     try:
         json.loads(read_text(file), object_pairs_hook=keep)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         line = getattr(error, "lineno", 1)
         raise InputError(f"{file}:{line}: unknown form ({error}); expected {FORMS}") from error
     for key, value in pairs:

@@ -17,11 +17,13 @@ import numpy as np
 from PIL import Image
 
 from shapca.data.batches.parallel import in_order
-from shapca.data.images import ImageSource, ImageStore, Pixels, Progress, load_square
+from shapca.data.decoding import Embedded, Pixels, load_square
+from shapca.data.images import ImageSource, ImageStore, Progress
 from shapca.storage.processes import num_cpus
 
 BROKEN_PICTURE = (
-    OSError, SyntaxError, ValueError, IndexError, EOFError, struct.error, zlib.error,
+    OSError, SyntaxError, ValueError, ArithmeticError, LookupError, EOFError, AttributeError,
+    TypeError, AssertionError, RuntimeError, struct.error, zlib.error,
     Image.DecompressionBombError,
 )  # fmt: skip
 """What Pillow raises on damaged files of the formats that are looked for."""
@@ -169,7 +171,7 @@ def _write_header(handle: BinaryIO, num_images: int, size: int) -> None:
 _HEADER_SIZE = 128  # numpy aligns the data to 64 bytes, and pads for a first axis of 21 digits
 
 
-def _load_or_reason(source: Path | Pixels, size: int) -> Pixels | str:
+def _load_or_reason(source: Path | Embedded | Pixels, size: int) -> Pixels | str:
     try:
         return load_square(source, size)
     except BROKEN_PICTURE as error:

@@ -12,14 +12,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import PIL
-
 from shapca.config import NAME
 from shapca.data import pos
-from shapca.data.images import Progress, find_images
+from shapca.data.formats import FORMATS
+from shapca.data.images import Progress
 from shapca.data.manifest import IMAGES, MANIFEST, Manifest, context_part, hash_file
-from shapca.data.preparation.captions import ContextReport, import_contexts
-from shapca.data.preparation.readers import READERS
+from shapca.data.preparation.captions import ContextReport, import_contexts, report_of
+from shapca.data.preparation.leaks import leaks
+from shapca.data.preparation.picture_sources import (
+    find_pictures,
+    image_ids,
+    listing_hash,
+    work_key,
+)
+from shapca.data.preparation.readers import READERS, SourceData
+from shapca.data.preparation.readers.own import OwnFormat
 from shapca.data.preparation.writer import (
     IMAGE_JOURNAL,
     check_destination,
@@ -45,33 +52,37 @@ class PrepareResult:
     Attributes:
         manifest: Of the folder.
         already_there: The folder had been prepared from the same input; nothing was written.
+    warnings: What to know before it is used.
     """
 
     manifest: Manifest
     already_there: bool = False
+    warnings: tuple[str, ...] = ()
 
 
 def prepare(
     name: str,
-    source: Path,
+    source: Path | Sequence[Path],
     out: Path,
     *,
+    own: OwnFormat | None = None,
     images: Path | None = None,
     contexts: Mapping[str, Sequence[Path]] | None = None,
     image_size: int = STORED_SIZE,
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> PrepareResult:
-    """Prepare a benchmark; the folder appears only when it is complete.
+    """Prepare a data set; the folder appears only when it is complete.
 
     Run again with the same input it finds its work done, and after an interruption or a kill it
     resumes after the pictures decoded so far; the result is that of an undisturbed run. Context
     sets that were added meanwhile stay, unless the folder is replaced.
 
     Args:
-        name: `twitter2015`, `twitter2017`, `mnre` or `jmere`.
-        source: Folder of the public files.
+        name: A benchmark's (`READERS`); with `own` any name of letters, digits, `.`, `_`, `-`.
+        source: Folder of the public files; with `own` also one file, or one each split.
         out: The folder to make.
+        own: How files of one's own are read; `None`: those of the benchmark.
         images: Folder of the pictures, with any folders below it; `None`: prepare without images.
         contexts: Name of a context set to its caption files.
         image_size: Side of the stored squares in pixels.
@@ -82,31 +93,36 @@ def prepare(
         InputError: unknown name, bad source, caption file or image folder, or `out` is taken.
     """
     contexts = contexts or {}
-    if name not in READERS:
-        raise InputError(f"{name!r}: unknown data set; expected one of {', '.join(READERS)}")
     _check_names(contexts)
-    data = READERS[name](source)
+    data = _read(name, source, own)
+    if clash := sorted(set(contexts) & set(data.contexts)):
+        raise InputError(f"contexts {clash[0]!r}: the source has a context set of this name")
+    _check_names(data.contexts)
     wanted = image_ids(data.splits)
-    found = None if images is None else find_images(images, wanted)
-    if found is not None and not found:
-        raise InputError(
-            f"{images}: not one of the {len(wanted)} pictures of the data set is here; "
-            f"expected names like {wanted[0]}.jpg"
-        )
-    imported = {key: import_contexts(files, wanted) for key, files in contexts.items()}
+    notes = dict(data.notes)
+    found = None if images is None else find_pictures(images, wanted, data, notes)
+    if data.embedded:
+        found = {**data.embedded, **(found or {})}
+    imported = {
+        **{key: (texts, report_of(texts, wanted)) for key, texts in data.contexts.items()},
+        **{key: import_contexts(files, wanted) for key, files in contexts.items()},
+    }
     inputs: dict[str, Any] = {
         "name": name,
         "source": {file.name: hash_file(file) for file in data.files},
         "contexts": {key: _hash_files(files) for key, files in contexts.items()},
-        "images": None if found is None else _listing_hash(found),
+        "images": None if found is None else listing_hash(found),
         "image_size": None if found is None else image_size,
         "tagger": pos.tagger_version(),
     }
+    if own is not None:
+        inputs["format"] = own.to_json()
+    warnings = tuple(leaks(name, out, data.splits))
     if not overwrite and (same := _same_input(out, inputs, data.labels)) is not None:
         _check_has_contexts(out, same, inputs["contexts"], contexts)
-        return PrepareResult(same, already_there=True)
+        return PrepareResult(same, already_there=True, warnings=warnings)
     check_destination(out, overwrite=overwrite)
-    key = _work_key(inputs, found)
+    key = work_key(inputs, found)
     with work_folder(out, key=key, resumable=(IMAGES, IMAGE_JOURNAL, PARTS_OF_SPEECH)) as work:
         manifest = write_prepared(
             out,
@@ -116,14 +132,30 @@ def prepare(
             contexts={key: texts for key, (texts, _) in imported.items()},
             images=found,
             image_size=image_size,
-            source_notes=data.notes,
+            source_notes=notes,
             context_reports={key: report.to_json() for key, (_, report) in imported.items()},
             inputs=inputs,
             overwrite=overwrite,
             progress=progress,
             work=work,
         )
-    return PrepareResult(manifest)
+    return PrepareResult(manifest, warnings=warnings)
+
+
+def _read(name: str, source: Path | Sequence[Path], own: OwnFormat | None) -> SourceData:
+    sources = [source] if isinstance(source, Path) else list(source)
+    if own is not None:
+        if not re.fullmatch(NAME, name):
+            raise InputError(f"{name!r}: expected a name of letters, digits, '.', '_' and '-'")
+        return own.read(sources)
+    if name not in READERS:
+        raise InputError(
+            f"{name!r}: unknown data set; expected one of {', '.join(READERS)}, or files of your "
+            f"own with --format {', '.join(FORMATS)}"
+        )
+    if len(sources) != 1:
+        raise InputError(f"--source: expected the folder of {name}'s public files")
+    return READERS[name](sources[0])
 
 
 def with_parts_of_speech(
@@ -138,6 +170,8 @@ def with_parts_of_speech(
         progress: Told of the posts done.
         file: Where the tags of just these posts are kept, and read if they are there.
     """
+    if all(example.pos for split in SPLITS for example in splits[split]):  # the source has them
+        return {split: tuple(splits[split]) for split in SPLITS}
     if file is not None and file.exists():
         tagged = [tuple(tags) for tags in json.loads(file.read_bytes())]
     else:
@@ -199,12 +233,6 @@ def add_context_sets(
         return reports
 
 
-def image_ids(splits: Mapping[str, Iterable[Example]]) -> list[str]:
-    """The distinct image ids of a data set, sorted."""
-    ids = {example.image for split in SPLITS for example in splits[split]}
-    return sorted(name for name in ids if name is not None)
-
-
 def _same_input(out: Path, inputs: Mapping[str, Any], labels: Labels) -> Manifest | None:
     """The manifest of a folder prepared from just this but for contexts, if it holds what it says.
 
@@ -253,18 +281,3 @@ def _check_names(sets: Iterable[str]) -> None:
 
 def _hash_files(files: Sequence[Path]) -> str:
     return hash_of([hash_file(file) for file in files])
-
-
-def _work_key(inputs: Mapping[str, Any], found: Mapping[str, Path] | None) -> str:
-    """Names all that half-made work depends on: stricter than `inputs`, it knows times too."""
-    pictures = [
-        [name, str(file.absolute()), file.stat().st_size, file.stat().st_mtime_ns]
-        for name, file in sorted((found or {}).items())
-    ]
-    used = {key: value for key, value in inputs.items() if key != "contexts"}
-    return hash_of({"inputs": used, "pictures": pictures, "pillow": PIL.__version__})
-
-
-def _listing_hash(found: Mapping[str, Path]) -> str:
-    """Hash of ids, file names and sizes: enough to tell image folders apart without reading."""
-    return hash_of([[key, file.name, file.stat().st_size] for key, file in sorted(found.items())])

@@ -1,4 +1,4 @@
-"""Where the four benchmarks are obtained: text, captions and pictures, and under what terms.
+"""Where the benchmarks are obtained: text, captions and pictures, and under what terms.
 
 None of it is part of this project: `assets/benchmarks.toml` says where it is, the file of hashes
 beside it what the files are at the commits named there. A file with another hash is taken as well,
@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from shapca.config import Task
-from shapca.data.preparation.readers import jmere, mnre, twitter
+from shapca.data.preparation.readers import READERS, jmere, mnre, twitter
 from shapca.errors import InputError
 
 ASSETS = files("shapca") / "assets"
@@ -54,10 +54,10 @@ class BenchmarkSource:
         marks: A folder of the splits has one of these in its path, since their names are common;
             empty: the names themselves are distinctive.
         optional: Our name of a further file to the names under which it goes round.
-        counts: Examples of each split.
         images: Where the pictures are, and how they are laid out.
         image_example: The name of one picture.
         terms: What using the data means.
+        counts: Examples of each split, where they are known.
     """
 
     name: str
@@ -66,10 +66,10 @@ class BenchmarkSource:
     repositories: tuple[Repository, ...]
     splits: Mapping[str, tuple[str, ...]]
     marks: tuple[str, ...]
-    counts: Mapping[str, int]
     images: str
     image_example: str
     terms: str
+    counts: Mapping[str, int] = field(default_factory=dict)
     optional: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
@@ -133,16 +133,18 @@ CHECKS = (
 )
 """How `shapca data prepare` checks what it is given."""
 
-_SPLITS = {
-    "twitter2015": twitter.FILES, "twitter2017": twitter.FILES, "mnre": mnre.FILES,
-    "jmere": jmere.FILES,
-}  # fmt: skip
+_SPLITS = {"mnre": mnre.FILES, "jmere": jmere.FILES}
 _CATALOGUE = tomllib.loads((ASSETS / "benchmarks.toml").read_text(encoding="utf-8"))
+_SAME_FILES = {"fmnerg-coarse": "fmnerg"}
 SOURCES: Mapping[str, BenchmarkSource] = {
     name: TypeAdapter(BenchmarkSource).validate_python(
-        {"name": name, "splits": _SPLITS[name], **_CATALOGUE[name]}
+        {
+            "name": name,
+            "splits": _SPLITS.get(name, twitter.FILES),
+            **_CATALOGUE[_SAME_FILES.get(name, name)],
+        }
     )
-    for name in _CATALOGUE
+    for name in READERS
 }
 
 

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from shapca.data.checks import first_repeated, problem_of, problem_of_labels
 from shapca.data.images import ImageSource, Progress
 from shapca.data.manifest import (
     IMAGE_INDEX,
@@ -20,7 +21,7 @@ from shapca.data.manifest import (
     split_part,
 )
 from shapca.data.preparation.image_writing import write_images
-from shapca.data.schema import NONE, POS_TAGS, SPLITS, STORED_SIZE, Example, Labels
+from shapca.data.schema import SPLITS, STORED_SIZE, Example, Labels
 from shapca.errors import InputError
 from shapca.storage.work_folder import WorkFolder, work_folder
 
@@ -37,7 +38,7 @@ def write_prepared(
     contexts: Mapping[str, Mapping[str, str]] | None = None,
     images: ImageSource | None = None,
     image_size: int = STORED_SIZE,
-    source_notes: Mapping[str, int] | None = None,
+    source_notes: Mapping[str, Any] | None = None,
     context_reports: Mapping[str, Mapping[str, Any]] | None = None,
     inputs: Mapping[str, Any] | None = None,
     overwrite: bool = False,
@@ -53,9 +54,10 @@ def write_prepared(
         labels: Task and label sets.
         splits: Train, valid and test examples, parts of speech filled in.
         contexts: Name of a context set to {image id: text}.
-        images: Image id to file or (H, W, 3) uint8 array; `None`: a data set without images.
+        images: Image id to file, embedded picture or (H, W, 3) uint8 array; `None`: a data set
+            without images.
         image_size: Side of the stored squares in pixels.
-        source_notes: Counts to keep in the manifest.
+        source_notes: Counts and remarks to keep in the manifest.
         context_reports: Per context set, counts to keep in the manifest.
         inputs: Hashes of what the data was made from, to keep in the manifest.
         overwrite: Replace a prepared folder.
@@ -135,29 +137,14 @@ def check_examples(splits: Mapping[str, Sequence[Example]], labels: Labels) -> N
     """
     if set(splits) != set(SPLITS):
         raise ValueError(f"splits {sorted(splits)}, expected {sorted(SPLITS)}")
-    seen: set[str] = set()
-    for example in (example for split in SPLITS for example in splits[split]):
-        num_words = len(example.words)
-        spans = [entity.span for entity in example.entities]
-        spans += [span for relation in example.relations for span in (relation.head, relation.tail)]
-        problem = None
-        if example.id in seen:
-            problem = "the id is taken by another example"
-        elif not num_words or not all(example.words):
-            problem = "no words, or an empty one"
-        elif len(example.pos) != num_words or not set(example.pos) <= set(POS_TAGS):
-            problem = "expected one known part of speech a word"
-        elif example.tags is not None and len(example.tags) != num_words:
-            problem = "expected one tag a word"
-        elif not all(0 <= start < end <= num_words for start, end in spans):
-            problem = f"a span out of range: {spans}"
-        elif not {e.type for e in example.entities} <= {None, *labels.entity_types}:
-            problem = "an entity type that the labels lack"
-        elif not {r.type for r in example.relations} <= {NONE, *labels.relation_types}:
-            problem = "a relation type that the labels lack"
-        if problem:
+    if problem := problem_of_labels(labels):
+        raise ValueError(f"labels: {problem}")
+    examples = [example for split in SPLITS for example in splits[split]]
+    if (repeated := first_repeated(example.id for example in examples)) is not None:
+        raise ValueError(f"example {repeated!r}: the id is taken by another example")
+    for example in examples:
+        if problem := problem_of(example, labels):
             raise ValueError(f"example {example.id!r}: {problem}")
-        seen.add(example.id)
 
 
 def check_destination(out: Path, *, overwrite: bool) -> None:

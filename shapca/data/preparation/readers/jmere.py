@@ -17,6 +17,8 @@ from shapca.data.preparation.readers.source import (
     checked_image,
     checked_span,
     checked_words,
+    differing_name,
+    notes_of_names,
     read_json,
     split_files,
     with_unique_ids,
@@ -45,15 +47,17 @@ def read(source: Path) -> SourceData:
         InputError: a split is missing or no JSON, or a record is not as expected (file: record n).
     """
     files = split_files(source, FILES)
-    splits = {split: list(_read_posts(file)) for split, file in files.items()}
+    differing: list[str] = []
+    splits = {split: list(_read_posts(file, differing)) for split, file in files.items()}
     return SourceData(
         labels=Labels("mjere", entity_types=ENTITY_TYPES, relation_types=RELATION_TYPES),
         splits=with_unique_ids(splits),
         files=tuple(files.values()),
+        notes=notes_of_names(differing),
     )
 
 
-def _read_posts(file: Path) -> Iterator[Example]:
+def _read_posts(file: Path, differing: list[str]) -> Iterator[Example]:
     records = read_json(file)
     if not isinstance(records, list) or not records:
         raise InputError(f"{file}: expected a JSON list of posts")
@@ -61,10 +65,10 @@ def _read_posts(file: Path) -> Iterator[Example]:
         place = f"{file}: record {number}"
         if not isinstance(record, dict):
             raise InputError(f"{place}: expected an object, found {record!r}")
-        yield _post(record, place)
+        yield _post(record, place, differing)
 
 
-def _post(record: dict[str, Any], place: str) -> Example:
+def _post(record: dict[str, Any], place: str, differing: list[str]) -> Example:
     words = checked_words(record.get("token"), place)
     image = checked_image(record.get("img_id"), place)
     items = record.get("label_list")
@@ -78,8 +82,8 @@ def _post(record: dict[str, Any], place: str) -> Example:
             raise InputError(
                 f"{place}: 'label_list' holds {item!r}, expected one-element lists of objects"
             )
-        first = _entity(item[0], "beg_ent", len(words), place)
-        second = _entity(item[0], "sec_ent", len(words), place)
+        first = _entity(item[0], "beg_ent", words, place, differing)
+        second = _entity(item[0], "sec_ent", words, place, differing)
         relation = item[0].get("relation")
         if relation not in RELATION_TYPES:
             expected = ", ".join(RELATION_TYPES)
@@ -101,8 +105,12 @@ def _post(record: dict[str, Any], place: str) -> Example:
     )
 
 
-def _entity(item: dict[str, Any], key: str, num_words: int, place: str) -> Entity:
-    span = checked_span(item, key, num_words, place)
+def _entity(
+    item: dict[str, Any], key: str, words: tuple[str, ...], place: str, differing: list[str]
+) -> Entity:
+    span = checked_span(item, key, len(words), place)
+    difference = differing_name(item[key], repr(key), words[slice(*span)], place)
+    differing += [difference] if difference else []
     kind = item[key].get("tags")
     if kind not in ENTITY_TYPES:
         expected = ", ".join(ENTITY_TYPES)

@@ -1,4 +1,6 @@
-"""MNRE (MRE): one Python-literal dict a line, with one pair of given entities and its relation.
+"""MNRE (MRE): one dict a line, with one pair of given entities and its relation.
+
+The public files hold Python literals; a line that is JSON is read as JSON, whose escapes differ.
 
 Zheng et al., ICME 2021 and ACM MM 2021, version 2. Spans are in words and end-exclusive; the head
 may follow the tail or overlap it. Entities have no type of their own.
@@ -6,7 +8,7 @@ may follow the tail or overlap it. Entities have no type of their own.
 
 from __future__ import annotations
 
-import ast
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,9 @@ from shapca.data.preparation.readers.source import (
     checked_span,
     checked_text,
     checked_words,
+    differing_name,
+    literal,
+    notes_of_names,
     numbered_lines,
     read_json,
     split_files,
@@ -42,13 +47,15 @@ def read(source: Path) -> SourceData:
     """
     files = split_files(source, FILES)
     listed = _listed_relations(source / RELATIONS)
-    splits = {split: list(_read_rows(file, listed)) for split, file in files.items()}
+    differing: list[str] = []
+    splits = {split: list(_read_rows(file, listed, differing)) for split, file in files.items()}
     relations = [r for split in SPLITS for example in splits[split] for r in example.relations]
     types = listed if listed is not None else {relation.type for relation in relations}
     return SourceData(
         labels=Labels("mre", relation_types=tuple(sorted(types - {NONE}))),
         splits=with_unique_ids(splits),
         files=(*files.values(), *([source / RELATIONS] if listed is not None else [])),
+        notes=notes_of_names(differing),
     )
 
 
@@ -61,30 +68,38 @@ def _listed_relations(file: Path) -> set[str] | None:
     return {checked_text(name, f"{file}") for name in listed}
 
 
-def _read_rows(file: Path, listed: set[str] | None) -> Iterator[Example]:
+def _read_rows(file: Path, listed: set[str] | None, differing: list[str]) -> Iterator[Example]:
     empty = True
     for number, line in numbered_lines(file):
         if line.strip():
             empty = False
-            yield _example(_literal(line, f"{file}:{number}"), listed, f"{file}:{number}")
+            place = f"{file}:{number}"
+            yield _example(_record(line.strip(), place), listed, place, differing)
     if empty:
-        raise InputError(f"{file}: no rows; expected one Python-literal dict a line")
+        raise InputError(f"{file}: no rows; expected one Python-literal dict or JSON object a line")
 
 
-def _literal(line: str, place: str) -> dict[str, Any]:
+def _record(line: str, place: str) -> dict[str, Any]:
     try:
-        record = ast.literal_eval(line.strip())
-    except (ValueError, SyntaxError, RecursionError, MemoryError) as error:
-        raise InputError(f"{place}: not a Python-literal dict ({line.strip()[:60]!r} …)") from error
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        record = literal(line)
+    if record is None:
+        raise InputError(f"{place}: not a Python-literal dict, nor a JSON object ({line[:60]!r} …)")
     if not isinstance(record, dict):
         raise InputError(f"{place}: expected a dict, found {type(record).__name__}")
     return record
 
 
-def _example(record: dict[str, Any], listed: set[str] | None, place: str) -> Example:
+def _example(
+    record: dict[str, Any], listed: set[str] | None, place: str, differing: list[str]
+) -> Example:
     words = checked_words(record.get("token"), place)
     head = checked_span(record, "h", len(words), place)
     tail = checked_span(record, "t", len(words), place)
+    for key, span in (("h", head), ("t", tail)):
+        difference = differing_name(record[key], repr(key), words[slice(*span)], place)
+        differing += [difference] if difference else []
     relation = record.get("relation")
     if not isinstance(relation, str) or not relation:
         raise InputError(f"{place}: 'relation' is {relation!r}, expected a relation's name")

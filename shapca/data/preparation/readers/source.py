@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import json
 from collections import Counter
@@ -10,26 +11,82 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from shapca.data.images import image_id
-from shapca.data.schema import SPLITS, Example, Labels, Span
+from shapca.data.images import Embedded, image_id
+from shapca.data.schema import SPLITS, Entity, Example, Labels, Relation, Span
 from shapca.errors import InputError
+
+LONGEST_LITERAL = 2**20
+"""Characters of a Python literal: reading one takes hundreds of times its size."""
+NUM_SHOWN = 5
+"""Examples that a note names."""
 
 
 @dataclass(frozen=True)
 class SourceData:
-    """A benchmark as read, before parts of speech, contexts and images.
+    """A data set as read, before parts of speech, caption files and images.
 
     Attributes:
         labels: Task and label sets.
-        splits: Train, valid and test examples, `pos` still empty.
+        splits: Train, valid and test examples, `pos` still empty unless the source has it.
         files: The files that were read, in order.
-        notes: Counts of what was met on the way, e.g. orphan `I-` tags.
+        notes: What was met on the way: `num_x` counts it, `x` names the first few.
+        paths: Image id to the picture's path below the folder of images, where the source names it.
+        embedded: Image id to the picture, where the source holds it.
+        contexts: Context set to {image id: text}, where the source holds them.
+        many_images: Pictures are named `ID_…`, several a post.
     """
 
     labels: Labels
     splits: Mapping[str, Sequence[Example]]
     files: tuple[Path, ...]
-    notes: Mapping[str, int] = field(default_factory=dict)
+    notes: Mapping[str, Any] = field(default_factory=dict)
+    paths: Mapping[str, str] = field(default_factory=dict)
+    embedded: Mapping[str, Embedded] = field(default_factory=dict)
+    contexts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    many_images: bool = False
+
+
+@dataclass(frozen=True)
+class RawPost:
+    """A post as a file has it, before its tags and types are held against those of the others.
+
+    Attributes:
+        place: File and line, for messages.
+        words: Its words.
+        id: As written; `None` where the file has none.
+        tags: One a word, of any scheme; `None` where entities are given as spans.
+        places: File and line of each word, where words have lines of their own.
+        pos: Parts of speech, where the file has them.
+        entities: Where there are no tags.
+        has_entities: Whether the file says which entities there are, be it none.
+        relations: Between spans.
+        image: Image id.
+        path: Of the picture, where it was written with folders.
+        picture: Where the file holds it.
+        contexts: Context set to text.
+        further_images: Images after the first.
+        differing_names: Names of entities that are not those of their words.
+    """
+
+    place: str
+    words: tuple[str, ...]
+    id: str | None = None
+    tags: tuple[str, ...] | None = None
+    places: tuple[str, ...] = ()
+    pos: tuple[str, ...] = ()
+    entities: tuple[Entity, ...] = ()
+    has_entities: bool = False
+    relations: tuple[Relation, ...] = ()
+    image: str | None = None
+    path: str | None = None
+    picture: Embedded | None = None
+    contexts: Mapping[str, str] = field(default_factory=dict)
+    further_images: int = 0
+    differing_names: tuple[str, ...] = ()
+
+    def place_of(self, word: int) -> str:
+        """File and line of a word."""
+        return self.places[word] if self.places else f"{self.place}: word {word + 1}"
 
 
 Reader = Callable[[Path], SourceData]
@@ -54,7 +111,10 @@ def split_files(source: Path, candidates: Mapping[str, Sequence[str]]) -> dict[s
         present = [source / name for name in names if (source / name).is_file()]
         if not present:
             quoted = " or ".join(repr(name) for name in names)
-            raise InputError(f"{source}: the {split} split is missing; expected {quoted}")
+            there = ", ".join(sorted(file.name for file in source.iterdir())[:9]) or "nothing"
+            raise InputError(
+                f"{source}: the {split} split is missing; expected {quoted}, found {there}"
+            )
         if len(present) > 1:
             both = " and ".join(repr(file.name) for file in present)
             raise InputError(f"{source}: {both} both claim the {split} split; remove one")
@@ -86,6 +146,18 @@ def read_json(file: Path) -> Any:
         return json.loads(read_text(file))
     except json.JSONDecodeError as error:
         raise InputError(f"{file}:{error.lineno}: not JSON ({error.msg})") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{file}: not JSON that can be read ({error})") from error
+
+
+def literal(text: str) -> Any:
+    """A Python literal; `None` where the text is none."""
+    if len(text) > LONGEST_LITERAL:
+        return None
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
+        return None
 
 
 def numbered_lines(file: Path) -> Iterator[tuple[int, str]]:
@@ -157,6 +229,25 @@ def checked_span(record: Any, key: str, num_words: int, place: str) -> Span:
             f"expected 0 <= start < end <= {num_words} (words; the end is exclusive)"
         )
     return Span(start, end)
+
+
+def differing_name(entity: Any, key: str, words: Sequence[str], place: str) -> str | None:
+    """How an entity's `name` differs from the words of its span; `None` where it does not.
+
+    White space does not count, since words were joined in many ways.
+    """
+    name = entity.get("name")
+    spelled = "".join(words)
+    if name is None or "".join(str(name).split()) == "".join(spelled.split()):
+        return None
+    return f"{place}: {key} is named {name!r}, its words are {' '.join(words)!r}"
+
+
+def notes_of_names(differing: Sequence[str]) -> dict[str, Any]:
+    """What is noted of names that differ; empty where none does."""
+    if not differing:
+        return {}
+    return {"num_differing_names": len(differing), "differing_names": list(differing[:NUM_SHOWN])}
 
 
 def with_unique_ids(splits: Mapping[str, Sequence[Example]]) -> dict[str, tuple[Example, ...]]:

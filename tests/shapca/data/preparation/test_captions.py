@@ -151,7 +151,7 @@ class TestArgument:
 @pytest.mark.real_data
 class TestRealData:
     def test_caption_files_of_mnre(self, real_data: Path) -> None:
-        from shapca.data.preparation.prepare import image_ids
+        from shapca.data.preparation.picture_sources import image_ids
         from shapca.data.preparation.readers import READERS
 
         images = image_ids(READERS["mnre"](real_data / "mnre").splits)
@@ -173,7 +173,7 @@ class TestRealData:
     def test_caption_files_of_twitter(
         self, name: str, num_captions: int, num_empty: int, num_unknown: int, real_data: Path
     ) -> None:
-        from shapca.data.preparation.prepare import image_ids
+        from shapca.data.preparation.picture_sources import image_ids
         from shapca.data.preparation.readers import READERS
 
         images = image_ids(READERS[name](real_data / name).splits)

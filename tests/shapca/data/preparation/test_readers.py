@@ -350,6 +350,7 @@ class TestRealData:
             ("twitter2017", (3373, 723, 723)),
             ("mnre", (12247, 1624, 1614)),
             ("jmere", (3618, 496, 475)),
+            ("gmner", (7000, 1500, 1500)),
         ],
     )
     def test_number_of_examples(
@@ -357,6 +358,11 @@ class TestRealData:
     ) -> None:
         splits = READERS[name](real_data / name).splits
         assert tuple(len(splits[split]) for split in SPLITS) == counts
+
+    def test_number_of_entities_of_gmner(self, real_data: Path) -> None:
+        splits = READERS["gmner"](real_data / "gmner").splits
+        counts = [sum(len(e.entities) for e in splits[split]) for split in SPLITS]
+        assert counts == [11_779, 2_450, 2_543]
 
     def test_the_no_break_space_of_twitter15_survives(self, real_data: Path) -> None:
         examples = READERS["twitter2015"](real_data / "twitter2015").splits["valid"]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shapca.runs.words import WordSplitter
+from shapca.data.word_splitter import WordSplitter
 
 APART = WordSplitter()
 JOINED = WordSplitter(frozenset("#@-"))
