@@ -42,10 +42,10 @@ def image_id(name: str) -> str:
     stem, dot, suffix = name.strip().rpartition(".")
     identifier = (stem if dot and f".{suffix.lower()}" in IMAGE_SUFFIXES else name).strip()
     if not identifier:
-        raise ValueError(f"image id {name!r} is empty")
+        raise ValueError(f"image id {name[:80]!r} is empty")
     if "/" in name or "\\" in name or ".." in name or not name.isprintable():
         raise ValueError(
-            f"image id {name!r} is not allowed: expected a plain file name, "
+            f"image id {name[:80]!r} is not allowed: expected a plain file name, "
             "without '/', '\\', '..' or control characters"
         )
     return identifier

@@ -32,6 +32,7 @@ from shapca.data.preparation.readers.source import (
     literal,
     numbered_lines,
     read_text,
+    shown,
 )
 from shapca.errors import InputError
 
@@ -140,7 +141,7 @@ def import_contexts(
         raise InputError(
             f"{names}: not one caption belongs to an image of the data set; its ids are like "
             f"{min(known, default='(none)')!r}, those of the captions like "
-            f"{next(iter(unknown), '(none)')!r}"
+            f"{shown(next(iter(unknown), '(none)'))}"
         )
     report = dataclasses.replace(
         report_of(texts, known),
@@ -252,5 +253,5 @@ def _json_object(file: Path) -> Iterator[Caption]:
         raise InputError(f"{file}:{line}: unknown form ({error}); expected {FORMS}") from error
     for key, value in pairs:
         if not isinstance(value, str):
-            raise InputError(f"{file}: {key!r} has the caption {value!r}, expected text")
+            raise InputError(f"{file}: {shown(key)} has the caption {shown(value)}, expected text")
         yield key, value, 0

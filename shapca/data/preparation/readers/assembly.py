@@ -10,11 +10,14 @@ from shapca.config import Task
 from shapca.data.checks import problem_of_labels
 from shapca.data.decoding import Embedded
 from shapca.data.formats import Scheme
-from shapca.data.preparation.readers.source import RawPost, SourceData, notes_of_names
+from shapca.data.preparation.readers.source import RawPost, SourceData, notes_of_names, shown
 from shapca.data.preparation.readers.tag_schemes import as_iob2, find_scheme
 from shapca.data.schema import NONE, SPLITS, Entity, Example, Labels, Relation
 from shapca.data.tags import lenient_entities, num_orphans
 from shapca.errors import InputError
+
+LONGEST_LIST = 500
+"""Characters of a list of types that a message shows."""
 
 
 def examples_of(
@@ -112,7 +115,7 @@ class _Assembly:
         for index, (entities, relations) in enumerate(rows, start=1):
             row_id = name if index == 1 else f"{name}#{index}"
             if (other := self._ids.setdefault(row_id, post.place)) != post.place:
-                raise InputError(f"{post.place}: the id {row_id!r} is taken by {other}")
+                raise InputError(f"{post.place}: the id {shown(row_id)} is taken by {other}")
             for kind in (*(e.type for e in entities), *(r.type for r in relations)):
                 self._places.setdefault(f"{split} {kind}", post.place)
             yield Example(row_id, post.words, post.pos, image, tags, entities, relations)
@@ -177,7 +180,8 @@ class _Assembly:
             if types.setdefault(entity.span, entity.type) != entity.type:
                 raise InputError(
                     f"{post.place}: words [{entity.start}, {entity.end}) are both "
-                    f"{types[entity.span]!r} and {entity.type!r}; expected one type a span"
+                    f"{shown(types[entity.span])} and {shown(entity.type)}; expected one type a "
+                    "span"
                 )
         for relation in post.relations:
             for span in (relation.head, relation.tail):
@@ -206,27 +210,27 @@ class _Assembly:
             image = name  # contexts are kept by image: this one is missing
             if image in self._images:
                 raise InputError(
-                    f"{post.place}: has a context and no image, and its id {name!r} is an image's "
-                    f"at {self._images[image]}; give it another id"
+                    f"{post.place}: has a context and no image, and its id {shown(name)} is an "
+                    f"image's at {self._images[image]}; give it another id"
                 )
         place = self._images.setdefault(image, post.place)
         if post.path is not None and self.paths.setdefault(image, post.path) != post.path:
             raise InputError(
-                f"{post.place}: the image {post.path!r} has the name of {self.paths[image]!r} "
-                f"({place}); expected different names for different pictures"
+                f"{post.place}: the image {shown(post.path)} has the name of "
+                f"{shown(self.paths[image])} ({place}); expected a name of its own"
             )
         if post.picture is not None:
             other = self.embedded.setdefault(image, post.picture)
             if (other.crc32, other.size) != (post.picture.crc32, post.picture.size):
                 raise InputError(
                     f"{post.place}: another picture than that of {place}, yet both have the image "
-                    f"id {image!r}"
+                    f"id {shown(image)}"
                 )
         for key, text in post.contexts.items():
             if self.contexts.setdefault(key, {}).setdefault(image, text) != text:
                 raise InputError(
-                    f"{post.place}: another context {key!r} than the one at {place} for the same "
-                    f"image {image!r}"
+                    f"{post.place}: another context {shown(key)} than the one at {place} for the "
+                    f"same image {shown(image)}"
                 )
         return image
 
@@ -257,11 +261,12 @@ def _listed(
     listed = tuple(sorted(first)) if given is None else given
     for split in SPLITS:
         for kind in sorted(seen[split][which] - set(listed)):
-            place, expected = assembly.place_of(split, kind), ", ".join(listed) or "none"
+            unknown = f"{assembly.place_of(split, kind)}: type {shown(kind)}"
+            expected = ", ".join(listed)[:LONGEST_LIST] or "none"
             if given is not None:
-                raise InputError(f"{place}: type {kind!r}; expected one of {option}: {expected}")
+                raise InputError(f"{unknown}; expected one of {option}: {expected}")
             raise InputError(
-                f"{place}: type {kind!r} does not occur in train, which has {expected}; where that "
-                f"is meant, list all types with {option}"
+                f"{unknown} does not occur in train, which has {expected}; where that is meant, "
+                f"list all types with {option}"
             )
     return listed

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shapca.data.formats import Separator
-from shapca.data.preparation.readers.source import RawPost, checked_image, numbered_lines
+from shapca.data.preparation.readers.source import RawPost, checked_image, numbered_lines, shown
 from shapca.data.schema import POS_TAGS
 from shapca.errors import InputError
 
@@ -91,7 +91,7 @@ class _Reader:
                 if not header.startswith("#"):
                     name = checked_image(name, place)
                 elif not name or not name.isprintable():
-                    raise InputError(f"{place}: {line!r} has no id; expected {header} <id>")
+                    raise InputError(f"{place}: {shown(line)} has no id; expected {header} <id>")
                 self._begin(place, name)
                 found = True
             elif not line or (self._layout.separator == "blank" and not line.strip("\t ")):
@@ -141,11 +141,11 @@ class _Reader:
             self._num_columns = len(fields)
         if self._num_columns is None or (layout.columns and len(fields) != self._num_columns):
             raise InputError(
-                f"{place}: {line!r} is not of the form {layout.form}{_hint(line, layout)}"
+                f"{place}: {shown(line)} is not of the form {layout.form}{_hint(line, layout)}"
             )
         if len(fields) != self._num_columns:
             raise InputError(
-                f"{place}: {line!r} has {len(fields)} columns, those above {self._num_columns}"
+                f"{place}: {shown(line)} has {len(fields)} columns, those above {self._num_columns}"
             )
         for option, column in (
             ("--word-column", layout.word_column),
@@ -158,11 +158,11 @@ class _Reader:
                 )
         if layout.pos_column is not None and fields[layout.pos_column - 1] not in POS_TAGS:
             raise InputError(
-                f"{place}: part of speech {fields[layout.pos_column - 1]!r}; expected one of "
+                f"{place}: part of speech {shown(fields[layout.pos_column - 1])}; expected one of "
                 f"{', '.join(POS_TAGS[1:])}"
             )
         if not fields[layout.word_column - 1]:
-            raise InputError(f"{place}: {line!r} is not of the form {layout.form}: no word")
+            raise InputError(f"{place}: {shown(line)} is not of the form {layout.form}: no word")
         return fields
 
     def _before_the_first(self, place: str, header: str) -> InputError:

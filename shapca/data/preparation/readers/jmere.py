@@ -20,6 +20,7 @@ from shapca.data.preparation.readers.source import (
     differing_name,
     notes_of_names,
     read_json,
+    shown,
     split_files,
     with_unique_ids,
 )
@@ -64,7 +65,7 @@ def _read_posts(file: Path, differing: list[str]) -> Iterator[Example]:
     for number, record in enumerate(records, start=1):
         place = f"{file}: record {number}"
         if not isinstance(record, dict):
-            raise InputError(f"{place}: expected an object, found {record!r}")
+            raise InputError(f"{place}: expected an object, found {shown(record)}")
         yield _post(record, place, differing)
 
 
@@ -73,21 +74,23 @@ def _post(record: dict[str, Any], place: str, differing: list[str]) -> Example:
     image = checked_image(record.get("img_id"), place)
     items = record.get("label_list")
     if not isinstance(items, list):
-        raise InputError(f"{place}: 'label_list' is {items!r}, expected a list of [item]")
+        raise InputError(f"{place}: 'label_list' is {shown(items)}, expected a list of [item]")
     entities: list[Entity] = []
     relations: list[Relation] = []
     types: dict[Span, str | None] = {}
     for item in items:
         if not isinstance(item, list) or len(item) != 1 or not isinstance(item[0], dict):
             raise InputError(
-                f"{place}: 'label_list' holds {item!r}, expected one-element lists of objects"
+                f"{place}: 'label_list' holds {shown(item)}, expected one-element lists of objects"
             )
         first = _entity(item[0], "beg_ent", words, place, differing)
         second = _entity(item[0], "sec_ent", words, place, differing)
         relation = item[0].get("relation")
         if relation not in RELATION_TYPES:
             expected = ", ".join(RELATION_TYPES)
-            raise InputError(f"{place}: unknown relation {relation!r}; expected one of {expected}")
+            raise InputError(
+                f"{place}: unknown relation {shown(relation)}; expected one of {expected}"
+            )
         for entity in (first, second):
             if types.setdefault(entity.span, entity.type) != entity.type:
                 raise InputError(
@@ -114,5 +117,5 @@ def _entity(
     kind = item[key].get("tags")
     if kind not in ENTITY_TYPES:
         expected = ", ".join(ENTITY_TYPES)
-        raise InputError(f"{place}: unknown entity type {kind!r}; expected one of {expected}")
+        raise InputError(f"{place}: unknown entity type {shown(kind)}; expected one of {expected}")
     return Entity(*span, kind)

@@ -24,6 +24,7 @@ from shapca.data.preparation.readers.source import (
     notes_of_names,
     numbered_lines,
     read_json,
+    shown,
     split_files,
     with_unique_ids,
 )
@@ -102,11 +103,11 @@ def _example(
         differing += [difference] if difference else []
     relation = record.get("relation")
     if not isinstance(relation, str) or not relation:
-        raise InputError(f"{place}: 'relation' is {relation!r}, expected a relation's name")
+        raise InputError(f"{place}: 'relation' is {shown(relation)}, expected a relation's name")
     checked_text(relation, place)
     if listed is not None and relation not in listed:
         raise InputError(
-            f"{place}: unknown relation {relation!r}; expected one of {RELATIONS}: "
+            f"{place}: unknown relation {shown(relation)}; expected one of {RELATIONS}: "
             + ", ".join(sorted(listed))
         )
     image = checked_image(record.get("img_id"), place)

@@ -21,6 +21,7 @@ from shapca.data.preparation.readers.source import (
     SourceData,
     numbered_lines,
     read_json,
+    shown,
 )
 from shapca.data.preparation.readers.tables import PictureFile, read_rows, table_files
 from shapca.data.schema import SPLITS, Labels
@@ -122,7 +123,7 @@ class OwnFormat:
             ("--relations", self.relation_types, labels.relation_types),
         ):
             if value is not None and value != kept:
-                raise InputError(f"{option}: {file} says {kept!r}; remove one of them")
+                raise InputError(f"{option}: {file} says {shown(kept)}; remove one of them")
         return labels, [file]
 
     def _files(self, sources: Sequence[Path]) -> dict[str, list[Path]]:

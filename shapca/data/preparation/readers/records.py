@@ -17,6 +17,7 @@ from shapca.data.preparation.readers.source import (
     checked_image,
     checked_text,
     differing_name,
+    shown,
 )
 from shapca.data.schema import NONE, POS_TAGS, Entity, Relation, Span
 from shapca.data.word_splitter import Word, WordSplitter
@@ -82,14 +83,12 @@ def read_record(record: Any, place: str, form: RecordForm) -> RawPost:
     for number, item in enumerate(_items(values.get("relations"), "relations", place)):
         what = f"relations[{number}]"
         head, tail, kind = _triple(item, ("head", "tail", "type"), what, place)
-        ends = [
-            _end(value, entities, f"{what}.{key}", place, span)
-            for key, value in (("head", head), ("tail", tail))
-        ]
+        head = _end(head, entities, f"{what}.head", place, span)
+        tail = _end(tail, entities, f"{what}.tail", place, span)
         name = _optional_name(kind, f"{what}.type", place)
         if name is None:
             raise InputError(f"{place}: {what}.type is None; expected a name, {NONE!r} for none")
-        relations.append(Relation(*ends, name))
+        relations.append(Relation(head, tail, name))
     images = _images(values.get("image"), place)
     post_id = _id(values.get("id"), place)
     image, path, picture = _first_image(images, post_id, place, form)
@@ -128,8 +127,8 @@ def _by_key(record: Any, place: str, form: RecordForm) -> dict[str, Any]:
     unknown = sorted(str(name) for name in record if name not in keys and name not in form.unread)
     if unknown:
         raise InputError(
-            f"{place}: unknown key {unknown[0]!r}; expected {', '.join(keys)} (--column KEY="
-            f"{unknown[0]} reads it as one of them, --ignore {unknown[0]} passes over it)"
+            f"{place}: unknown key {shown(unknown[0])}; expected {', '.join(keys)} (--column "
+            "KEY=NAME reads a name as one of them, --ignore NAME passes over it)"
         )
     return {keys[name]: value for name, value in record.items() if name in keys}
 
@@ -143,7 +142,7 @@ def _words(values: Mapping[str, Any], place: str, form: RecordForm) -> list[Word
         return [Word(text, index, index + 1) for index, text in enumerate(texts)]
     text = values["text"]
     if not isinstance(text, str):
-        raise InputError(f"{place}: 'text' is {_shown(text)}, expected a text")
+        raise InputError(f"{place}: 'text' is {shown(text)}, expected a text")
     checked_text(text, place)
     if form.characters:
         found = [Word(c, index, index + 1) for index, c in enumerate(text) if not c.isspace()]
@@ -160,7 +159,7 @@ def _span(
     start, end = value
     if type(start) is not int or type(end) is not int or not 0 <= start < end <= length:
         raise InputError(
-            f"{place}: {what} has the span [{_shown(start)}, {_shown(end)}]; expected "
+            f"{place}: {what} has the span [{shown(start)}, {shown(end)}]; expected "
             f"0 <= start < end <= {length} ({unit}; the end is exclusive)"
         )
     inside = [number for number, word in enumerate(words) if word.start < end and start < word.end]
@@ -170,7 +169,7 @@ def _span(
         if word.start < start or word.end > end:
             raise InputError(
                 f"{place}: {what} has the span [{start}, {end}], which ends or begins inside the "
-                f"word {word.text!r}; give 'words' with spans of words where yours are others"
+                f"word {shown(word.text)}; give 'words' with spans of words where yours are others"
             )
     return Span(inside[0], inside[-1] + 1)
 
@@ -193,7 +192,7 @@ def _end(
         value = (value["start"], value["end"])
     if not isinstance(value, list | tuple) or len(value) != 2:
         raise InputError(
-            f"{place}: {what} is {_shown(value)}; expected the number of an entity or [start, end]"
+            f"{place}: {what} is {shown(value)}; expected the number of an entity or [start, end]"
         )
     return span((value[0], value[1]), what)
 
@@ -206,7 +205,7 @@ def _items(value: Any, key: str, place: str) -> list[Any]:
     if value is None:
         return []
     if not isinstance(value, list):
-        raise InputError(f"{place}: {key!r} is {_shown(value)}, expected a list")
+        raise InputError(f"{place}: {key!r} is {shown(value)}, expected a list")
     return value
 
 
@@ -221,18 +220,18 @@ def _triple(
             return item[keys[0]], item[keys[1]], item.get(keys[2])
     elif isinstance(item, list | tuple) and len(needed) <= len(item) <= 3:
         return item[0], item[1], item[2] if len(item) == 3 else None
-    raise InputError(f"{place}: {what} is {_shown(item)}; expected {', '.join(keys)}")
+    raise InputError(f"{place}: {what} is {shown(item)}; expected {', '.join(keys)}")
 
 
 def _optional_name(value: Any, what: str, place: str) -> str | None:
     if value is not None and (not isinstance(value, str) or not value or not value.isprintable()):
-        raise InputError(f"{place}: {what} is {_shown(value)}, expected a name")
+        raise InputError(f"{place}: {what} is {shown(value)}, expected a name")
     return value if value is None else checked_text(value.strip(), place)
 
 
 def _texts(value: Any, key: str, length: int | None, place: str) -> tuple[str, ...]:
     if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
-        raise InputError(f"{place}: {key!r} is {_shown(value)}, expected a list of texts")
+        raise InputError(f"{place}: {key!r} is {shown(value)}, expected a list of texts")
     if length is not None and len(value) != length:
         raise InputError(f"{place}: {key!r} has {len(value)} items, expected {length}, one a word")
     return tuple(checked_text(item, place) for item in value)
@@ -244,7 +243,8 @@ def _pos(value: Any, num_words: int, place: str) -> tuple[str, ...]:
     tags = _texts(value, "pos", num_words, place)
     if unknown := sorted(set(tags) - set(POS_TAGS)):
         raise InputError(
-            f"{place}: part of speech {unknown[0]!r}; expected one of {', '.join(POS_TAGS[1:])}"
+            f"{place}: part of speech {shown(unknown[0])}; expected one of "
+            + ", ".join(POS_TAGS[1:])
         )
     return tags
 
@@ -255,7 +255,7 @@ def _id(value: Any, place: str) -> str | None:
     if type(value) is int:
         return str(value)
     if not isinstance(value, str) or not value.strip() or not value.isprintable():
-        raise InputError(f"{place}: 'id' is {_shown(value)}, expected a name or a number")
+        raise InputError(f"{place}: 'id' is {shown(value)}, expected a name or a number")
     return checked_text(value.strip(), place)
 
 
@@ -267,7 +267,7 @@ def _images(value: Any, place: str) -> list[Any]:
         if not isinstance(image, str | Mapping) or (
             isinstance(image, Mapping) and set(image) != {"bytes", "path"}
         ):
-            raise InputError(f"{place}: 'image' is {_shown(image)}, expected a file's name or path")
+            raise InputError(f"{place}: 'image' is {shown(image)}, expected a file's name or path")
     return images
 
 
@@ -292,7 +292,7 @@ def _first_image(
     path = PurePosixPath(first)
     if path.is_absolute() or ".." in path.parts or "\\" in first or "\0" in first:
         raise InputError(
-            f"{place}: the image {first!r} lies outside the folder of images; expected a path "
+            f"{place}: the image {shown(first)} lies outside the folder of images; expected a path "
             "below it"
         )
     return checked_image(path.name, place), str(path) if len(path.parts) > 1 else None, picture
@@ -308,12 +308,7 @@ def _contexts(value: Any, place: str) -> dict[str, str]:
             continue
         if not isinstance(text, str):
             raise InputError(
-                f"{place}: 'context' is {_shown(value)}, expected a text, or texts by context set"
+                f"{place}: 'context' is {shown(value)}, expected a text, or texts by context set"
             )
         found[str(name)] = " ".join(checked_text(text, place).split())
     return found
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:80]} …"

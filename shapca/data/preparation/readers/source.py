@@ -11,12 +11,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from shapca.data.images import Embedded, image_id
+from shapca.data.decoding import Embedded
+from shapca.data.images import image_id
 from shapca.data.schema import SPLITS, Entity, Example, Labels, Relation, Span
 from shapca.errors import InputError
 
 LONGEST_LITERAL = 2**20
 """Characters of a Python literal: reading one takes hundreds of times its size."""
+LONGEST_SHOWN = 80
+"""Characters of a value that a message shows."""
 NUM_SHOWN = 5
 """Examples that a note names."""
 
@@ -150,6 +153,12 @@ def read_json(file: Path) -> Any:
         raise InputError(f"{file}: not JSON that can be read ({error})") from error
 
 
+def shown(value: Any) -> str:
+    """A value as a message shows it, whatever its length."""
+    text = repr(value)
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]} …"
+
+
 def literal(text: str) -> Any:
     """A Python literal; `None` where the text is none."""
     if len(text) > LONGEST_LITERAL:
@@ -173,7 +182,7 @@ def checked_image(name: Any, place: str) -> str:
         InputError: no plain file name; the message begins with `place` (file:line).
     """
     if not isinstance(name, str):
-        raise InputError(f"{place}: expected an image id as text, found {name!r}")
+        raise InputError(f"{place}: expected an image id as text, found {shown(name)}")
     try:
         return image_id(name)
     except ValueError as error:
@@ -205,7 +214,7 @@ def checked_words(words: Any, place: str) -> tuple[str, ...]:
     """
     valid = isinstance(words, list) and words and all(isinstance(w, str) and w for w in words)
     if not valid:
-        raise InputError(f"{place}: 'token' is {words!r}, expected a list of non-empty words")
+        raise InputError(f"{place}: 'token' is {shown(words)}, expected a list of non-empty words")
     return tuple(checked_text(word, place) for word in words)
 
 
@@ -221,7 +230,7 @@ def checked_span(record: Any, key: str, num_words: int, place: str) -> Span:
     span = entity["pos"]
     numbers = isinstance(span, list | tuple) and len(span) == 2
     if not numbers or not all(type(number) is int for number in span):
-        raise InputError(f"{place}: {key!r} has the span {span!r}, expected [start, end]")
+        raise InputError(f"{place}: {key!r} has the span {shown(span)}, expected [start, end]")
     start, end = span
     if not 0 <= start < end <= num_words:
         raise InputError(
@@ -240,7 +249,7 @@ def differing_name(entity: Any, key: str, words: Sequence[str], place: str) -> s
     spelled = "".join(words)
     if name is None or "".join(str(name).split()) == "".join(spelled.split()):
         return None
-    return f"{place}: {key} is named {name!r}, its words are {' '.join(words)!r}"
+    return f"{place}: {key} is named {shown(name)}, its words are {shown(' '.join(words))}"
 
 
 def notes_of_names(differing: Sequence[str]) -> dict[str, Any]:

@@ -127,6 +127,6 @@ def _named(row: dict[str, Any], classes: dict[str, list[str]], place: str) -> di
 
 def _name_of(number: Any, names: list[str], column: str, place: str) -> str:
     if type(number) is not int or not 0 <= number < len(names):
-        shown = ", ".join(names[:NUM_SHOWN])
-        raise InputError(f"{place}: {column!r} is {number!r}, no number of the classes {shown} …")
+        some = ", ".join(names[:NUM_SHOWN])
+        raise InputError(f"{place}: {column!r} is {number!r}, no number of the classes {some} …")
     return names[number]

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from shapca.data.formats import Scheme
-from shapca.data.preparation.readers.source import RawPost
+from shapca.data.preparation.readers.source import RawPost, shown
 from shapca.data.tags import is_orphan
 from shapca.errors import InputError
 
@@ -42,9 +42,9 @@ def find_scheme(posts: Iterable[RawPost]) -> Scheme:
             check_tag(tag, post.place_of(word))
             signs.setdefault(tag[0], post.place_of(word))
             if is_orphan(tag, previous) and orphan is None:
-                orphan = f"{post.place_of(word)}: {tag!r} after {previous!r}"
+                orphan = f"{post.place_of(word)}: {shown(tag)} after {shown(previous)}"
             if tag[0] == "B" and previous[2:] != tag[2:] and begin is None:
-                begin = f"{post.place_of(word)}: {tag!r} after {previous!r}"
+                begin = f"{post.place_of(word)}: {shown(tag)} after {shown(previous)}"
             previous = tag
     own = {sign: place for sign, place in signs.items() if sign in _OWN_SIGNS}
     if own:
@@ -77,7 +77,8 @@ def check_tag(tag: str, place: str) -> None:
     """
     if not _TAG.fullmatch(tag):
         raise InputError(
-            f"{place}: unknown tag {tag!r}; expected O, or B-, I-, E-, S-, L-, U- or M- with a type"
+            f"{place}: unknown tag {shown(tag)}; expected O, or B-, I-, E-, S-, L-, U- or M- with "
+            "a type"
         )
 
 
@@ -94,11 +95,12 @@ def as_iob2(post: RawPost, scheme: Scheme) -> tuple[str, ...]:
         return tuple(_closed(post, tags, scheme))
     for word, (previous, tag) in enumerate(zip(("O", *tags), tags, strict=False)):
         if tag[0] not in "BIO":
-            raise InputError(f"{post.place_of(word)}: tag {tag!r} is none of {scheme.upper()}")
+            raise InputError(f"{post.place_of(word)}: tag {shown(tag)} is none of {scheme.upper()}")
         if scheme == "iob2" and is_orphan(tag, previous):
+            place = post.place_of(word)
             raise InputError(
-                f"{post.place_of(word)}: {tag!r} after {previous!r} continues nothing; in IOB2 an "
-                "entity begins with B- (--scheme lenient reads it as a beginning)"
+                f"{place}: {shown(tag)} after {shown(previous)} continues nothing; in "
+                "IOB2 an entity begins with B- (--scheme lenient reads it as a beginning)"
             )
     if scheme != "iob1":
         return tags
@@ -116,14 +118,15 @@ def _closed(post: RawPost, tags: Sequence[str], scheme: str) -> Iterator[str]:
         sign, kind = tag[0], tag[2:]
         place = post.place_of(min(word, len(tags) - 1))
         if sign not in ("O", "B", inner, last, single):
-            raise InputError(f"{place}: tag {tag!r} is none of {scheme.upper()}")
+            raise InputError(f"{place}: tag {shown(tag)} is none of {scheme.upper()}")
         continues = sign in (inner, last)
         if continues != (inside is not None) or (continues and kind != inside):
             before = tags[word - 1] if word else "the beginning"
-            now = "the end of the post" if word == len(tags) else repr(tag)
+            now = "the end of the post" if word == len(tags) else shown(tag)
             raise InputError(
-                f"{place}: {now} after {before!r}: in {scheme.upper()} an entity is {single}-, or "
-                f"begins with B-, goes on with {inner}- and ends with {last}- of the same type"
+                f"{place}: {now} after {shown(before)}: in {scheme.upper()} an entity is "
+                f"{single}-, or begins with B-, goes on with {inner}- and ends with {last}-, of "
+                "one type"
             )
         if word < len(tags):
             yield f"I-{kind}" if continues else f"B-{kind}" if sign in ("B", single) else "O"

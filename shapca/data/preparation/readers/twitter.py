@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shapca.data.preparation.readers.conll import Layout, read_posts
-from shapca.data.preparation.readers.source import SourceData, split_files, with_unique_ids
+from shapca.data.preparation.readers.source import SourceData, shown, split_files, with_unique_ids
 from shapca.data.preparation.readers.tag_schemes import check_tag
 from shapca.data.schema import SPLITS, Example, Labels
 from shapca.data.tags import lenient_entities, num_orphans
@@ -70,8 +70,9 @@ class TaggedSet:
             for word, tag in enumerate(post.tags or ()):
                 if self.types and tag not in known:
                     expected = ", ".join(known)
+                    place = post.place_of(word)
                     raise InputError(
-                        f"{post.place_of(word)}: unknown tag {tag!r}; expected one of {expected}"
+                        f"{place}: unknown tag {shown(tag)}; expected one of {expected}"
                     )
                 check_tag(tag, post.place_of(word))
                 tags.append(tag if tag == "O" else tag[:2] + new_names.get(tag[2:], tag[2:]))
