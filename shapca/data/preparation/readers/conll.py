@@ -100,11 +100,11 @@ class _Reader:
                     self._begin()
                     found = True
             elif not self._is_comment(line, place):
-                fields = self._fields(line, place)
-                if fields[0] == _DOCUMENT and not self._rows:
+                if header is None and not self._rows and self._is_document_line(line):
                     continue
                 if header is not None and self._id is None:
                     raise self._before_the_first(place, header)
+                fields = self._fields(line, place)
                 self._place = self._place or place
                 self._rows.append((place, fields))
         if self._id is not None or self._rows:
@@ -125,6 +125,10 @@ class _Reader:
                 f"{place}: the {header} line ends in a tab; expected {header}<id> and nothing else"
             )
         return "\t" not in line
+
+    def _is_document_line(self, line: str) -> bool:
+        """CoNLL-2003 begins each document with such a line, which is no post."""
+        return self._layout.fields(line)[0] == _DOCUMENT
 
     def _is_comment(self, line: str, place: str) -> bool:
         header = self._layout.header
