@@ -159,6 +159,7 @@ def _write_table(
         "tags": pyarrow.list_(text),
         "entities": pyarrow.list_(entity),
         "relations": pyarrow.list_(relation),
+        "image_id": text,
         "image": pyarrow.struct({"bytes": pyarrow.binary(), "path": text}),
     }
     if contexts:
@@ -170,10 +171,10 @@ def _write_table(
             rows = []
             for example in examples[start : start + _ROWS]:
                 row = record(example, contexts)
-                if example.image is not None:
-                    there = store is not None and example.image in store.index
-                    content = _png(store, example.image) if there and store is not None else None
-                    row["image"] = {"bytes": content, "path": f"{example.image}.png"}
+                if (name := row.pop("image", None)) is not None:
+                    row["image_id"] = name
+                    if store is not None and (image := example.image or "") in store.index:
+                        row["image"] = {"bytes": _png(store, image), "path": name}
                 rows.append(row)
             writer.write_table(pyarrow.Table.from_pylist(rows, schema=schema))
 

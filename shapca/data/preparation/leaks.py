@@ -9,6 +9,7 @@ from shapca.data.manifest import MANIFEST
 from shapca.data.preparation.picture_sources import image_ids
 from shapca.data.prepared import PreparedData
 from shapca.data.schema import SPLITS, Example
+from shapca.words import counted
 
 SAME_POSTS = {
     "gmner": ("twitter2015", "twitter2017"),
@@ -36,6 +37,6 @@ def leaks(name: str, out: Path, splits: Mapping[str, Sequence[Example]]) -> Iter
         ):
             if num:
                 yield (
-                    f"{num:,} posts of {second}'s valid and test splits are in {first}'s train "
-                    f"split: a model trained on {first} must not be scored on {second}"
+                    f"{first}'s train split has {counted(num, 'picture')} of {second}'s valid and "
+                    f"test splits: a model trained on {first} must not be scored on {second}"
                 )

@@ -115,6 +115,68 @@ class TestPrepare:
         assert prepare(folder, "jmere", "--overwrite") == 0
         assert PreparedData.load(folder).name == "jmere"
 
+    def test_without_images_it_says_that_all_are_missing(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert prepare(tmp_path / "out") == 0
+        printed = capsys.readouterr().out
+        assert "prepared without --images: all 7 pictures are missing" in printed
+        assert "│ missing images │     3 │     2 │    2 │" in printed
+
+    def test_near_misses_are_told(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        images = tmp_path / "images"
+        images.mkdir()
+        Image.new("RGB", (8, 8)).save(images / "o_12.PNG")
+        assert prepare(tmp_path / "out", "twitter2017", "--images", images) == 2
+        assert "(near misses: 'o_12.PNG' for 'O_12')" in capsys.readouterr().err
+        Image.new("RGB", (8, 8)).save(images / "O_14.png")
+        assert prepare(tmp_path / "out", "twitter2017", "--images", images) == 0
+        assert "source: 1 near image names (o_12.PNG for O_12 …)" in capsys.readouterr().out
+
+    def test_posts_that_another_set_is_scored_on_are_told(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        source = Path(shutil.copytree(FIXTURES / "gmner", tmp_path / "source"))
+        (source / "test.txt").write_text("IMGID:17_06_1\na\tO\n")  # of Twitter-17's train split
+        assert prepare(tmp_path / "data" / "twitter2017") == 0
+        assert "must not be scored" not in capsys.readouterr().out
+        out = tmp_path / "data" / "gmner"
+        for _ in range(2):  # as well where it is there already
+            assert shapca("data", "prepare", "gmner", "--source", source, "--out", out) == 0
+            assert (
+                "warning: twitter2017's train split has 1 picture of gmner's valid and test splits: "
+                "a model trained on twitter2017 must not be scored on gmner"
+            ) in capsys.readouterr().out
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (["--tag-column", "3"], "how files are read can be said with --format alone"),
+            (["--format", "jsonl", "--split", "a,b"], "--split 'a,b': expected three shares"),
+            (["--format", "jsonl", "--labels", "A,,B"], "--labels 'A,,B': expected names"),
+            (["--format", "jsonl", "--column", "words"], "--column 'words': expected KEY=NAME"),
+            (
+                ["--format", "jsonl", "--column", "word=x"],
+                "--column word: expected one of id, words",
+            ),
+        ],
+    )
+    def test_options_of_own_files(
+        self,
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+        arguments: list[str],
+        message: str,
+    ) -> None:
+        assert prepare(tmp_path / "out", "twitter2017", *arguments) == 2
+        assert message in capsys.readouterr().err
+
+    def test_an_unknown_name_says_how_own_files_are_read(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert shapca("data", "prepare", "mine", "--source", tmp_path, "--out", tmp_path / "o") == 2
+        assert "files of your own with --format conll, jsonl, datasets" in capsys.readouterr().err
+
 
 class TestInspect:
     def test_tables(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

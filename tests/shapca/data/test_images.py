@@ -14,7 +14,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from shapca.data.decoding import load_square
-from shapca.data.images import ImageStore, find_images, image_id, picture_files
+from shapca.data.images import (
+    ImageStore,
+    find_images,
+    image_id,
+    near_misses,
+    picture_files,
+    shown_near_misses,
+)
 from shapca.data.preparation.image_writing import write_images
 from shapca.errors import InputError
 
@@ -26,6 +33,11 @@ def save(file: Path, width: int = 8, height: int = 8, colour: object = (255, 0, 
     return file
 
 
+def save_any(file: Path) -> None:
+    file.parent.mkdir(exist_ok=True)
+    file.write_bytes(b"")
+
+
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
@@ -34,6 +46,9 @@ def save(file: Path, width: int = 8, height: int = 8, colour: object = (255, 0, 
         ("a.b.JPEG", "a.b"),
         ("17_06_1.png", "17_06_1"),
         ("v1.5", "v1.5"),
+        (" 5 ", "5"),
+        ("5 .jpg ", "5"),
+        ("5.jfif", "5"),
         ("a b", "a b"),
     ],
 )
@@ -91,6 +106,31 @@ class TestFindImages:
     def test_a_folder_that_does_not_exist(self, tmp_path: Path) -> None:
         with pytest.raises(InputError, match="pictures: no such folder"):
             find_images(tmp_path / "pictures", ["a"])
+
+    @pytest.mark.parametrize(
+        "name", ["a.jfif", "a.JPE", "a.jpg_large", "a .jpg", "a.Jpeg", "a.jpg-large"]
+    )
+    def test_endings_and_blanks_that_pictures_go_round_with(
+        self, tmp_path: Path, name: str
+    ) -> None:
+        Image.new("RGB", (8, 8)).save(tmp_path / name, format="JPEG")
+        assert find_images(tmp_path, ["a"]) == {"a": tmp_path / name}
+
+    def test_the_first_of_several_by_name(self, tmp_path: Path) -> None:
+        for name in ("L1_b.png", "x/L1_a.png", "L1_c.png", "L2_a.png", "L3.png"):
+            save(tmp_path / name)
+        further: dict[str, int] = {}
+        found = find_images(tmp_path, ["L1", "L3", "L4"], further)
+        assert found == {"L1": tmp_path / "x" / "L1_a.png", "L3": tmp_path / "L3.png"}
+        assert further == {"L1": 2}
+
+    def test_near_misses(self, tmp_path: Path) -> None:
+        for name in ("Abc.jpg", "x/d e.png", "f.tiff", "g.jpg.part", "h.jpg"):
+            save_any(tmp_path / name)
+        near = near_misses(tmp_path, ["abc", "de", "f", "g", "none"])
+        assert near == {"abc": "Abc.jpg", "de": "x/d e.png", "f": "f.tiff", "g": "g.jpg.part"}
+        assert shown_near_misses(near).startswith(" (near misses: 'Abc.jpg' for 'abc', ")
+        assert shown_near_misses({}) == ""
 
 
 class TestLoadSquare:

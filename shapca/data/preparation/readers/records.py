@@ -23,7 +23,9 @@ from shapca.data.schema import NONE, POS_TAGS, Entity, Relation, Span
 from shapca.data.word_splitter import Word, WordSplitter
 from shapca.errors import InputError
 
-KEYS = ("id", "words", "text", "tags", "entities", "relations", "image", "context", "pos")
+KEYS = (
+    "id", "words", "text", "tags", "entities", "relations", "image", "image_id", "context", "pos",
+)  # fmt: skip
 CONTEXT_SET = "captions"
 """Name of the context set that `context` makes, where it is a text."""
 
@@ -92,6 +94,8 @@ def read_record(record: Any, place: str, form: RecordForm) -> RawPost:
     images = _images(values.get("image"), place)
     post_id = _id(values.get("id"), place)
     image, path, picture = _first_image(images, post_id, place, form)
+    if (named := values.get("image_id")) is not None:
+        image = checked_image(named, place)
     return RawPost(
         place=place,
         words=spelled,
@@ -285,9 +289,9 @@ def _first_image(
                 raise InputError(f"{place}: 'image' holds no picture's bytes")
             picture = form.embed(content)
             first = post_id if first is None else str(first).replace("\\", "/").rpartition("/")[2]
+        if first is None and content is None:
+            return None, None, None
         if first is None:
-            if content is None:
-                return None, None, None
             raise InputError(f"{place}: a picture without a path needs an 'id' for its post")
     path = PurePosixPath(first)
     if path.is_absolute() or ".." in path.parts or "\\" in first or "\0" in first:

@@ -160,7 +160,83 @@ class TestTwitter:
             READERS["twitter2017"](source)
 
 
+class TestOtherTaggedSets:
+    def test_gmner_calls_its_fourth_type_misc(self) -> None:
+        data = READERS["gmner"](FIXTURES / "gmner")
+        assert data.labels.entity_types == ("LOC", "MISC", "ORG", "PER")
+        assert data.splits["train"][1].tags == ("B-ORG", "B-MISC", "I-MISC")
+
+    def test_fmnerg_has_coarse_and_fine_types(self) -> None:
+        coarse, fine = (READERS[name](FIXTURES / "fmnerg") for name in ("fmnerg-coarse", "fmnerg"))
+        assert coarse.labels.entity_types == ("location", "organization", "person")
+        assert fine.labels.entity_types == ("athlete", "band", "location_other", "politician")
+        first = [data.splits["train"][0].entities for data in (coarse, fine)]
+        assert first[0] == (Entity(0, 1, "person"), Entity(2, 4, "location"))
+        assert first[1] == (Entity(0, 1, "politician"), Entity(2, 4, "location_other"))
+
+    @pytest.mark.parametrize("source", ["fmnerg"], indirect=True)
+    def test_a_line_without_the_second_tag(self, source: Path) -> None:
+        (source / "test.txt").write_text("IMGID:1\na\tO\n")
+        form = "word<TAB>coarse tag<TAB>fine tag"
+        with pytest.raises(InputError, match=rf"test\.txt:2: 'a\\tO' is not of the form {form}"):
+            READERS["fmnerg"](source)
+
+    def test_cmner_has_a_character_a_word(self) -> None:
+        data = READERS["cmner"](FIXTURES / "cmner")
+        (example,) = data.splits["valid"]
+        assert (example.id, example.words) == ("Lm3", ("马", "云"))
+        assert example.entities == (Entity(0, 2, "PER"),)
+        assert data.many_images
+
+    @pytest.mark.parametrize("source", ["twitter2017"], indirect=True)
+    @pytest.mark.parametrize(
+        ("content", "message"),
+        [
+            ("IMGID:1\t\na\tO\n", r":1: the IMGID: line ends in a tab; expected IMGID:<id> and"),
+            ("IMGID:1\na\tO\nIMGID:2\rTom\tB-PER\n", ":3: a carriage return inside the line"),
+            ("IMGID:1\rTom\tB-PER\r", ":1: a carriage return inside the line; expected lines that"),
+        ],
+    )
+    def test_an_image_line_with_a_wrong_end(self, source: Path, content: str, message: str) -> None:
+        (source / "valid.txt").write_text(content, encoding="utf-8", newline="")
+        with pytest.raises(InputError, match=rf"valid\.txt{message}"):
+            READERS["twitter2017"](source)
+
+    @pytest.mark.parametrize("source", ["twitter2017"], indirect=True)
+    def test_blanks_around_an_id_do_not_count(self, source: Path) -> None:
+        (source / "valid.txt").write_text("IMGID: 5 \na\tO\n", encoding="utf-8")
+        (example,) = READERS["twitter2017"](source).splits["valid"]
+        assert (example.id, example.image) == ("5", "5")
+
+
 class TestMnre:
+    @pytest.mark.parametrize("source", ["mnre"], indirect=True)
+    def test_a_line_of_json_is_read_as_json(self, source: Path) -> None:
+        words = r'["Tom", "https:\/\/t.co\/x", "in", "\ud83d\ude00", "Paris"]'
+        row = (
+            f'{{"token": {words}, "h": {{"name": "Tom", "pos": [0, 1]}}, "t": {{"pos": [4, 5]}}, '
+            r'"img_id": "1.jpg", "relation": "\/per\/org\/member_of"}'
+        )
+        (source / "mnre_val.txt").write_text(row, encoding="utf-8")
+        (example,) = READERS["mnre"](source).splits["valid"]
+        assert example.words == ("Tom", "https://t.co/x", "in", "😀", "Paris")
+        assert example.relations[0].type == "/per/org/member_of"
+
+    @pytest.mark.parametrize("source", ["mnre"], indirect=True)
+    def test_names_that_are_not_those_of_the_words_are_counted_and_shown(
+        self, source: Path
+    ) -> None:
+        assert READERS["mnre"](source).notes == {}
+        row = "{'token': ['Maro', 'Ives'], 'h': {'name': 'Maro', 'pos': [0, 1]}, 't': {'name': "
+        row += "'Fern', 'pos': [1, 2]}, 'img_id': '1.jpg', 'relation': 'None'}"
+        (source / "mnre_val.txt").write_text(row, encoding="utf-8")
+        notes = READERS["mnre"](source).notes
+        place = f"{source / 'mnre_val.txt'}:1"
+        assert notes == {
+            "num_differing_names": 1,
+            "differing_names": [f"{place}: 't' is named 'Fern', its words are 'Ives'"],
+        }
+
     def test_rows(self) -> None:
         data = READERS["mnre"](FIXTURES / "mnre")
         first, second, third = data.splits["train"]
@@ -257,6 +333,19 @@ class TestMnre:
 
 
 class TestJmere:
+    @pytest.mark.parametrize("source", ["jmere"], indirect=True)
+    def test_names_that_are_not_those_of_the_words_are_counted(self, source: Path) -> None:
+        item = {
+            "beg_ent": {"name": "Maro", "pos": [0, 1], "tags": "per"},
+            "sec_ent": {"name": "Pemberley", "pos": [2, 3], "tags": "loc"},
+            "relation": "place_of_residence",
+        }
+        post = {"token": ["Maro", "from", "Pemberly"], "img_id": "a.jpg", "label_list": [[item]]}
+        (source / "val.json").write_text(json.dumps([post]), encoding="utf-8")
+        notes = READERS["jmere"](source).notes
+        assert notes["num_differing_names"] == 1
+        assert "record 1: 'sec_ent' is named 'Pemberley'" in notes["differing_names"][0]
+
     def test_labels_are_26(self) -> None:
         labels = READERS["jmere"](FIXTURES / "jmere").labels
         assert labels.num_outputs == 26
