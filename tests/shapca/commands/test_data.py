@@ -144,8 +144,8 @@ class TestPrepare:
         for _ in range(2):  # as well where it is there already
             assert shapca("data", "prepare", "gmner", "--source", source, "--out", out) == 0
             assert (
-                "warning: twitter2017's train split has 1 picture of gmner's valid and test splits: "
-                "a model trained on twitter2017 must not be scored on gmner"
+                "warning: twitter2017's train split has 1 picture of gmner's valid and test "
+                "splits: a model trained on twitter2017 must not be scored on gmner"
             ) in capsys.readouterr().out
 
     @pytest.mark.parametrize(
