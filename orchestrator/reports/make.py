@@ -26,6 +26,7 @@ from orchestrator.tables.formats import table_files
 from orchestrator.tables.table import Table
 from orchestrator.tracking.run_document import PARENT, read_run, write_run
 from shapca.storage import ObjectStore
+from shapca.storage.files import below, written_whole
 
 logger = logging.getLogger(__name__)
 PAGE = "report.html"
@@ -130,11 +131,16 @@ def clock(at: float) -> str:
 
 
 def copy_files(made: Mapping[str, bytes], folder: Path) -> None:
-    """Write a report's files into a folder."""
+    """Write a report's files into a folder.
+
+    Raises:
+        InputError: a link stands in the place of one of them.
+    """
     for path, content in made.items():
-        place = folder / path
+        place = below(folder, path)
         place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_bytes(content)
+        with written_whole(place) as handle:
+            handle.write(content)
 
 
 def attachments(

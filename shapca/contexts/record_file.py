@@ -12,6 +12,7 @@ from typing import IO, Self
 from shapca.contexts.generators.generator import Identity
 from shapca.data.preparation.context_record import ContextRecord
 from shapca.errors import InputError
+from shapca.storage.files import written_whole
 from shapca.storage.locks import open_locked
 
 
@@ -66,12 +67,8 @@ class RecordFile:
         content = b"".join(lines)
         if self._num_lines == len(lines) and self.file.read_bytes() == content:
             return
-        temporary = self.file.with_name(f".{self.file.name}.partial")
-        with temporary.open("wb") as handle:
+        with written_whole(self.file) as handle:
             handle.write(content)
-            handle.flush()
-            os.fsync(handle.fileno())
-        os.replace(temporary, self.file)
 
     def _open(self) -> IO[bytes]:
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT

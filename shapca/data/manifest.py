@@ -16,6 +16,7 @@ from shapca.data.checks import problem_of_labels
 from shapca.data.schema import SPLITS, Labels, first_problem
 from shapca.errors import InputError
 from shapca.storage import hash_of
+from shapca.storage.files import refuse_link
 
 MANIFEST = "manifest.json"
 IMAGES = "images.npy"
@@ -92,7 +93,7 @@ class Manifest:
         Raises:
             InputError: the folder or its manifest is missing, damaged or of another version.
         """
-        file = folder / MANIFEST
+        file = refuse_link(folder / MANIFEST)
         if not folder.is_dir():
             raise InputError(f"{folder}: no such folder; expected a prepared data set")
         if not file.is_file():

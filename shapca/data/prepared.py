@@ -29,6 +29,7 @@ from shapca.data.manifest import (
 )
 from shapca.data.schema import SPLITS, Example, Labels, first_problem
 from shapca.errors import InputError
+from shapca.storage.files import below
 
 Line = TypeVar("Line")
 
@@ -172,9 +173,9 @@ class PreparedData:
         """The file of a part, checked against the manifest.
 
         Raises:
-            InputError: the file is missing or was changed.
+            InputError: the file is missing, is a link or was changed.
         """
-        file = self.folder / part
+        file = below(self.folder, part)
         if part not in self.manifest.parts or not file.is_file():
             raise InputError(f"{file}: missing; prepare the data set again (with --overwrite)")
         if self.verify:

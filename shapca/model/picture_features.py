@@ -26,6 +26,7 @@ from shapca.data.batches.ragged import Ints
 from shapca.data.prepared import PreparedData
 from shapca.model.encoders import ImageEncoder
 from shapca.storage import to_json
+from shapca.storage.files import below, half_written, refuse_link
 from shapca.storage.locks import held
 
 FOLDER = ".picture-features"
@@ -52,7 +53,8 @@ def with_picture_features(
     pictures = split.pictures
     if encoder is None or not encoder.freeze or pictures is None or not pictures.present.any():
         return split
-    folder = data.folder.absolute().parent / FOLDER / _key(encoder, pictures, data)
+    root, key = data.folder.absolute().parent, _key(encoder, pictures, data)
+    folder = below(root, f"{FOLDER}/{key}")
     wanted = np.unique(pictures.places[pictures.present])
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -125,8 +127,9 @@ def _features(encoder: ImageEncoder, pixels: NDArray[np.uint8]) -> bytes:
 
 def _open(file: Path, shape: tuple[int, ...], dtype: type) -> np.memmap:
     """A file as an array that can be written; a new one holds zeros and takes no room."""
+    refuse_link(file)
     if not file.exists():
-        partial = file.with_suffix(".partial")
+        partial = half_written(file)
         np.lib.format.open_memmap(partial, mode="w+", dtype=dtype, shape=shape).flush()
         partial.replace(file)
     return np.lib.format.open_memmap(file, mode="r+")

@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from shapca.errors import InputError
+from shapca.storage.files import TEMPORARY as TEMPORARY
+from shapca.storage.files import below, refuse_link
 from shapca.storage.processes import is_gone, this_process
-
-TEMPORARY = ".tmp-"
-"""What files begin with that are not objects yet; the process that writes them comes next."""
 
 
 class ObjectStore(Protocol):
@@ -88,13 +87,16 @@ def remove_leftovers(folder: Path, *, nobody_writes: bool = False) -> int:
 
 
 class FolderStore:
-    """Objects as files under a folder, readable by their owner alone."""
+    """Objects as files under a folder, readable by their owner alone.
+
+    A link below the folder is refused by all five operations (`InputError`).
+    """
 
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
 
     def _path(self, name: str) -> Path:
-        return self.root / check_name(name)
+        return below(self.root, check_name(name))
 
     def _write_temporary(self, path: Path, content: bytes) -> str:
         make_private_folder(path.parent)
@@ -137,9 +139,11 @@ class FolderStore:
         if prefix:
             check_name(prefix)
         # Only the folder that the prefix names is walked, so that a store of many cells lists fast.
-        folder = self.root / prefix.rpartition("/")[0]
+        folder = below(self.root, prefix.rpartition("/")[0])
         names = []
-        for parent, _, files in os.walk(folder):
+        for parent, folders, files in os.walk(folder):
+            for entry in (*folders, *files):
+                refuse_link(Path(parent, entry))
             relative = Path(parent).relative_to(self.root).as_posix()
             start = "" if relative == "." else relative + "/"
             names += [start + file for file in files if not file.startswith(TEMPORARY)]

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from shapca.storage.files import refuse_link
 from shapca.storage.locks import held, lock_folder
 
 KEY = ".made-from"
@@ -68,9 +69,10 @@ def work_folder(
         resumable: Names of the files that are taken up; all others are removed.
 
     Raises:
-        InputError: the folder cannot be made, or a living process works on it.
+        InputError: the folder cannot be made, a living process works on it, or a link stands where
+            the work is done.
     """
-    path = out.with_name(f".{out.name}.partial")
+    path = refuse_link(out.with_name(f".{out.name}.partial"))
     taken = "another process is making it right now; wait until it has ended"
     lock = lock_folder(
         path, lambda p: p.mkdir(parents=True, exist_ok=True), out, taken, flags=os.O_NOFOLLOW
@@ -80,7 +82,7 @@ def work_folder(
         made_from = path / KEY
         same = key is not None and made_from.exists() and made_from.read_text("utf-8") == key
         kept = {KEY, *resumable} if same else set()
-        leftovers = [entry for entry in path.iterdir() if entry.name not in kept]
+        leftovers = [e for e in path.iterdir() if e.name not in kept or e.is_symlink()]
         for entry in leftovers:
             shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
         if kept:
@@ -103,7 +105,7 @@ def work_folder(
 
 
 def _old_folder(out: Path) -> Path:
-    return out.with_name(f".{out.name}.old")
+    return refuse_link(out.with_name(f".{out.name}.old"))
 
 
 def _put_back_replaced(out: Path) -> None:

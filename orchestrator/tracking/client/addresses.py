@@ -13,6 +13,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from shapca.errors import InputError
+from shapca.storage.files import below
 
 REGISTRY_URI = "models:/"
 NO_TRACKING = "none"
@@ -35,14 +36,17 @@ def resolve_tracking(given: str | None, storage: str) -> str:
     """The tracking URI that was given, checked, or else that of SQLite under a storage folder.
 
     Raises:
-        InputError: it is of no use, or the storage is no folder that a database could live in.
+        InputError: it is of no use, or the storage is no folder that a database could live in, or a
+            link stands in the database's place.
     """
     if not given and "://" in storage:
         raise InputError(
             f"storage {redact(storage)}: MLflow's database cannot live there; give --tracking-uri, "
             "e.g. http://127.0.0.1:5000"
         )
-    return check_uri(given or f"sqlite:///{Path(storage).expanduser().resolve() / 'mlflow.db'}")
+    if given:
+        return check_uri(given)
+    return check_uri(f"sqlite:///{below(Path(storage).expanduser().resolve(), 'mlflow.db')}")
 
 
 def check_uri(uri: str) -> str:
@@ -127,7 +131,7 @@ def default_artifacts(uri: str, storage: Path | None) -> str | None:
             f"tracking URI {redact(uri)}: a bare database has no place for artifacts when the "
             "storage is no folder; run `mlflow server` over it and give its http:// address"
         )
-    return (folder.resolve() / "mlartifacts").as_uri()
+    return below(folder.resolve(), "mlartifacts").as_uri()
 
 
 def server_command(uri: str, port: int) -> tuple[list[str], dict[str, str]]:

@@ -20,6 +20,7 @@ from shapca.data.preparation.sources import BenchmarkSource, source_of
 from shapca.data.preparation.trees import FolderTree, open_tree
 from shapca.data.schema import SPLITS
 from shapca.errors import InputError
+from shapca.storage.files import below, written_whole
 from shapca.storage.work_folder import work_folder
 
 RECORD = "SOURCE.json"
@@ -278,7 +279,7 @@ def _fetched_before(out: Path, name: str) -> dict[str, FetchedFile]:
 
 def _add(work: Path, out: Path, added: Iterable[str], described: Mapping[str, FetchedFile]) -> None:
     for target in added:
-        place = out / target
+        place = below(out, target)
         if os.path.lexists(place) and hash_file(place) != described[target].sha256:
             raise InputError(f"{place}: was not fetched and would be replaced; move it away")
     for target in added:
@@ -288,6 +289,5 @@ def _add(work: Path, out: Path, added: Iterable[str], described: Mapping[str, Fe
 
 def _write_record(folder: Path, name: str, files: Mapping[str, FetchedFile]) -> None:
     record = {"name": name, "files": {key: asdict(value) for key, value in files.items()}}
-    temporary = folder / f".{RECORD}.new"
-    temporary.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(temporary, folder / RECORD)
+    with written_whole(folder / RECORD) as handle:
+        handle.write(json.dumps(record, indent=2, ensure_ascii=False).encode() + b"\n")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
@@ -38,6 +37,7 @@ from shapca.data.prepared import PreparedData
 from shapca.data.schema import SPLITS, STORED_SIZE, Example, Labels
 from shapca.errors import InputError
 from shapca.storage import hash_of
+from shapca.storage.files import written_whole
 from shapca.storage.locks import held
 from shapca.storage.work_folder import work_folder
 
@@ -178,9 +178,8 @@ def with_parts_of_speech(
         posts = [example.words for split in SPLITS for example in splits[split]]
         tagged = pos.tag_words(posts, progress)
         if file is not None:
-            temporary = file.with_name(file.name + ".new")
-            temporary.write_text(json.dumps(tagged), encoding="utf-8")
-            os.replace(temporary, file)
+            with written_whole(file) as handle:
+                handle.write(json.dumps(tagged).encode())
     tags = iter(tagged)
     return {
         split: tuple(dataclasses.replace(example, pos=next(tags)) for example in splits[split])

@@ -23,6 +23,7 @@ from shapca.data.manifest import (
 from shapca.data.preparation.image_writing import write_images
 from shapca.data.schema import SPLITS, STORED_SIZE, Example, Labels
 from shapca.errors import InputError
+from shapca.storage.files import below, written_whole
 from shapca.storage.work_folder import WorkFolder, work_folder
 
 IMAGE_JOURNAL = ".images.journal"
@@ -174,30 +175,23 @@ def check_destination(out: Path, *, overwrite: bool) -> None:
 
 def write_context_set(folder: Path, name: str, texts: Mapping[str, str]) -> str:
     """Write `contexts/<name>.jsonl` in one step, ordered by image id, and return its SHA-256."""
-    file = folder / context_part(name)
+    file = below(folder, context_part(name))
     file.parent.mkdir(exist_ok=True)
-    temporary = file.with_name(f".{file.name}.partial")
-    try:
-        _write_lines(temporary, ({"image": key, "text": texts[key]} for key in sorted(texts)))
-        os.replace(temporary, file)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    _write_lines(file, ({"image": key, "text": texts[key]} for key in sorted(texts)))
     return hash_file(file)
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write or replace `manifest.json` in one step."""
-    temporary = folder / f".{MANIFEST}.partial"
     content = json.dumps(manifest.to_json(), indent=2, sort_keys=True, ensure_ascii=False)
-    temporary.write_text(content + "\n", encoding="utf-8")
-    os.replace(temporary, folder / MANIFEST)
+    with written_whole(folder / MANIFEST) as handle:
+        handle.write(content.encode() + b"\n")
 
 
 def _write_lines(file: Path, records: Iterator[dict[str, Any]]) -> None:
-    with file.open("w", encoding="utf-8", newline="\n") as handle:
+    with written_whole(file) as handle:
         for record in records:
-            handle.write(json.dumps(record, ensure_ascii=False) + "\n")
+            handle.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
 
 
 def _counts(examples: Sequence[Example], readable: set[str]) -> dict[str, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -67,8 +68,7 @@ def trained(
 def store(trained: Path, tmp_path: Path) -> FolderStore:
     """A sweep over those cells whose champion is `aa`."""
     folder = tmp_path / "storage"
-    folder.mkdir()
-    (folder / "cells").symlink_to(trained / "cells")
+    shutil.copytree(trained / "cells", folder / "cells", copy_function=os.link)
     store = FolderStore(folder)
     champion = replace(finished(trial("aa")), model=MODEL)
     write(store, finished(parent()), champion, finished(trial("bb")))

@@ -390,11 +390,10 @@ class TestAddContexts:
     ) -> None:
         before = contents(folder)
 
-        def fill_the_disk(file: Path, records: object) -> None:
-            file.write_text("half")
+        def fill_the_disk(descriptor: int) -> None:
             raise OSError("no space left")
 
-        monkeypatch.setattr(writer, "_write_lines", fill_the_disk)
+        monkeypatch.setattr(os, "fsync", fill_the_disk)
         with pytest.raises(OSError, match="no space left"):
             add_contexts(folder, "c", [CAPTIONS / "lines.txt"])
         assert contents(folder) == before
