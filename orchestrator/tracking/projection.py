@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -21,15 +22,16 @@ from orchestrator.store.cells import CellStore
 from orchestrator.store.sweep_folder import PUBLISHED, in_sweep
 from orchestrator.tracking.client.addresses import default_artifacts, redact
 from orchestrator.tracking.client.client import (
+    MAX_PARAM_LENGTH,
     NAME,
     NOTE,
     PARENT_TAG,
     MetricPoint,
     Tracking,
     TrackingRefusedError,
-    cut,
     milliseconds,
 )
+from orchestrator.tracking.client.names import key_of, value_of
 from orchestrator.tracking.client.saved_views import RUN_TYPE, VIEWS
 from orchestrator.tracking.journal import Entry, Journal, Plan, document_digest
 from orchestrator.tracking.run_document import RunDocument, read_run, read_runs
@@ -118,7 +120,8 @@ class Projection:
 
         Raises:
             TrackingUnavailableError: MLflow does not answer; what was sent may be sent again.
-            TrackingRefusedError: MLflow refuses this run.
+            TrackingRefusedError: MLflow refuses this run or a part of it; all else was sent, its
+                state too.
         """
         document, tracking = plan.document, self.tracking
         if document.parent is not None and plan.parent is None:
@@ -142,16 +145,22 @@ class Projection:
                 entry = replace(entry, figures=digest(dict(document.metrics)))
         if plan.is_changed:
             params, tags = self._new_params(document, entry, is_new=is_new)
-            tracking.log(entry.run_id, points, params, _tags(document, plan.parent) | tags)
+            refusals: list[str] = []
+            with _noted(refusals):
+                tracking.log(entry.run_id, points, params, _tags(document, plan.parent) | tags)
             for key in set(entry.tags) - set(document.tags):
-                tracking.client.delete_tag(entry.run_id, key)
+                with suppress(TrackingRefusedError):  # it is not there
+                    tracking.client.delete_tag(entry.run_id, key_of(key))
+            artifacts: Mapping[str, str] = {}
+            with _noted(refusals):
+                artifacts = self._publish_artifacts(document, entry)
             entry = replace(
                 entry,
                 parent=plan.parent,
                 document=document_digest(document),
                 params=digest(dict(document.params)),
                 tags=sorted(document.tags),
-                artifacts=self._publish_artifacts(document, entry),
+                artifacts=artifacts,
             )
             if document.kind == "sweep":
                 about = {view.tag: view.content for view in VIEWS}
@@ -161,10 +170,16 @@ class Projection:
                 tracking.set_status(entry.run_id, document.status.upper(), document.ended_at)
             if document.model is not None and document.cell is not None:
                 cell, experiment = self._cells.run_store(document.cell), self._runs.experiment
-                version = self._registry.ensure(
-                    document.model, cell, experiment, entry.run_id, self.identity()
-                )
-                entry = replace(entry, model=str(version.version))
+                with _noted(refusals):
+                    version = self._registry.ensure(
+                        document.model, cell, experiment, entry.run_id, self.identity()
+                    )
+                    entry = replace(entry, model=str(version.version))
+            if refusals:
+                # Runs below this one need its id; all else of it is sent again the next time.
+                known = Entry(entry.run_id, entry.parent, tags=entry.tags, artifacts=artifacts)
+                self._journal.write(document.key, known)
+                raise TrackingRefusedError("; ".join(refusals))
         else:
             tracking.log(entry.run_id, points)
         self._journal.write(document.key, entry)
@@ -224,11 +239,11 @@ class Projection:
         if entry.params == digest(dict(document.params)):
             return {}, {}
         logged = {} if is_new else self.tracking.client.get_run(entry.run_id).data.params
-        new = {key: value for key, value in document.params.items() if key not in logged}
+        new = {key: value for key, value in document.params.items() if key_of(key) not in logged}
         changed = {
             f"changed.{key}": value
             for key, value in document.params.items()
-            if key in logged and logged[key] != cut(value)
+            if key not in new and logged[key_of(key)] != value_of(value, MAX_PARAM_LENGTH)
         }
         return new, changed
 
@@ -260,6 +275,15 @@ class Projection:
                 self.tracking.log_artifact(entry.run_id, path, content)
                 published[path] = content_digest
         return published
+
+
+@contextmanager
+def _noted(refusals: list[str]) -> Iterator[None]:
+    """Note why MLflow refuses a part of a run, and go on with the others."""
+    try:
+        yield
+    except TrackingRefusedError as error:
+        refusals.append(str(error))
 
 
 def _tags(document: RunDocument, parent: str | None) -> dict[str, str]:

@@ -7,7 +7,6 @@ twice unseen.
 
 from __future__ import annotations
 
-import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from typing import Any
 
 from orchestrator.tracking.client.addresses import check_uri, redact
 from orchestrator.tracking.client.environment import open_client
+from orchestrator.tracking.client.names import key_of, value_of
 from shapca.errors import InputError
 
 RUN_KEY = "shapca.run_key"
@@ -31,7 +31,6 @@ MAX_TAGS = 100
 MAX_ENTITIES = 1000
 MAX_PARAM_LENGTH = 6000
 MAX_TAG_LENGTH = 8000
-CUT = "… (cut)"
 
 _REFUSALS = {
     "BAD_REQUEST",
@@ -160,24 +159,51 @@ class Tracking:
         """Log metrics, parameters and tags in as few calls as MLflow's limits allow.
 
         Logging the same again changes nothing: a metric's value, time and step identify it.
+
+        Raises:
+            TrackingRefusedError: MLflow refuses some of them; all others are logged.
         """
         from mlflow.entities import Metric, Param, RunTag
 
-        points = [Metric(_key(m.key), m.value, m.timestamp, m.step) for m in metrics]
+        points = [Metric(key_of(m.key), m.value, m.timestamp, m.step) for m in metrics]
         pairs = [
-            Param(_key(key), self._cut(str(value), MAX_PARAM_LENGTH))
+            Param(key_of(key), self._cut(str(value), MAX_PARAM_LENGTH))
             for key, value in (params or {}).items()
         ]
         labels = [
-            RunTag(key, self._cut(value, MAX_TAG_LENGTH)) for key, value in (tags or {}).items()
+            RunTag(key_of(key), self._cut(value, MAX_TAG_LENGTH))
+            for key, value in (tags or {}).items()
         ]
+        refused: list[str] = []
         while points or pairs or labels:
             part_pairs, pairs = pairs[:MAX_PARAMS], pairs[MAX_PARAMS:]
             part_labels, labels = labels[:MAX_TAGS], labels[MAX_TAGS:]
             room = MAX_ENTITIES - len(part_pairs) - len(part_labels)
             part_points, points = points[:room], points[room:]
             self.metric_calls += bool(part_points)
-            self.client.log_batch(run_id, part_points, part_pairs, part_labels)
+            refused += self._log_part(run_id, [*part_points, *part_pairs, *part_labels])
+        if refused:
+            raise TrackingRefusedError("; ".join(refused))
+
+    def _log_part(self, run_id: str, part: list[Any]) -> list[str]:
+        """Log a batch, by halves where MLflow refuses it; why it refuses single ones.
+
+        Raises:
+            TrackingRefusedError: MLflow takes nothing for this run.
+        """
+        from mlflow.entities import Metric, Param, RunTag
+
+        batch = [[item for item in part if type(item) is kind] for kind in (Metric, Param, RunTag)]
+        try:
+            self.client.log_batch(run_id, *batch, synchronous=True)
+        except TrackingRefusedError as error:
+            if len(part) == 1:
+                return [f"{part[0].key}: {error}"]
+            if self.client.get_run(run_id).info.lifecycle_stage != "active":
+                raise  # a run that takes nothing: no part is tried
+            middle = len(part) // 2
+            return self._log_part(run_id, part[:middle]) + self._log_part(run_id, part[middle:])
+        return []
 
     def set_status(self, run_id: str, status: str, ended_at: float | None = None) -> None:
         """Set a run's state; one that is not RUNNING ends at `ended_at` (Unix time in seconds)."""
@@ -197,12 +223,7 @@ class Tracking:
 
     def _cut(self, value: str, length: int) -> str:
         self.num_cut += len(value) > length
-        return cut(value, length)
-
-
-def cut(value: str, length: int = MAX_PARAM_LENGTH) -> str:
-    """A value, a parameter's by default, as MLflow keeps it."""
-    return value if len(value) <= length else value[: length - len(CUT)] + CUT
+        return value_of(value, length)
 
 
 @contextmanager
@@ -233,8 +254,3 @@ class _Translated:
 def milliseconds(seconds: float) -> int:
     """Unix time as MLflow counts it."""
     return round(seconds * 1000)
-
-
-def _key(name: str) -> str:
-    """The name with what MLflow does not allow in a key replaced."""
-    return re.sub(r"[^/\w.\- :]", "_", name)[:250]

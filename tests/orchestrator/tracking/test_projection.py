@@ -9,9 +9,10 @@ import pytest
 from mlflow import MlflowClient
 
 from orchestrator.tracking.client.client import Tracking
+from orchestrator.tracking.client.names import key_of
 from orchestrator.tracking.projection import Projection
 from orchestrator.tracking.publisher import Publisher
-from shapca.storage import FolderStore
+from shapca.storage import FolderStore, to_json
 from tests.orchestrator.publishing import (
     START,
     SWEEP,
@@ -65,6 +66,58 @@ def test_a_sweep_becomes_a_tree_of_runs(store: FolderStore, mlflow_uri: str) -> 
     assert [step for step, _, _ in shown["search-bb"]["history"]["val/f1"]] == [1]
     assert shown["search-cc"]["status"] == "FAILED"
     assert shown["search-cc"]["tags"]["error"] == "out of memory"
+
+
+ODD = ("/per/loc/", "/per/org//member_of", "a(b", "a)b", "../x", "per:loc", "ünïcode 关系", "α=0.5")
+
+
+def test_names_of_data_and_of_people_reach_mlflow(store: FolderStore, mlflow_uri: str) -> None:
+    whole_sweep(store)
+    record = {"epoch": 1, "is_best": True, "seconds": 1.0, "finished_at": START}
+    record["metrics"] = {f"val/f1_{name}": 1.5 for name in ODD}
+    store.put("cells/ee/epochs/0001.json", to_json(record))
+    odd = finished(
+        trial("ee"),
+        metrics={f"test/f1_{name}": 2.5 for name in ODD},
+        tags=dict.fromkeys(ODD, "yes"),
+        params=dict.fromkeys((*ODD, "long" * 100, "long" * 101), "1"),
+    )
+    write(store, odd)
+    assert not publisher(store, mlflow_uri).reconcile().refused
+    shown = snapshot(mlflow_uri)["search-ee"]
+    assert shown["status"] == "FINISHED"
+    for name in ODD:
+        assert shown["latest"][key_of(f"val/f1_{name}")] == 1.5
+        assert shown["latest"][key_of(f"test/f1_{name}")] == 2.5
+        assert shown["tags"][key_of(name)] == "yes"
+    assert len(shown["params"]) == len(ODD) + 2
+    write(store, replace(odd, tags={}, params={**odd.params, "a(b": "2"}))
+    assert not publisher(store, mlflow_uri).reconcile().refused
+    shown = snapshot(mlflow_uri)["search-ee"]
+    assert key_of("α=0.5") not in shown["tags"]
+    assert shown["tags"][key_of("changed.a(b")] == "2"
+
+
+def test_what_mlflow_refuses_leaves_no_run_open_and_costs_no_other(
+    store: FolderStore, mlflow_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole_sweep(store)
+    write(store, finished(parent(), metrics={}, params={"a//": "1", "b": "2"}))
+    write(store, finished(trial("aa"), artifacts={"page": "sweeps/tiny/no such object"}))
+    monkeypatch.setattr("orchestrator.tracking.client.client.key_of", lambda name: name)
+    for _ in range(2):
+        report = publisher(store, mlflow_uri).reconcile()
+        assert sorted(report.refused) == ["search-aa", "sweep"]
+        assert report.refused["sweep"].startswith("a//: ")
+        shown = snapshot(mlflow_uri)
+        assert len(shown) == 6
+        assert "RUNNING" not in {run["status"] for name, run in shown.items() if name[0] == "s"}
+        assert shown["sweep"]["params"] == {"b": "2"}
+        assert shown["search-aa"]["latest"]["val/f1_best"] == 53.0
+    monkeypatch.undo()
+    write(store, finished(trial("aa")))
+    assert not publisher(store, mlflow_uri).reconcile().refused
+    assert snapshot(mlflow_uri)["sweep"]["params"] == {"a/_0x2f_": "1", "b": "2"}
 
 
 def test_reconciling_again_sends_nothing(

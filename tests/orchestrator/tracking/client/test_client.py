@@ -176,7 +176,42 @@ def test_batches_stay_within_mlflows_limits_and_long_values_are_cut(mlflow_uri: 
     data = MlflowClient(tracking_uri=mlflow_uri).get_run(run).data
     assert len(data.params) == 130
     assert data.params["p0"].endswith("(cut)")
-    assert data.metrics["m_29"] == 2099.0
+    assert data.metrics["m_0x26_29"] == 2099.0
+
+
+def test_what_mlflow_refuses_costs_nothing_else(
+    mlflow_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestrator.tracking.client.client.key_of", lambda name: name)
+    tracking = Tracking(mlflow_uri)
+    run = tracking.client.create_run(tracking.experiment("odd")).info.run_id
+    points = [MetricPoint(name, 1.0, 0, 0) for name in ("a", "b(", "c", "../d", "e")]
+    with pytest.raises(TrackingRefusedError) as refused:
+        tracking.log(run, points, {f"p{n}": "x" * 6000 for n in range(100)} | {"p//": "1"},
+                     {f"t{n}": "y" * 8000 for n in range(100)})  # fmt: skip
+    assert [said.partition(":")[0] for said in str(refused.value).split("; ")] == [
+        "b(", "../d", "p//",
+    ]  # fmt: skip
+    data = MlflowClient(tracking_uri=mlflow_uri).get_run(run).data
+    assert sorted(data.metrics) == ["a", "c", "e"]
+    assert sorted(data.params) == sorted(f"p{n}" for n in range(100))
+    assert {f"t{n}" for n in range(100)} <= set(data.tags)
+
+
+def test_a_run_that_takes_nothing_is_not_asked_part_by_part(
+    mlflow_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracking = Tracking(mlflow_uri)
+    run = tracking.client.create_run(tracking.experiment("gone")).info.run_id
+    tracking.client.delete_run(run)
+    asked = []
+    log_batch = MlflowClient.log_batch
+    monkeypatch.setattr(
+        MlflowClient, "log_batch", lambda *a, **k: (asked.append(a), log_batch(*a, **k))
+    )
+    with pytest.raises(TrackingRefusedError, match="must be in the 'active' state"):
+        tracking.log(run, tags={f"t{n}": "y" for n in range(90)})
+    assert len(asked) == 1
 
 
 def test_a_refusal_and_an_outage_are_told_apart(mlflow_uri: str) -> None:
