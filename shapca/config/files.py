@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -13,32 +13,36 @@ from shapca.errors import InputError
 
 Model = TypeVar("Model", bound=BaseModel)
 
+MAX_BYTES = 2**18
+MAX_DEPTH = 50
+MAX_DIGITS = 100
+MAX_SHOWN = 200
+_TOO_DEEP = f"more than {MAX_DEPTH} lists or mappings in each other"
+
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
     """Read a YAML file whose top is a mapping.
 
     Raises:
-        InputError: missing, unreadable, not YAML, not a mapping, or a key twice in one mapping.
+        InputError: missing, unreadable, longer than `MAX_BYTES`, not such YAML as `parse_yaml`
+            reads, or not a mapping.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8")
-        _refuse_repeated_keys(yaml.compose(text, Loader=yaml.SafeLoader), path)
-        tree = yaml.safe_load(text)
+        with Path(path).open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise InputError(f"{path}: expected {MAX_BYTES // 2**10} KiB of YAML at most")
+        text = content.decode()
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8 text") from error
-    except InputError:
-        raise
+    try:
+        tree = parse_yaml(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f":{mark.line + 1}" if mark is not None else ""
-        problem = getattr(error, "problem", None) or "syntax error"
-        raise InputError(f"{path}{place}: not valid YAML ({problem})") from error
-    except ValueError as error:  # a date that is none
-        raise InputError(f"{path}: not valid YAML ({error})") from error
-    except RecursionError as error:
-        raise InputError(f"{path}: an anchor refers to itself, or lists are too deep") from error
+        raise InputError(f"{path}{place}: {_problem(error)}") from error
     if tree is None:
         tree = {}
     if not isinstance(tree, dict):
@@ -46,25 +50,77 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     return tree
 
 
-def _refuse_repeated_keys(node: yaml.Node | None, path: str | Path) -> None:
-    """YAML would take the last value of a key that is given twice, and say nothing.
+def parse_yaml(text: str) -> Any:
+    """The value of a YAML text of plain values, lists and mappings.
 
     Raises:
-        InputError: such a key, or one that is no name.
+        yaml.YAMLError: not YAML, or such that a short text means a large value or two things:
+            aliases, merge keys, tags, a key twice in one mapping, long numbers, deep lists.
     """
-    if isinstance(node, yaml.SequenceNode):
-        for item in node.value:
-            _refuse_repeated_keys(item, path)
-    elif isinstance(node, yaml.MappingNode):
-        seen: set[str] = set()
-        for key, value in node.value:
-            line = key.start_mark.line + 1
-            if not isinstance(key, yaml.ScalarNode):
-                raise InputError(f"{path}:{line}: expected a name as key, found a list or mapping")
-            if key.value in seen:
-                raise InputError(f"{path}:{line}: the key {key.value!r} is given twice")
-            seen.add(key.value)
-            _refuse_repeated_keys(value, path)
+    loader = _PlainLoader(text)
+    try:
+        node = loader.get_single_node()
+        return None if node is None else loader.construct_document(node)
+    except (ValueError, OverflowError) as error:  # a date or a number that is none
+        raise yaml.YAMLError(str(error)) from error
+    finally:
+        loader.dispose()
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """Refuses what no file of this project needs, while it reads, before anything is made of it."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._depth = 0
+
+    def fetch_flow_collection_start(self, TokenClass: Any) -> None:
+        # The scanner runs ahead, in a time that grows with the square of the depth.
+        if self.flow_level == MAX_DEPTH:
+            raise yaml.MarkedYAMLError(problem=_TOO_DEEP, problem_mark=self.get_mark())
+        super().fetch_flow_collection_start(TokenClass)
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        event = self.peek_event()
+        if isinstance(event, yaml.AliasEvent):
+            _refuse(event, "aliases (*name) are not read: write out what they mean")
+        if getattr(event, "tag", None) is not None:
+            _refuse(event, "tags (!name) are not read")
+        if self._depth == MAX_DEPTH:
+            _refuse(event, _TOO_DEEP)
+        self._depth += 1
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        if isinstance(node, yaml.ScalarNode) and node.tag.endswith((":int", ":float")):
+            if len(node.value) > MAX_DIGITS:
+                _refuse(node, f"a number of more than {MAX_DIGITS} digits")
+        elif isinstance(node, yaml.MappingNode):
+            _check_keys(node)
+        return node
+
+
+def _check_keys(node: yaml.MappingNode) -> None:
+    """YAML would take the last value of a key that is given twice, and say nothing."""
+    seen: set[str] = set()
+    for key, _ in node.value:
+        if not isinstance(key, yaml.ScalarNode):
+            _refuse(key, "expected a name as key, found a list or mapping")
+        if key.tag.endswith(":merge"):
+            _refuse(key, "merge keys (<<) are not read: write out what they mean")
+        if key.value in seen:
+            _refuse(key, f"the key {key.value!r} is given twice")
+        seen.add(key.value)
+
+
+def _refuse(place: yaml.Event | yaml.Node, problem: str) -> NoReturn:
+    raise yaml.MarkedYAMLError(problem=problem, problem_mark=place.start_mark)
+
+
+def _problem(error: yaml.YAMLError) -> str:
+    if isinstance(error, yaml.MarkedYAMLError) and type(error) is yaml.MarkedYAMLError:
+        return str(error.problem)
+    said = getattr(error, "problem", None) or getattr(error, "reason", None) or error.args[:1]
+    return f"not valid YAML ({said[0] if isinstance(said, tuple) else said})"
 
 
 def apply_overrides(tree: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
@@ -79,11 +135,16 @@ def apply_overrides(tree: dict[str, Any], overrides: Sequence[str]) -> dict[str,
     for override in overrides:
         key, equals, text = override.partition("=")
         if not equals or not key.strip():
-            raise InputError(f"--set {override}: expected key=value, e.g. optimisation.epochs=5")
+            raise InputError(
+                f"--set {_short(override)}: expected key=value, e.g. optimisation.epochs=5"
+            )
+        if key.count(".") > MAX_DEPTH:
+            raise InputError(f"--set {_short(override)}: more than {MAX_DEPTH} names in one key")
         try:
-            value = yaml.safe_load(text)
-        except (ValueError, RecursionError, TypeError, yaml.YAMLError) as error:
-            raise InputError(f"--set {override}: the value is not valid YAML") from error
+            value = parse_yaml(text)
+        except yaml.YAMLError as error:
+            shown = f"--set {_short(override)}: the value: {_problem(error)}"
+            raise InputError(shown) from error
         tree = with_value(tree, key.strip(), value)
     return tree
 
@@ -131,6 +192,11 @@ def validate(model: type[Model], tree: Any, source: str, prefix: str = "") -> Mo
             else:
                 problem = item["msg"].removeprefix("Value error, ")
                 if item["loc"] and isinstance(item.get("input"), str | int | float | bool):
-                    problem += f" (got {item['input']!r})"
+                    problem += f" (got {_short(repr(item['input']))})"
             lines.append(f"{source}: {dotted}: {problem}" if dotted else f"{source}: {problem}")
         raise InputError("\n".join(lines)) from error
+
+
+def _short(text: str) -> str:
+    """A text as far as a message shows it."""
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]} …"

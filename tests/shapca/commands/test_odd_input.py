@@ -21,7 +21,7 @@ from shapca.model.encoders.text import text_model_config
     [
         ("when: 2024-13-45\n", r"odd.yaml: not valid YAML \(month must be in 1..12"),
         ("? [a, b]\n: 1\n", "odd.yaml:1: expected a name as key, found a list or mapping"),
-        ("a: &a [*a]\n", "odd.yaml: an anchor refers to itself"),
+        ("a: &a [*a]\n", "odd.yaml:1: aliases"),
     ],
 )
 def test_yaml_that_is_no_plain_tree(text: str, message: str, tmp_path: Path) -> None:
