@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import json
 import threading
@@ -28,6 +29,7 @@ class Endpoint:
         asked: bodies of the requests.
         keys: their Authorization headers.
         times: when they came.
+        sent: parts of answers without end that were sent.
     """
 
     url: str = ""
@@ -37,6 +39,7 @@ class Endpoint:
     asked: list[dict[str, Any]] = field(default_factory=list)
     keys: list[str] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
+    sent: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -103,6 +106,9 @@ def _handler(state: Endpoint) -> type[BaseHTTPRequestHandler]:
                 self.close_connection = True
                 self.connection.close()
                 return
+            if fault in ("endless", "drip", "drip of headers", "bomb"):
+                self._never_end(fault)
+                return
             if fault == "malformed":
                 self._raw(200, b'{"choices": [{"message": ')
                 return
@@ -110,6 +116,30 @@ def _handler(state: Endpoint) -> type[BaseHTTPRequestHandler]:
                 fault, (200, _completion(fault, body, sha256), {})
             )
             self._send(status, answer, headers)
+
+        def _never_end(self, fault: str) -> None:
+            """What keeps a client's timeout between two bytes from ever passing."""
+            self.close_connection = True
+            try:
+                if fault == "drip of headers":
+                    self.wfile.write(b"HTTP/1.1 200 OK\r\n")
+                    for number in range(1000):
+                        self.wfile.write(f"X-{number}: x\r\n".encode())
+                        time.sleep(0.05)
+                    return
+                self.send_response(200)
+                self.send_header("Content-Type", "application/json")
+                if fault == "bomb":
+                    self.send_header("Content-Encoding", "gzip")
+                self.end_headers()
+                if fault == "bomb":
+                    self.wfile.write(gzip.compress(b" " * 2**28))
+                for _ in range(1000):
+                    self.wfile.write(b" " * (2**20 if fault == "endless" else 1))
+                    state.sent += 1
+                    time.sleep(0 if fault == "endless" else 0.05)
+            except OSError:
+                return  # the client has given up
 
         def _send(
             self, status: int, answer: dict[str, Any], headers: dict[str, str] | None = None
@@ -175,4 +205,7 @@ def _completion(kind: str, body: dict[str, Any], sha256: str) -> dict[str, Any]:
     }
     if kind.startswith("no usage"):
         del completion["usage"]
+    if kind.startswith("usage "):
+        name, value = kind.removeprefix("usage ").split("=")
+        completion["usage"][name] = json.loads(value)
     return completion

@@ -200,8 +200,8 @@ class _Run:
                         return f"the cost has passed {max_cost:g} (--max-cost)"
                     if any(_is_uncounted(record) for record in records):
                         return (
-                            "the endpoint does not report the tokens used (`usage`), so "
-                            "--max-cost cannot be kept"
+                            "the endpoint does not report the tokens used (`usage`), or not as "
+                            "numbers that can be, so --max-cost cannot be kept"
                         )
                 if isinstance(error, EndpointStopped):
                     return str(error)

@@ -23,6 +23,8 @@ from shapca.errors import InputError
 _SENT_AS_IS = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp"}
 _MASK = "***"
 _SHOWN = 300
+MAX_TOKENS = 10_000_000
+"""More than any model reads or writes at once."""
 _ADDRESS_EXPECTED = "expected an address such as http://127.0.0.1:8000/v1"
 
 
@@ -81,6 +83,9 @@ class EndpointGenerator:
         check_endpoint(settings.endpoint)
         import openai
 
+        from shapca.contexts.generators.bounded import bounded_client
+
+        timeout = settings.endpoint.timeout
         self._settings = settings
         self._endpoint = settings.endpoint
         self._key = _key(settings.endpoint)
@@ -89,8 +94,9 @@ class EndpointGenerator:
             self._client: Any = openai.OpenAI(
                 api_key=self._key,
                 base_url=settings.endpoint.base_url,
-                timeout=settings.endpoint.timeout,
+                timeout=timeout,
                 max_retries=0,
+                http_client=bounded_client(openai.DefaultHttpxClient, timeout),
             )
         except Exception as error:  # of the HTTP client, which is pickier about hosts and ports
             if settings.endpoint.base_url is None:
@@ -135,13 +141,15 @@ class EndpointGenerator:
     def _answer_one(self, request: Request) -> Answer:
         import openai
 
-        fault = ""
+        from shapca.contexts.generators.bounded import AnswerTooLarge, within
+
+        fault, timeout = "", self._endpoint.timeout
         for repetition in range(self._endpoint.max_retries + 1):
             self._pace.wait()
             if self._fatal is not None:
                 raise self._fatal
             try:
-                return self._read(self._send(request), repetition)
+                return self._read(within(timeout, lambda: self._send(request)), repetition)
             except openai.APIStatusError as error:
                 said = error.message.removeprefix(f"Error code: {error.status_code} - ")
                 fault = f"HTTP {error.status_code}: {self._masked(said)}"
@@ -153,6 +161,10 @@ class EndpointGenerator:
                 wait = asked_wait(error.response.headers)
             except (openai.APIConnectionError, openai.APIResponseValidationError) as error:
                 fault, wait = self._masked(f"{type(error).__name__}: {error.message}"), None
+            except AnswerTooLarge as error:  # paid for, and so would others be
+                return Answer(failure=str(error), retries=repetition)
+            except TimeoutError as error:
+                fault, wait = str(error), None
             except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
                 fault, wait = self._masked(f"not a chat completion: {error}"), None
             if repetition == self._endpoint.max_retries:
@@ -195,9 +207,8 @@ class EndpointGenerator:
             raise ValueError("neither text nor reason in it")
         if not isinstance(said, str | None):
             raise TypeError(f"the text is {type(said).__name__}")
-        usage = completion.usage
-        read = None if usage is None else int(usage.prompt_tokens)
-        written = None if usage is None else int(usage.completion_tokens)
+        read = _count(completion.usage, "prompt_tokens", 1)
+        written = _count(completion.usage, "completion_tokens", 1 if said else 0)
         return Answer(
             text=self._masked((said or "").strip(), len(said or "")),
             ended=reason != "length",
@@ -232,6 +243,14 @@ class EndpointGenerator:
         """
         whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
         return whole.replace(self._key, _MASK)[:limit]
+
+
+def _count(usage: Any, name: str, least: int) -> int | None:
+    """A number of tokens as the endpoint counts them; `None` where that can be no count."""
+    counted = getattr(usage, name, None)
+    if type(counted) is not int or not least <= counted <= MAX_TOKENS:
+        return None
+    return counted
 
 
 def _refusal(error: Any) -> str | None:

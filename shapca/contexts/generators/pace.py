@@ -68,4 +68,7 @@ def asked_wait(headers: Mapping[str, str]) -> float | None:
         return max(0.0, float(written))
     except ValueError:
         parsed = email.utils.parsedate_tz(written)
-        return None if parsed is None else max(0.0, email.utils.mktime_tz(parsed) - time.time())
+        try:
+            return None if parsed is None else max(0.0, email.utils.mktime_tz(parsed) - time.time())
+        except (ValueError, OverflowError):  # no date of any calendar
+            return None

@@ -208,7 +208,20 @@ def test_a_limit_on_the_cost_needs_a_price(server: Endpoint, folder: Path) -> No
     assert not (folder.parent / "out.jsonl").exists()
 
 
-@pytest.mark.parametrize("fault", ["no usage", "no usage, sorry"])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "no usage",
+        "no usage, sorry",
+        "usage completion_tokens=-1000000",
+        "usage prompt_tokens=-1",
+        "usage prompt_tokens=0",
+        "usage completion_tokens=0",
+        "usage prompt_tokens=1e99",
+        "usage completion_tokens=10.5",
+        "usage completion_tokens=99999999999999999999",
+    ],
+)
 def test_a_limit_on_the_cost_needs_counted_tokens(
     server: Endpoint, folder: Path, fault: str
 ) -> None:
@@ -219,6 +232,32 @@ def test_a_limit_on_the_cost_needs_counted_tokens(
     assert len(records) == len(server.asked) == 2
     report, records = run(server, folder, price_in=1.0, **asked)  # without a limit it may go on
     assert (report.stopped, len(records)) == (None, NUM_PICTURES)
+
+
+@pytest.mark.parametrize("fault", ["drip", "drip of headers"])
+def test_an_answer_that_never_ends_is_given_up_in_time(
+    server: Endpoint, folder: Path, fault: str
+) -> None:
+    server.plan = [fault]
+    began = time.monotonic()
+    report, _ = run(server, folder, timeout=0.5)
+    assert report.statuses == {"ok": NUM_PICTURES}
+    assert report.retries == 1
+    assert time.monotonic() - began < 10
+    assert server.sent < 100
+
+
+@pytest.mark.parametrize("fault", ["endless", "bomb"])
+def test_an_answer_of_any_size_is_refused_and_not_paid_for_again(
+    server: Endpoint, folder: Path, fault: str
+) -> None:
+    server.plan = [fault]
+    _, records = run(server, folder, batch_size=1)
+    failed = [record for record in records.values() if record["status"] == "failed"]
+    said = "more than 4 MiB of answer" if fault == "endless" else "the answer is compressed"
+    assert [record["reason"].startswith(said) for record in failed] == [True]
+    assert len(server.asked) == NUM_PICTURES
+    assert server.sent < 50  # what the system's buffers hold
 
 
 @pytest.mark.parametrize("fault", ["no quota", "401"])
