@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, get_args
 
+from orchestrator.store import forms
 from orchestrator.store.cell_folder import (
     ATTEMPT,
     CELL,
@@ -24,17 +25,17 @@ from orchestrator.store.cell_folder import (
     in_cell,
     status_of,
 )
-from shapca.config import ExperimentConfig
+from shapca.config import ExperimentConfig, validate
 from shapca.errors import InputError
 from shapca.metrics.seed_scores import SeedScores
 from shapca.runs.code import changed_definitions, code_fingerprint, definitions
+from shapca.runs.epochs import read_epoch, read_result
+from shapca.runs.forms import Scores
 from shapca.runs.layout import (
     BEST,
     CHECKPOINT,
     EPOCHS,
-    RESULT,
     RUN,
-    epoch_record,
     evaluation_record,
 )
 from shapca.storage import FolderStore, ObjectStore, SubStore, digest, read_json, to_json
@@ -92,7 +93,7 @@ class Cell:
     def from_json(cls, record: dict[str, Any]) -> Cell:
         """The inverse of `to_json`."""
         return cls(
-            ExperimentConfig.model_validate(record["config"]),
+            validate(ExperimentConfig, record["config"], f"cell {record.get('key')}", "config"),
             record["seed"],
             record["parts"],
             record["weights"],
@@ -119,7 +120,7 @@ class CellStore:
         Raises:
             InputError: No such cell.
         """
-        record = read_json(self.store, in_cell(key, CELL))
+        record = read_json(self.store, in_cell(key, CELL), forms.CellForm)
         if record is None:
             raise InputError(f"cell {key}: not in this storage")
         return Cell.from_json(record)
@@ -153,7 +154,8 @@ class CellStore:
     def summary(self, key: str) -> dict[str, Any] | None:
         """The record that `settle` kept; None while the cell has no verdict."""
         for status in STATUSES:
-            if (record := read_json(self.store, status_of(key, status))) is not None:
+            form = forms.FailedForm if status == "failed" else forms.EndedForm
+            if (record := read_json(self.store, status_of(key, status), form)) is not None:
                 return {"status": status, **record}
         return None
 
@@ -169,7 +171,7 @@ class CellStore:
 
     def claimed_by(self, key: str) -> str | None:
         """The sweep that said it works on a cell; None where none does."""
-        record = read_json(self.store, in_cell(key, CLAIM))
+        record = read_json(self.store, in_cell(key, CLAIM), forms.ClaimForm)
         return None if record is None else str(record["sweep"])
 
     def release(self, key: str) -> None:
@@ -193,7 +195,7 @@ class CellStore:
 
     def is_current(self, key: str, attempt: str) -> bool:
         """Whether no other process has been given the cell since an attempt began."""
-        record = read_json(self.store, in_cell(key, ATTEMPT))
+        record = read_json(self.store, in_cell(key, ATTEMPT), forms.AttemptForm)
         return record is not None and record["attempt"] == attempt
 
     def reopen(self, key: str) -> None:
@@ -247,7 +249,7 @@ class CellStore:
 
     def environments(self, key: str) -> list[dict[str, Any]]:
         """Code, libraries and machines that worked on a cell so far, as its run records them."""
-        run = read_json(self.store, in_cell(key, RUN)) or {"environments": []}
+        run = read_json(self.store, in_cell(key, RUN), forms.WorkedOnForm) or {"environments": []}
         environments: list[dict[str, Any]] = run["environments"]
         return environments
 
@@ -266,17 +268,17 @@ class CellStore:
         Empty where the storage does not have the definitions of that code.
         """
         codes = {code for key in keys for code in self.codes(key)} - {code_fingerprint()}
-        known = (read_json(self.store, code_of(code)) for code in codes)
+        known = (read_json(self.store, code_of(code), dict[str, str]) for code in codes)
         changed = (changed_definitions(then, definitions()) for then in known if then is not None)
         return sorted({name for names in changed for name in names})
 
     def result(self, key: str) -> dict[str, Any] | None:
         """`result.json` of a cell's training; None where it has not ended."""
-        return read_json(self.store, in_cell(key, RESULT))
+        return read_result(self.run_store(key))
 
     def evaluation(self, key: str, name: str) -> dict[str, Any] | None:
         """An evaluation record of a cell (`valid`, `test`, …); None where there is none."""
-        return read_json(self.store, in_cell(key, evaluation_record(name)))
+        return read_json(self.store, in_cell(key, evaluation_record(name)), Scores)
 
     def num_epochs(self, key: str) -> int:
         """Epochs of a cell that are recorded, from object names alone."""
@@ -285,10 +287,9 @@ class CellStore:
     def epochs(self, key: str, start: int = 1) -> list[dict[str, Any]]:
         """Epoch records of a cell from epoch `start` on, in order."""
         records: list[dict[str, Any]] = []
-        number = start
-        while (record := read_json(self.store, in_cell(key, epoch_record(number)))) is not None:
+        run = self.run_store(key)
+        while (record := read_epoch(run, start + len(records))) is not None:
             records.append(record)
-            number += 1
         return records
 
 

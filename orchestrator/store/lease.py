@@ -15,6 +15,7 @@ import time
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
+from orchestrator.store.forms import BeatForm
 from orchestrator.store.sweep_folder import BEATS, LEASES, in_sweep, number_of, numbered
 from shapca.errors import InputError
 from shapca.storage import ObjectStore, read_json, to_json
@@ -172,12 +173,12 @@ class Lease:
         if not names:
             return 0, None
         name = max(names, key=number_of)
-        record: dict[str, Any] | None = read_json(self._store, name)
+        record: dict[str, Any] | None = read_json(self._store, name, Holder)
         return number_of(name), None if record is None else Holder(**record)
 
     def _age(self, number: int) -> float | None:
         """Seconds since the last sign of life; None where the lease was released."""
-        beat = read_json(self._store, self._name(BEATS, number))
+        beat = read_json(self._store, self._name(BEATS, number), BeatForm)
         return None if beat is None else time.time() - beat["at"]
 
     def _name(self, kind: str, number: int) -> str:

@@ -47,7 +47,8 @@ def stored_predictions(
     """What `predictions_of` kept of a cell; None where it kept nothing."""
     if cells.status(key) is None:
         return None
-    record = read_json(cells.run_store(key), _name(cells, key, data))
+    name = _name(cells, key, data)
+    record = read_json(cells.run_store(key), name, dict[str, Prediction])
     return None if record is None else BY_POST.validate_python(record)
 
 

@@ -13,6 +13,8 @@ forecasts/<milliseconds>.json
 report/…, tables/…          pages, tables and figures
 """
 
+from shapca.errors import InputError
+
 DECLARATION = "declaration.json"
 SWEEP = "sweep.json"
 STUDY = "study.json"
@@ -45,5 +47,12 @@ def numbered(folder: str, number: int) -> str:
 
 
 def number_of(name: str) -> int:
-    """The number of a numbered object."""
-    return int(name.rpartition("/")[2].removesuffix(".json"))
+    """The number of a numbered object.
+
+    Raises:
+        InputError: an object that is none, which somebody put beside them.
+    """
+    number = name.rpartition("/")[2].removesuffix(".json")
+    if not (number.isascii() and number.isdigit() and len(number) < 20):
+        raise InputError(f"{name}: expected numbered objects alone there; remove it")
+    return int(number)

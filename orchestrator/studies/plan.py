@@ -19,7 +19,7 @@ from orchestrator.studies.config import PARAMETERS, CaseFigure, StudyConfig, Stu
 from shapca.config import ExperimentConfig, Task, validate, with_value
 from shapca.config.variants import applies_to, apply_variant
 from shapca.errors import InputError
-from shapca.storage import ObjectStore, read_json
+from shapca.storage import ObjectStore, place_name, read_json
 
 Winners = Mapping[str, Mapping[str, object]]
 """Dotted keys and values of a sweep's winner, by the sweep's name."""
@@ -235,10 +235,11 @@ def stored_plan(store: ObjectStore, name: str) -> StudyPlan | None:
         ValueError: the record was kept by other code, or a sweep that it takes settings from is
             not there.
     """
-    record = read_json(store, in_sweep(name, STUDY))
+    place = in_sweep(name, STUDY)
+    record = read_json(store, place, dict[str, Any])
     if record is None:
         return None
-    study = StudyConfig.model_validate(record)
+    study = validate(StudyConfig, record, f"{place_name(store)}: {place}")
     return plan_study(study, read_winners(study, store))
 
 

@@ -90,7 +90,7 @@ class Journal:
 
     def entry(self, key: str) -> Entry | None:
         """What MLflow has of a run; None where it was never published."""
-        record = read_json(self._store, self._name(key))
+        record = read_json(self._store, self._name(key), Entry)
         return None if record is None else Entry(**record)
 
     def write(self, key: str, entry: Entry) -> None:

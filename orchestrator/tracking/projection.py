@@ -19,6 +19,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.store.cells import CellStore
+from orchestrator.store.forms import IdentityForm
 from orchestrator.store.sweep_folder import PUBLISHED, in_sweep
 from orchestrator.tracking.client.addresses import default_artifacts, redact
 from orchestrator.tracking.client.client import (
@@ -91,7 +92,9 @@ class Projection:
         """What tells this storage's runs from another's in the same experiment, drawn once."""
         name = f"{self._folder}/storage.json"
         self._store.put_new(name, to_json({"id": uuid.uuid4().hex}))
-        return str((read_json(self._store, name) or {})["id"])
+        record = read_json(self._store, name, IdentityForm)
+        assert record is not None
+        return str(record["id"])
 
     def documents(self, keys: Iterable[str] | None = None) -> list[RunDocument]:
         """Run documents, parents before their children.

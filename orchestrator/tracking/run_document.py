@@ -89,13 +89,14 @@ def write_run(store: ObjectStore, sweep: str, document: RunDocument) -> None:
 
 def read_runs(store: ObjectStore, sweep: str) -> dict[str, RunDocument]:
     """All run documents of a sweep by key."""
-    records = [read_json(store, name) for name in store.list(in_sweep(sweep, RUNS))]
+    names = store.list(in_sweep(sweep, RUNS))
+    records = [read_json(store, name, RunDocument) for name in names]
     return {record["key"]: _document(record) for record in records if record is not None}
 
 
 def read_run(store: ObjectStore, sweep: str, key: str) -> RunDocument | None:
     """One run document of a sweep, or None."""
-    record = read_json(store, _name(sweep, key))
+    record = read_json(store, _name(sweep, key), RunDocument)
     return None if record is None else _document(record)
 
 

@@ -198,5 +198,6 @@ def validate(model: type[Model], tree: Any, source: str, prefix: str = "") -> Mo
 
 
 def _short(text: str) -> str:
-    """A text as far as a message shows it."""
+    """A text as far as a message shows it, in characters that can be written."""
+    text = text.encode("utf-8", "backslashreplace").decode()
     return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]} …"

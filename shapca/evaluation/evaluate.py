@@ -24,6 +24,7 @@ from shapca.model.heads.predictions import to_predictions
 from shapca.model.inputs import encode_posts, split_examples, without_gold
 from shapca.model.network import ShapCA
 from shapca.model.picture_features import with_picture_features
+from shapca.runs.forms import EvaluationForm
 from shapca.runs.layout import evaluation_record
 from shapca.runs.reading import Reading
 from shapca.runs.run_record import RunRecord, load_run
@@ -278,7 +279,7 @@ class _Asked:
         return cls(store, record, hashes, names, name)
 
     def stored(self) -> EvaluationRecord | None:
-        stored = read_json(self.store, self.name)
+        stored = read_json(self.store, self.name, EvaluationForm)
         return None if stored is None else EvaluationRecord.from_json(stored)
 
 

@@ -25,7 +25,8 @@ import torch
 from torch import Tensor, nn
 
 from shapca.errors import InputError
-from shapca.runs.epochs import EpochRecord
+from shapca.runs.epochs import EpochRecord, best_of, read_epoch
+from shapca.runs.forms import CheckpointState, EvaluationForm
 from shapca.runs.layout import (
     BEST,
     CHECKPOINT,
@@ -110,7 +111,7 @@ def load_state(store: ObjectStore) -> TrainingState | None:
     What a killed process left half-written is removed.
 
     Raises:
-        InputError: the record of an epoch is missing.
+        InputError: the record of an epoch is missing, or one is damaged.
     """
     names = _removable(store, CHECKPOINT)
     committed = [int(name.split("/")[1]) for name in names if name.endswith("/state.json")]
@@ -119,11 +120,18 @@ def load_state(store: ObjectStore) -> TrainingState | None:
             store.delete(name)
         return None
     epoch = max(committed)
-    stored = read_json(store, f"{checkpoint_folder(epoch)}/state.json")
+    name = f"{checkpoint_folder(epoch)}/state.json"
+    stored = read_json(store, name, CheckpointState)
     assert stored is not None
     store.put_new(epoch_record(epoch), to_json(stored["record"]))
-    _remove_others(store, epoch, stored["best_epoch"])
     history = load_history(store, epoch)
+    best = best_of(history).epoch
+    if stored["best_epoch"] != best:  # by it the best weights would be removed
+        raise InputError(
+            f"{place_name(store)}: {name} is damaged: best_epoch: expected {best} by the records "
+            f"of the epochs, found {stored['best_epoch']}"
+        )
+    _remove_others(store, epoch, best)
     return TrainingState(stored["step"], stored["best_epoch"], stored["random"], history)
 
 
@@ -144,11 +152,15 @@ def load_history(store: ObjectStore, num_epochs: int) -> tuple[EpochRecord, ...]
     """Records of the first epochs of a run.
 
     Raises:
-        InputError: one of them is missing.
+        InputError: one of them is missing or damaged.
     """
     whole = f"a run of {num_epochs} epochs"
-    epochs = range(1, num_epochs + 1)
-    return tuple(EpochRecord.from_json(_kept(store, epoch_record(e), whole)) for e in epochs)
+    history = []
+    for epoch in range(1, num_epochs + 1):
+        record = read_epoch(store, epoch)
+        name = epoch_record(epoch)
+        history.append(EpochRecord.from_json(_needed(record, store, name, whole)))
+    return tuple(history)
 
 
 def remove_checkpoints(store: ObjectStore) -> None:
@@ -163,12 +175,13 @@ def best_evaluation(store: ObjectStore, epoch: int) -> dict[str, Any]:
     Raises:
         InputError: they are missing.
     """
-    evaluation: dict[str, Any] = _kept(store, best_scores(epoch), "the run")
-    return evaluation
+    name = best_scores(epoch)
+    return _needed(read_json(store, name, EvaluationForm), store, name, "the run")
 
 
-def _kept(store: ObjectStore, name: str, whole: str) -> Any:
-    record = read_json(store, name)
+def _needed(
+    record: dict[str, Any] | None, store: ObjectStore, name: str, whole: str
+) -> dict[str, Any]:
     if record is None:
         raise InputError(
             f"{place_name(store)}: {name} is missing from {whole}: remove the run and train it anew"
@@ -212,8 +225,9 @@ def unpack(store: ObjectStore, name: str) -> dict[str, Tensor]:
         raise InputError(f"{place_name(store)}: {name} is missing from the run")
     try:
         return safetensors.torch.load(content)
-    except (safetensors.SafetensorError, ValueError) as error:
-        raise InputError(f"{place_name(store)}: {name} is damaged ({error})") from error
+    except Exception as error:  # whatever damaged bytes make the reader raise
+        first = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise InputError(f"{place_name(store)}: {name} is damaged ({first})") from error
 
 
 def optimizer_tensors(
@@ -235,8 +249,17 @@ def load_optimizer_tensors(
     parameters: Mapping[str, nn.Parameter],
     tensors: Mapping[str, Tensor],
 ) -> None:
-    """Give an optimizer the state that `optimizer_tensors` took from one like it."""
+    """Give an optimizer the state that `optimizer_tensors` took from one like it.
+
+    Raises:
+        InputError: a tensor is of no parameter, or of another shape.
+    """
     for name, tensor in tensors.items():
         parameter_name, _, key = name.rpartition("|")
-        parameter = parameters[parameter_name]
+        parameter = parameters.get(parameter_name)
+        if parameter is None or (tensor.dim() and tensor.shape != parameter.shape):
+            raise InputError(
+                f"the checkpoint is another model's: its optimizer has {name[:200]!r} of shape "
+                f"{tuple(tensor.shape)}"
+            )
         optimizer.state[parameter][key] = tensor.to(parameter.device, copy=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -10,6 +10,7 @@ from shapca.config import ExperimentConfig
 from shapca.errors import InputError
 from shapca.model.encoders import ImageEncoder, TextEncoder, load_tokenizer
 from shapca.model.encoders.image import CLIPVision
+from shapca.model.encoders.weights import MODEL_FILES
 from shapca.storage import ObjectStore, place_name
 
 TEXT, IMAGE = "encoder/text/", "encoder/image/"
@@ -69,6 +70,9 @@ def _restore(store: ObjectStore, prefix: str, folder: Path) -> None:
         raise InputError(f"{place_name(store)}: {prefix}config.json is missing from the run")
     (folder / prefix).mkdir(parents=True)
     for name in names:
+        file = PurePosixPath(name)
+        if file.parent != PurePosixPath(prefix) or not any(file.match(p) for p in MODEL_FILES):
+            continue  # not of those that are read, whoever put it there
         content = store.get(name)
         assert content is not None
-        (folder / prefix / Path(name).name).write_bytes(content)
+        (folder / prefix / file.name).write_bytes(content)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
+
+from shapca.errors import InputError
+from shapca.runs.forms import Result
+from shapca.runs.forms import Status as Status
+from shapca.runs.layout import RESULT, epoch_record
+from shapca.storage import ObjectStore, place_name, read_json
 
 if TYPE_CHECKING:
     from shapca.alignment.health import Standing
     from shapca.metrics import Evaluation
-
-Status = Literal["finished", "diverged", "stopped"]
 
 SELECTION = "val/f1"  # the metric that chooses the best epoch
 
@@ -74,6 +78,32 @@ class FitResult:
         record = asdict(self)
         del record["test"]
         return record
+
+
+def read_epoch(store: ObjectStore, epoch: int) -> dict[str, Any] | None:
+    """The record of an epoch as the store keeps it; `None` where there is none.
+
+    Raises:
+        InputError: it is damaged, or another epoch's.
+    """
+    name = epoch_record(epoch)
+    record: dict[str, Any] | None = read_json(store, name, EpochRecord)
+    if record is None:
+        return None
+    if record["epoch"] != epoch or SELECTION not in record["metrics"]:
+        raise InputError(
+            f"{place_name(store)}: {name} is damaged: expected epoch {epoch} with its {SELECTION}"
+        )
+    return record
+
+
+def read_result(store: ObjectStore) -> dict[str, Any] | None:
+    """How a run ended, as `result.json` says; `None` while it has not.
+
+    Raises:
+        InputError: the record is damaged.
+    """
+    return read_json(store, RESULT, Result)
 
 
 def best_of(history: Sequence[EpochRecord]) -> EpochRecord:

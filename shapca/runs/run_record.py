@@ -20,11 +20,13 @@ from shapca.model.device import device_name
 from shapca.model.encoders import weights_fingerprints
 from shapca.model.inputs import training_examples
 from shapca.runs.code import code_fingerprint
+from shapca.runs.forms import Run
 from shapca.runs.layout import RUN
 from shapca.runs.provenance import git_commit, library_versions
 from shapca.runs.reading import Reading
 from shapca.storage import ObjectStore, place_name, read_json, to_json
 from shapca.storage.differences import differences
+from shapca.storage.records import check_form
 
 logger = logging.getLogger(__name__)
 
@@ -119,8 +121,13 @@ class RunRecord:
             labels=Labels.from_json(identity["labels"]),
             dataset=record["dataset"],
             reading=Reading.from_json(record["reading"]),
-            environments=tuple(Environment(**item) for item in record["environments"]),
+            environments=tuple(_environment(item) for item in record["environments"]),
         )
+
+
+def _environment(record: dict[str, Any]) -> Environment:
+    check_form(record, Environment, f"{RUN}: environments")
+    return Environment(**record)
 
 
 def describe_run(
@@ -155,17 +162,13 @@ def load_run(store: ObjectStore) -> RunRecord:
         InputError: the store holds no run, or its record is damaged.
     """
     place = place_name(store)
-    record = read_json(store, RUN)
+    record = read_json(store, RUN, Run)
     if record is None:
         raise InputError(f"{place}: no run here ({RUN} is missing); expected the folder of a run")
     try:
         return RunRecord.from_json(record)
     except InputError as error:
         raise InputError(f"{place}: {error}") from error
-    except (TypeError, KeyError, AttributeError, ValueError) as error:
-        raise InputError(
-            f"{place}: {RUN} is damaged ({error!r}); expected a run's record"
-        ) from error
 
 
 def find_run(store: ObjectStore, asked: RunRecord) -> RunRecord | None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from shapca.build import build_model
+from shapca.build import build_model, build_on_meta
 from shapca.config import ExperimentConfig
 from shapca.data.schema import Labels
 from shapca.errors import InputError
@@ -17,9 +19,10 @@ from shapca.model.encoders import load_tokenizer
 from shapca.model.network import ShapCA
 from shapca.runs.checkpoint import unpack
 from shapca.runs.encoder_files import with_encoder_files
-from shapca.runs.layout import RESULT, best_weights
+from shapca.runs.epochs import read_result
+from shapca.runs.layout import best_weights
 from shapca.runs.run_record import RunRecord, load_run
-from shapca.storage import FolderStore, ObjectStore, place_name, read_json
+from shapca.storage import FolderStore, ObjectStore, place_name
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,8 @@ class TrainedModel:
             device: Where the model shall be.
 
         Raises:
-            InputError: no run, one that is not finished, or one without its weights.
+            InputError: no run, one that is not finished, one without its weights, or one whose
+                weights are not those that it describes: no model is built then.
         """
         store = open_store(run)
         record = load_run(store)
@@ -65,6 +69,7 @@ class TrainedModel:
         weights = unpack(store, best_weights(epoch))
         with TemporaryDirectory() as folder:
             config = with_encoder_files(store, record.config, Path(folder))
+            _check_weights(weights, config, record.labels, place_name(run))
             model = build_model(config, record.labels, device=device, pretrained=False)
             tokenizer = load_tokenizer(config.text.encoder)
         try:
@@ -74,6 +79,31 @@ class TrainedModel:
                 f"{place_name(run)}: its weights do not fit its configuration ({error})"
             ) from error
         return cls(record, model.eval(), tokenizer, device)
+
+
+def _check_weights(
+    weights: Mapping[str, Tensor], config: ExperimentConfig, labels: Labels, place: str
+) -> None:
+    """Hold weights against what a run describes, which may be of any size, before it is built."""
+    with torch.random.fork_rng(devices=[]):
+        described = build_on_meta(config, labels).state_dict()
+    for name in sorted({*described, *weights}):
+        ours, theirs = described.get(name), weights.get(name)
+        if (
+            ours is None
+            or theirs is None
+            or (ours.shape, ours.dtype) != (theirs.shape, theirs.dtype)
+        ):
+            raise InputError(
+                f"{place}: its weights do not fit its configuration: {name[:200]!r}: expected "
+                f"{_shown(ours)}, found {_shown(theirs)}"
+            )
+        if not bool(torch.isfinite(theirs).all()):
+            raise InputError(f"{place}: its weights are damaged: {name!r} holds what is no number")
+
+
+def _shown(tensor: Tensor | None) -> str:
+    return "nothing" if tensor is None else f"{tuple(tensor.shape)} of {tensor.dtype}"
 
 
 def open_store(run: str | Path | ObjectStore) -> ObjectStore:
@@ -95,7 +125,7 @@ def best_epoch(store: ObjectStore, place: str) -> int:
     Raises:
         InputError: the run has not ended, or ended before its first epoch.
     """
-    result = read_json(store, RESULT)
+    result = read_result(store)
     if result is None:
         raise InputError(f"{place}: the run is not finished; resume it by `shapca train`")
     if result["best_epoch"] is None:

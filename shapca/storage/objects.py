@@ -17,6 +17,7 @@ from shapca.errors import InputError
 from shapca.storage.files import TEMPORARY as TEMPORARY
 from shapca.storage.files import below, refuse_link
 from shapca.storage.processes import is_gone, this_process
+from shapca.storage.records import parse_json
 
 
 class ObjectStore(Protocol):
@@ -202,19 +203,21 @@ def to_json(value: Any) -> bytes:
     return (json.dumps(value, sort_keys=True, ensure_ascii=False) + "\n").encode()
 
 
-def read_json(store: ObjectStore, name: str) -> Any | None:
+def read_json(store: ObjectStore, name: str, form: Any = None) -> Any | None:
     """A JSON record of a store, or `None` where it does not exist.
 
+    Args:
+        store: The store.
+        name: The record's name.
+        form: The type that it must have, see `parse_json`; `None`: any.
+
     Raises:
-        InputError: it is not JSON.
+        InputError: it is not JSON, or has another form.
     """
     content = store.get(name)
     if content is None:
         return None
-    try:
-        return json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{place_name(store)}: {name} is damaged ({error})") from error
+    return parse_json(content, f"{place_name(store)}: {name}", form)
 
 
 def hash_of(value: Any) -> str:

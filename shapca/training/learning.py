@@ -15,6 +15,7 @@ from shapca.data.batches.batch import Batch
 from shapca.data.batches.dataset import EncodedSplit
 from shapca.data.batches.loader import load_batches, on_device
 from shapca.data.batches.sampler import epoch_batches
+from shapca.errors import InputError
 from shapca.model.device import arithmetic
 from shapca.model.heads.crf import CRFHead
 from shapca.model.network import ModelOutput, ShapCA
@@ -114,8 +115,15 @@ class Learner:
         )
 
     def load(self, state: TrainingState, tensors: Tensors) -> None:
-        """Go on from a checkpoint."""
-        self.model.load_state_dict(tensors.model)
+        """Go on from a checkpoint.
+
+        Raises:
+            InputError: it is damaged, or another model's.
+        """
+        try:
+            self.model.load_state_dict(tensors.model)
+        except RuntimeError as error:
+            raise InputError(f"the checkpoint's weights do not fit the model ({error})") from error
         load_optimizer_tensors(self._optimiser.adamw, self._parameters, tensors.optimizer)
         self._optimiser.step_number = state.step
         self.random.load_json(state.random)

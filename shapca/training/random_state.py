@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from shapca.errors import InputError
+
 
 class RandomState:
     """All sources of randomness that a run draws from, seeded once and saved with it.
@@ -51,10 +53,20 @@ class RandomState:
         return {**record, "generator": _encode(self.generator.get_state())}
 
     def load_json(self, record: dict[str, Any]) -> None:
-        """Take up the states of a record that `to_json` made."""
-        states = {name: _decode(state) for name, state in record.items()}
-        self.generator.set_state(states.pop("generator"))
-        self._states = {**self._states, **states}
+        """Take up the states of a record that `to_json` made.
+
+        Raises:
+            InputError: the record is damaged.
+        """
+        try:
+            states = {name: _decode(state) for name, state in record.items()}
+            self.generator.set_state(states.pop("generator"))
+            states = {**self._states, **states}
+            with self._outer_states_kept():
+                self._restore(states)
+        except Exception as error:  # whatever the generators make of what is no state of theirs
+            raise InputError(f"the checkpoint's random states are damaged ({error!r})") from error
+        self._states = states
 
     @contextlib.contextmanager
     def _outer_states_kept(self) -> Iterator[None]:
@@ -101,6 +113,8 @@ def _decode(record: Any) -> Any:
         case {"tensor": text}:
             return torch.frombuffer(bytearray(base64.b64decode(text)), dtype=torch.uint8)
         case {"array": values, "dtype": dtype}:
+            if dtype not in ("uint32", "uint64"):  # others take any room
+                raise ValueError(f"an array of {dtype!r}"[:60])
             return np.array(values, dtype=dtype)
         case {"tuple": items}:
             return tuple(_decode(item) for item in items)

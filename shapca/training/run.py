@@ -30,7 +30,7 @@ from shapca.runs.checkpoint import (
     save_checkpoint,
 )
 from shapca.runs.encoder_files import save_encoder_files
-from shapca.runs.epochs import SELECTION, EpochRecord, FitResult, Status, best_of
+from shapca.runs.epochs import SELECTION, EpochRecord, FitResult, Status, best_of, read_result
 from shapca.runs.layout import RESULT
 from shapca.runs.run_record import (
     Environment,
@@ -39,7 +39,7 @@ from shapca.runs.run_record import (
     find_run,
     record_environment,
 )
-from shapca.storage import ObjectStore, place_name, read_json, to_json
+from shapca.storage import ObjectStore, place_name, to_json
 from shapca.training.collapse import alignment_of, warn_of_collapse
 from shapca.training.learning import Diverged, Learner, StepProgress
 from shapca.training.random_state import RandomState
@@ -90,7 +90,7 @@ class Training:
         self._valid: EncodedSplit | None = None
         asked = describe_run(config, data, seed, self.device)
         self._record = find_run(store, asked) or asked
-        self._result: dict[str, Any] | None = read_json(store, RESULT)
+        self._result = read_result(store)
         self.history: list[EpochRecord] = []
         if self._result is not None:
             self.history += load_history(store, self._result["epochs_run"])

@@ -99,7 +99,7 @@ def unpack(store: ObjectStore, digest: str, cache: Path) -> Path:
 
 
 def _fetch(store: ObjectStore, digest: str, file: Path) -> None:
-    whole = read_json(store, f"parcels/{digest}/whole.json")
+    whole = read_json(store, f"parcels/{digest}/whole.json", dict[str, int])
     if whole is None:
         raise InputError(f"packaged file {digest[:16]}: not in the storage; start the sweep again")
     seen = hashlib.sha256()

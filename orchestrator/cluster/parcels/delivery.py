@@ -57,7 +57,7 @@ class Delivery:
         Raises:
             InputError: a name would leave its folder, or a hash is not one.
         """
-        delivery = cls(record["data"], record["weights"])
+        delivery = cls(record.get("data", {}), record.get("weights", {}))
         names = [*delivery.data]
         for files in (*delivery.data.values(), *delivery.weights.values()):
             names += files
@@ -162,7 +162,7 @@ def pack_files(store: ObjectStore, delivery: Delivery, data_root: Path) -> int:
 
 def delivered(store: ObjectStore, sweep: str) -> Delivery | None:
     """What was packaged for a sweep, if anything."""
-    record = read_json(store, in_sweep(sweep, DELIVERY))
+    record = read_json(store, in_sweep(sweep, DELIVERY), Delivery)
     return None if record is None else Delivery.from_json(record)
 
 

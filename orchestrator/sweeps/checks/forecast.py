@@ -5,6 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from typing import NotRequired
+
+from typing_extensions import TypedDict
 
 from orchestrator.config.sweep import SweepConfig
 from orchestrator.search.expected_epochs import expected_epochs
@@ -148,6 +151,12 @@ def record(store: ObjectStore, made: Forecast) -> None:
     store.put_new(name, to_json(asdict(made)))
 
 
+class _Forecast(TypedDict):
+    at: float
+    hours: NotRequired[float]  # older ones do not have both
+    hours_before: NotRequired[float]
+
+
 def past_forecasts(store: ObjectStore) -> list[PastForecast]:
     """Forecasts of sweeps that are complete, beside what these took; the oldest first."""
     names: dict[str, list[str]] = {}
@@ -165,7 +174,7 @@ def past_forecasts(store: ObjectStore) -> list[PastForecast]:
             continue
         actual = history.wall_seconds() / 3600
         for place in places:
-            said = read_json(store, place) or {}
+            said = read_json(store, place, _Forecast) or {}
             total = said.get("hours_before", 0.0) + said.get("hours", 0.0)
             # One that was made when nothing was left says nothing.
             if said.get("hours", 0.0) > 0:

@@ -9,13 +9,25 @@ from __future__ import annotations
 
 from typing import Any
 
+from typing_extensions import TypedDict
+
 from orchestrator.config.sweep import SweepConfig
 from orchestrator.store.cell_factory import CellFactory
 from orchestrator.store.sweep_folder import DECLARATION, SWEEP, in_sweep
 from orchestrator.sweeps.record.event_log import EventLog, Proposed
+from shapca.config import validate
 from shapca.errors import InputError
-from shapca.storage import ObjectStore, read_json, to_json
+from shapca.storage import ObjectStore, place_name, read_json, to_json
 from shapca.storage.differences import differences
+
+
+class _Kind(TypedDict):
+    kind: str
+
+
+class _Declaration(TypedDict):
+    protocol: _Kind
+
 
 PROTOCOL_PARTS = ("kind", "sampler", "sampler_seed", "startup_trials", "seeds")
 
@@ -60,7 +72,7 @@ def declare(store: ObjectStore, name: str, declared: dict[str, Any]) -> None:
     place = _place(name)
     if store.put_new(place, to_json(declared)):
         return
-    there = read_json(store, place) or {}
+    there = read_json(store, place, _Declaration) or {}
     differing = [
         f"{key} was {before}, now {now}"
         for key, before, now in differences(there, declared, separator=": ")
@@ -82,7 +94,7 @@ def check_kind(store: ObjectStore, name: str, *, is_study: bool) -> None:
     Raises:
         InputError: The name is taken.
     """
-    record = read_json(store, _place(name))
+    record = read_json(store, _place(name), _Declaration)
     if record is None or not _has_begun(store, name):
         return
     if (record["protocol"]["kind"] == "listed") != is_study:
@@ -111,10 +123,11 @@ def recall(store: ObjectStore, name: str) -> SweepConfig:
     Raises:
         InputError: No sweep of that name was run in this storage.
     """
-    record = read_json(store, in_sweep(name, SWEEP))
+    place = in_sweep(name, SWEEP)
+    record = read_json(store, place, dict[str, Any])
     if record is None:
         raise InputError(
             f"sweep {name}: not in this storage. Run it (orchestrator sweep FILE), or name the "
             "storage that has it (--storage)"
         )
-    return SweepConfig.model_validate(record)
+    return validate(SweepConfig, record, f"{place_name(store)}: {place}")

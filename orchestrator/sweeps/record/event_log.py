@@ -15,6 +15,7 @@ from orchestrator.store.lease import LeaseLost
 from orchestrator.store.sweep_folder import EVENTS, PACKED_EVENTS, in_sweep, number_of, numbered
 from shapca.errors import InputError
 from shapca.storage import ObjectStore, read_json, to_json
+from shapca.storage.records import check_form
 
 PACK = 100
 
@@ -141,13 +142,13 @@ class EventLog:
             InputError: An event is missing from the middle, or of a kind not known.
         """
         log = cls(store, sweep)
-        packed = read_json(store, log._pack_name()) or []
+        packed = read_json(store, log._pack_name(), list[dict[str, Any]]) or []
         log.events += [_decode(record, log._pack_name()) for record in packed]
         for name in store.list(in_sweep(sweep, EVENTS)):
             number = number_of(name)
             if number <= len(log.events):
                 continue
-            record = read_json(store, name)
+            record = read_json(store, name, dict[str, Any])
             if number > len(log.events) + 1 or record is None:
                 raise InputError(
                     f"sweep {sweep}: its record lacks event {len(log.events) + 1} in the storage; "
@@ -190,7 +191,8 @@ def _encode(event: Event) -> dict[str, Any]:
 
 def _decode(record: dict[str, Any], name: str) -> Event:
     fields = dict(record)
-    kind = _KINDS.get(fields.pop("kind", ""))
+    kind = _KINDS.get(str(fields.pop("kind", "")))
     if kind is None:
         raise InputError(f"{name}: an event of unknown kind; written by a newer version?")
+    check_form(fields, kind, name)
     return kind(**fields)

@@ -21,6 +21,7 @@ from orchestrator.store.cells import Cell, CellStore
 from orchestrator.sweeps.record.declaration import declare, recall, remember
 from orchestrator.sweeps.record.event_log import (
     Ended,
+    Event,
     EventLog,
     Interrupted,
     Opened,
@@ -28,6 +29,7 @@ from orchestrator.sweeps.record.event_log import (
     Reopened,
     Restarted,
 )
+from shapca.errors import InputError
 from shapca.storage import ObjectStore
 
 
@@ -89,13 +91,23 @@ class History:
         self.proposed: dict[int, Proposed] = {}
         self.ended: dict[int, Ended] = {}
         for event in self.log.current():
-            if isinstance(event, Proposed):
-                self._take_proposed(event)
-            elif isinstance(event, Ended):
-                self._take_ended(event)
-            elif isinstance(event, Reopened):
-                self.protocol.reopened(event.number)
-                self.ended.pop(event.number)
+            try:
+                self._take(event)
+            except (KeyError, ValueError, TypeError, IndexError, OverflowError) as error:
+                raise InputError(
+                    f"sweep {sweep.name}: its record is damaged: {type(event).__name__} number "
+                    f"{getattr(event, 'number', '?')} does not follow from its file and the events "
+                    f"before ({error!r}); give the sweep another name (--set name=…) to begin anew"
+                ) from error
+
+    def _take(self, event: Event) -> None:
+        if isinstance(event, Proposed):
+            self._take_proposed(event)
+        elif isinstance(event, Ended):
+            self._take_ended(event)
+        elif isinstance(event, Reopened):
+            self.protocol.reopened(event.number)
+            self.ended.pop(event.number)
 
     def _take_proposed(self, event: Proposed) -> None:
         # A record is sorted by key; settings are shown in the order of the space.
@@ -106,6 +118,8 @@ class History:
         self.proposed[event.number] = event
 
     def _take_ended(self, event: Ended) -> None:
+        if event.number not in self.proposed:
+            raise ValueError("it was never proposed")
         self.protocol.ended(event.number, event)
         self.ended[event.number] = event
 

@@ -41,6 +41,8 @@ MAX_POSTS = 64
 MAX_TEXT = 5_000
 MAX_CONTEXT = 10_000
 MAX_ENTITIES = 16
+MAX_PAIRS = 480
+"""Pairs of given entities in a request, each of which the model reads by itself (MRE)."""
 MAX_IMAGE_BYTES = 10 * 2**20
 MAX_PIXELS = 40_000_000
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
@@ -101,6 +103,12 @@ def extract(extractor: Extractor, records: Sequence[Mapping[str, Any]]) -> list[
                 posts.append(read_post(record, Path(folder, str(number))))
             except InputError as error:
                 raise InputError(f"post {number}: {error}") from None
+        num_pairs = sum(math.comb(len(post.entities), 2) for post in posts)
+        if num_pairs > MAX_PAIRS:
+            raise InputError(
+                f"{num_pairs} pairs of entities: expected {MAX_PAIRS} at most in a request; send "
+                "fewer posts at once"
+            )
         return [found.to_json() for found in extractor.extract_many(posts)]
 
 
@@ -150,7 +158,7 @@ def _string(given: Mapping[str, Any], name: str, longest: int) -> str | None:
 def _entities(value: Any) -> tuple[tuple[int, int], ...]:
     try:
         pairs = tuple((int(start), int(end)) for start, end in value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise InputError(
             "entities: expected pairs of characters, e.g. [[0, 5], [10, 14]]"
         ) from None

@@ -6,6 +6,8 @@ Weights are read from safetensors alone, and no code that comes with a model is 
 from __future__ import annotations
 
 import contextlib
+import json
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -52,15 +54,39 @@ def _check_config(folder: Path, name: str) -> None:
     from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
     try:
+        chosen = _code_of_a_hub(json.loads((folder / "config.json").read_bytes()))
+        if chosen is not None:
+            raise InputError(
+                f"{KEY} hf:{name}: its config.json sets {chosen}, for which transformers may fetch "
+                "code from a hub; expected a model without it"
+            )
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-    except (OSError, ValueError, KeyError) as error:
-        first = str(error).strip().partition("\n")[0]
+    except InputError:
+        raise
+    except Exception as error:  # whatever a damaged file makes transformers raise
+        first = str(error).strip().partition("\n")[0] or type(error).__name__
         raise InputError(f"{KEY} hf:{name}: no model that transformers knows: {first}") from error
     if config.model_type not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES:
         raise InputError(
             f"{KEY} hf:{name}: model_type {config.model_type!r} does not describe pictures; "
             "expected a model of image and text, such as llava, blip-2 or qwen2_vl"
         )
+
+
+def _code_of_a_hub(tree: Any) -> str | None:
+    """The key of a `config.json` that chooses attention kernels or quantisation, at any depth."""
+    if isinstance(tree, list):
+        return next((key for part in tree if (key := _code_of_a_hub(part))), None)
+    if not isinstance(tree, dict):
+        return None
+    for key, value in tree.items():
+        if key in ("use_kernels", "kernel_config", "quantization_config") and value:
+            return str(key)
+        if key.endswith("_implementation") and not re.fullmatch(r"\w+", str(value)):
+            return str(key)
+        if (below := _code_of_a_hub(value)) is not None:
+            return below
+    return None
 
 
 class HuggingFaceGenerator:

@@ -16,6 +16,7 @@ from transformers import CLIPVisionConfig, CLIPVisionModel
 
 from shapca.errors import InputError
 from shapca.model.encoders import efficientnet
+from shapca.model.encoders.architecture import read_architecture
 from shapca.model.encoders.efficientnet import EfficientNetLite
 from shapca.model.encoders.recomputation import recomputed
 from shapca.model.encoders.text import load_transformer
@@ -252,7 +253,7 @@ def _load_clip(weights: str, pretrained: bool) -> CLIPVisionModel:
     if weights in ("random", "pretrained"):
         return CLIPVisionModel(CLIPVisionConfig())  # the defaults are ViT-B/32
     folder = locate(weights, "image.weights")
-    return CLIPVisionModel(CLIPVisionConfig.from_pretrained(folder))
+    return CLIPVisionModel(read_architecture(CLIPVisionConfig, folder, weights, "image.weights"))
 
 
 def _read_weights(backbone: ResNet | EfficientNetLite, architecture: str, weights: str) -> None:

@@ -13,14 +13,13 @@ from typing import Any, Literal
 
 import torch
 import transformers
-from huggingface_hub.errors import StrictDataclassError
-from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import BertConfig, BertModel, PreTrainedModel
 
 from shapca.config import is_local_path
 from shapca.data.batches.batch import Batch
 from shapca.errors import InputError
+from shapca.model.encoders.architecture import check_size, read_architecture
 from shapca.model.encoders.tokenizers import tiny_vocabulary
 from shapca.model.encoders.weights import bundled_config, locate
 
@@ -177,15 +176,9 @@ def text_model_config(name: str) -> BertConfig:
     bundled = bundled_config(name)
     if bundled is not None and (name == "minilm" or not is_local_path(name)):
         return BertConfig(**bundled)
-    folder = locate(name, "text.encoder")
-    try:
-        tree, _ = transformers.PreTrainedConfig.get_config_dict(folder, local_files_only=True)
-        kind = tree.get("model_type")
-        config: BertConfig | None = BertConfig.from_dict(tree) if kind == "bert" else None
-    except (OSError, ValueError, TypeError, AttributeError, StrictDataclassError) as error:
-        raise InputError(f"text.encoder: {name}: its config.json is damaged ({error})") from error
-    if config is None:
-        raise InputError(f"text.encoder: {name}: expected a BERT, found model_type {kind!r}")
+    config: BertConfig = read_architecture(
+        BertConfig, locate(name, "text.encoder"), name, "text.encoder"
+    )
     return config
 
 
@@ -223,13 +216,17 @@ def load_transformer(
         InputError: no such model, unreadable weights, or weights that are missing or misshapen.
     """
     folder = locate(name, key)
+    config = read_architecture(model.config_class, folder, name, key)
+    check_size(model, config, folder, name, key)
     try:
         with _quiet():
             loaded, report = model.from_pretrained(
-                folder, dtype=torch.float32, local_files_only=True, output_loading_info=True
-            )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise InputError(f"{key}: {name}: weights cannot be read ({error})") from error
+                folder, config=config, dtype=torch.float32, local_files_only=True,
+                output_loading_info=True,
+            )  # fmt: skip
+    except Exception as error:  # whatever a damaged file of a dozen kinds makes it raise
+        first = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise InputError(f"{key}: {name}: weights cannot be read ({first})") from error
     missing = sorted(name for name in report["missing_keys"] if not name.startswith(optional))
     wrong = missing + sorted(str(entry) for entry in report["mismatched_keys"])
     if wrong:

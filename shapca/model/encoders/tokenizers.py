@@ -17,7 +17,7 @@ def load_tokenizer(name: str) -> BertTokenizer:
         name: Hub name or folder of a BERT, `minilm`, or `tiny`.
 
     Raises:
-        InputError: no such model, or its folder has no vocabulary.
+        InputError: no such model, or its folder has no vocabulary, or a damaged one.
     """
     if name == "tiny":
         return BertTokenizer(vocab={token: place for place, token in enumerate(tiny_vocabulary())})
@@ -26,7 +26,11 @@ def load_tokenizer(name: str) -> BertTokenizer:
         raise InputError(
             f"text.encoder: {name}: expected tokenizer.json or vocab.txt beside the weights"
         )
-    return BertTokenizer.from_pretrained(folder, local_files_only=True)
+    try:
+        return BertTokenizer.from_pretrained(folder, local_files_only=True)
+    except Exception as error:  # whatever a damaged file makes the library raise
+        first = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise InputError(f"text.encoder: {name}: its tokenizer is damaged ({first})") from error
 
 
 @lru_cache(maxsize=1)

@@ -60,13 +60,14 @@ def test_identity_reads_back(cells: CellStore) -> None:
 
 def test_verdicts(cells: CellStore) -> None:
     assert cells.status("k") is None
-    cells.settle("k", "failed", {"reason": "x"})
+    cells.settle("k", "failed", {"reason": "x", "sweep": "s"})
     assert cells.statuses() == {"k": "failed"}
     cells.reopen("k")
     assert cells.summary("k") is None
-    cells.settle("k", "finished", {"value": 1.0})
+    ended = {"value": 1.0, "best_epoch": 1, "epochs": 2, "codes": ["a"], "sweep": "s"}
+    cells.settle("k", "finished", ended)
     cells.reopen("k")  # takes back failures only
-    assert cells.summary("k") == {"status": "finished", "value": 1.0}
+    assert cells.summary("k") == {"status": "finished", **ended}
 
 
 def fill(cells: CellStore, key: str, *names: str) -> None:
@@ -81,7 +82,7 @@ def test_reset_leaves_the_identity_alone(cells: CellStore) -> None:
     cells.reset("k")
     assert cells.store.list("cells/k/") == ["cells/k/cell.json"]
     assert cells.statuses() == {}
-    assert cells.result("kk") == {}
+    assert cells.store.get("cells/kk/result.json") == b"{}"
 
 
 def test_dropping_weights_keeps_records(cells: CellStore) -> None:

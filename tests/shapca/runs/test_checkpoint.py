@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -40,6 +41,11 @@ def tensors(epoch: int) -> Tensors:
     )
 
 
+def evaluation_of(epoch: int) -> dict[str, Any]:
+    scores = {"metrics": {"f1": 50.0 + epoch}, "per_example": {"main": [[1, 1, 2]]}}
+    return {"data": {"text": "a"}, "split": "valid", "label_map": {}, **scores}
+
+
 SCORES = {1: 50.0, 2: 60.0, 3: 55.0, 4: 60.0, 5: 61.0}
 BEST = {1: 1, 2: 2, 3: 2, 4: 2, 5: 5}
 
@@ -50,7 +56,7 @@ def state(epoch: int) -> TrainingState:
 
 
 def save(store: MemoryStore | DyingStore, epoch: int) -> None:
-    evaluation = {"epoch": epoch} if BEST[epoch] == epoch else None
+    evaluation = evaluation_of(epoch) if BEST[epoch] == epoch else None
     save_checkpoint(store, state(epoch), tensors(epoch), best_evaluation=evaluation)
 
 
@@ -72,7 +78,7 @@ def test_what_is_saved_comes_back_and_nothing_else_is_kept(num_epochs: int) -> N
     assert same(loaded.model, tensors(num_epochs).model)
     assert same(loaded.optimizer, tensors(num_epochs).optimizer)
     best = BEST[num_epochs]
-    assert best_evaluation(store, best) == {"epoch": best}
+    assert best_evaluation(store, best) == evaluation_of(best)
     assert same(unpack(store, f"best/{best:04d}.safetensors"), tensors(best).model)
     folder = f"checkpoint/{num_epochs:04d}/"
     assert store.list("checkpoint/") == [
@@ -110,7 +116,7 @@ def test_killed_at_any_change_a_run_stands_at_a_whole_epoch(dies_at: int) -> Non
             unpack(store, f"best/{found.best_epoch:04d}.safetensors"),
             tensors(found.best_epoch).model,
         )
-        assert best_evaluation(store, found.best_epoch) == {"epoch": found.best_epoch}
+        assert best_evaluation(store, found.best_epoch) == evaluation_of(found.best_epoch)
         assert len(store.list("epochs/")) == found.epoch
         assert len(store.list("checkpoint/")) == 3
         assert len(store.list("best/")) == 2
@@ -129,7 +135,7 @@ def test_an_epochs_record_is_never_rewritten() -> None:
     before = store.get("epochs/0001.json")
     later = EpochRecord(1, {"val/f1": 99.0}, True, seconds=9.0, finished_at=99.0)
     again = TrainingState(10, 1, {}, (later,))
-    save_checkpoint(store, again, tensors(1), best_evaluation={"epoch": 1})
+    save_checkpoint(store, again, tensors(1), best_evaluation=evaluation_of(1))
     assert store.get("epochs/0001.json") == before
 
 

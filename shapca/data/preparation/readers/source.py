@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import json
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,13 +16,6 @@ from shapca.data.decoding import Embedded
 from shapca.data.images import image_id
 from shapca.data.schema import SPLITS, Entity, Example, Labels, Relation, Span
 from shapca.errors import InputError
-
-LONGEST_LITERAL = 2**20
-"""Characters of a Python literal: reading one takes hundreds of times its size."""
-LONGEST_SHOWN = 80
-"""Characters of a value that a message shows."""
-NUM_SHOWN = 5
-"""Examples that a note names."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +85,9 @@ class RawPost:
         """File and line of a word."""
         return self.places[word] if self.places else f"{self.place}: word {word + 1}"
 
+
+LONGEST_LITERAL = 200_000
+"""Characters of one post or caption as a Python literal; published ones have a few thousand."""
 
 Reader = Callable[[Path], SourceData]
 """Reads a benchmark's public files from a folder."""
@@ -164,7 +161,8 @@ def literal(text: str) -> Any:
     if len(text) > LONGEST_LITERAL:
         return None
     try:
-        return ast.literal_eval(text)
+        with warnings.catch_warnings(action="ignore"):  # of escapes that are none
+            return ast.literal_eval(text)
     except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
         return None
 

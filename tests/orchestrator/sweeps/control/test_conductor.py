@@ -19,6 +19,7 @@ from orchestrator.sweeps.record.outcome import _result
 from orchestrator.sweeps.trials.cell_run import CellRun, SupersededError
 from orchestrator.tracking.run_document import read_runs
 from shapca.config import RuntimeConfig
+from shapca.runs.epochs import EpochRecord
 from shapca.storage import FolderStore, to_json
 from tests.orchestrator.fakes import (
     CODE,
@@ -425,7 +426,8 @@ def test_a_cell_that_ran_the_machine_out_of_memory_says_how(tmp_path: Path) -> N
     given = conductor.next()
     assert isinstance(given, Proposed)
     cells = CellStore(FolderStore(tmp_path))
-    record = {"epoch": 1, "metrics": {"val/f1": 1.0, "peak_memory_mb": 1234.4}}
+    metrics = {"val/f1": 1.0, "peak_memory_mb": 1234.4}
+    record = EpochRecord(1, metrics, is_best=True, seconds=1.0, finished_at=1.0).to_json()
     cells.store.put(f"cells/{given.cell}/epochs/0001.json", to_json(record))
     conductor.lost_for_memory(given.number)
     reason = (cells.summary(given.cell) or {})["reason"]

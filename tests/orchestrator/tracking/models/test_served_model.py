@@ -51,6 +51,7 @@ def test_a_post_is_read_and_missing_values_are_absent(tmp_path: Path) -> None:
         ({"entities": [[0, 1, 2]]}, "entities: expected pairs"),
         ({"entities": 5}, "entities: expected pairs"),
         ({"entities": [["a", "b"]]}, "entities: expected pairs"),
+        ({"entities": [[0, float("inf")]]}, "entities: expected pairs"),
         ({"entities": [[0, 1]] * 17}, "entities: 17, expected 16 at most"),
         ({"image": "a", "image_base64": "b"}, "give one of them"),
         ({"image_base64": "no base64!"}, "no base64"),
@@ -115,3 +116,8 @@ def test_one_bad_post_refuses_the_request() -> None:
         extract(Extractor(), [{"text": "a"}, {"context": "b"}])  # type: ignore[arg-type]
     with pytest.raises(InputError, match="65 posts: expected 64 at most"):
         extract(Extractor(), [{"text": "a"}] * 65)  # type: ignore[arg-type]
+    many = {"text": "a", "entities": [[0, 1]] * 16}
+    with pytest.raises(InputError, match="600 pairs of entities: expected 480 at most"):
+        extract(Extractor(), [many] * 5)  # type: ignore[arg-type]
+    with pytest.raises(AssertionError, match="nothing may be predicted"):
+        extract(Extractor(), [many] * 4)  # type: ignore[arg-type]

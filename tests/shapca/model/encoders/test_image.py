@@ -327,7 +327,9 @@ def test_weights_that_do_not_fit_are_refused(weights: Path, tmp_path: Path) -> N
         load_image_encoder("clip-vit-b-32", file, size=SIZE)
     bert = BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=2)
     BertModel(bert).save_pretrained(tmp_path / "bert")
-    with pytest.raises(InputError, match="does not fit CLIPVisionModel"):
+    with pytest.raises(
+        InputError, match="expected clip or clip_vision_model, found model_type 'bert'"
+    ):
         load_image_encoder("clip-vit-b-32", str(tmp_path / "bert"), size=SIZE)
     with pytest.raises(InputError, match=r"image\.size: resnet18"):
         load_image_encoder("resnet18", "random", size=32)

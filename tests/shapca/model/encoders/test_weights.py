@@ -184,8 +184,12 @@ def test_a_folder_that_is_no_bert_is_refused(folder: Path, tmp_path: Path) -> No
     (folder / "vocab.txt").unlink()
     with pytest.raises(InputError, match=r"tokenizer\.json or vocab\.txt"):
         load_tokenizer(str(folder))
-    (folder / "model.safetensors").write_bytes(b"damaged")
+    size = (folder / "model.safetensors").stat().st_size
+    (folder / "model.safetensors").write_bytes(b"d" * size)
     with pytest.raises(InputError, match="weights cannot be read"):
+        load_bert(str(folder))
+    (folder / "model.safetensors").write_bytes(b"damaged")
+    with pytest.raises(InputError, match="files of weights have 7 bytes"):
         load_bert(str(folder))
     (folder / "config.json").write_text('{"model_type": "gpt2"}')
     with pytest.raises(InputError, match="expected a BERT, found model_type 'gpt2'"):

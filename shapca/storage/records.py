@@ -1,0 +1,90 @@
+"""JSON records of a store, held against the form that their readers rely on.
+
+A store may have been handed over, or damaged: what a record holds is looked at where it is read, so
+that a fault is one message with the record's name and the key.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from shapca.errors import InputError
+
+_SHOWN = 60
+MOST_DIGITS = 20
+
+
+def parse_json(content: bytes | str, place: str, form: Any = None) -> Any:
+    """The value of a JSON text.
+
+    Args:
+        content: The text.
+        place: What to call it in messages.
+        form: The type that it must have, as pydantic knows it: a dataclass, whose fields are all
+            that may be there, a TypedDict, `dict[str, int]`, …; `None`: any.
+
+    Raises:
+        InputError: it is no JSON, or has another form; the message names the key.
+    """
+    try:
+        value = json.loads(content, parse_int=_whole)
+        if b"\\ud" in (content.encode() if isinstance(content, str) else content).lower():
+            json.dumps(
+                value, ensure_ascii=False
+            ).encode()  # half a character can be written nowhere
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{place} is damaged ({error})") from error
+    if form is not None:
+        check_form(value, form, place)
+    return value
+
+
+def check_form(value: Any, form: Any, place: str) -> None:
+    """Make sure that a JSON value has a form.
+
+    Raises:
+        InputError: it has another one; the message names the key, and what was expected.
+    """
+    if dataclasses.is_dataclass(form) and isinstance(value, dict):
+        names = {field.name for field in dataclasses.fields(form)}
+        if unknown := sorted(set(value) - names):
+            raise InputError(
+                f"{place}: {_short(unknown[0])} is no key of it; written by a newer version?"
+            )
+    try:
+        _adapter(form).validate_json(json.dumps(value), strict=True)
+    except (ValidationError, ValueError, RecursionError) as error:
+        raise InputError(f"{place} is damaged: {_first(error)}") from error
+
+
+def _whole(digits: str) -> int:
+    if len(digits) > MOST_DIGITS:  # no machine's number: it becomes no float either
+        raise ValueError(f"a whole number of {len(digits)} digits")
+    return int(digits)
+
+
+@functools.cache
+def _adapter(form: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(form)
+
+
+def _first(error: Exception) -> str:
+    if not isinstance(error, ValidationError):
+        return _short(error)
+    first = error.errors(include_url=False, include_context=False)[0]
+    key = ".".join(map(str, first["loc"]))
+    said = f"{first['msg']} (got {_short(first['input'])})"
+    return f"{_short(key)[1:-1]}: {said}" if key else said
+
+
+def _short(value: Any) -> str:
+    try:
+        text = repr(value) if not isinstance(value, Exception) else str(value)
+    except ValueError:  # a number of thousands of digits
+        text = type(value).__name__
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]} …"
