@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from itertools import groupby
@@ -14,7 +15,9 @@ from orchestrator.tables.table import Column, Row, Table, TableCell
 
 MARKS = {"published": "†", "stale": "‡", "running": "§", "missing": "§"}
 EMPTY = "–"
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
+# `](` alone makes a link of brackets, which stand around targets too.
+_MARKDOWN = {"&": "&amp;", "<": "&lt;", "*": r"\*", "|": r"\|", "`": r"\`", "](": r"]\("}
 _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
     "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
@@ -70,7 +73,7 @@ def to_markdown(table: Table) -> str:
         cell = row.cells.get(column.key)
         if cell is None:
             return EMPTY
-        text = _escaped_markdown(cell_text(cell, column))
+        text = markdown(cell_text(cell, column))
         if row.key in table.best(column):
             number = figures(cell, column)
             text = text.replace(number, f"**{number}**", 1)
@@ -80,22 +83,20 @@ def to_markdown(table: Table) -> str:
         column.title if column.group is None else f"{column.group} {column.title}"
         for column in table.columns
     ]
-    lines = [f"**{_escaped_markdown(table.title)}**", ""]
-    lines.append(_markdown_row([table.heading, *headings]))
+    lines = [f"**{markdown(table.title)}**", ""]
+    lines.append(_markdown_row([markdown(text) for text in (table.heading, *headings)]))
     lines.append("|---|" + "---:|" * len(table.columns))
     for group, rows in groupby(table.rows, key=lambda row: row.group):
         if group is not None:
-            lines.append(_markdown_row([f"*{group}*", *[""] * len(table.columns)]))
+            lines.append(_markdown_row([f"*{markdown(group)}*", *[""] * len(table.columns)]))
         for row in rows:
             lines.append(
-                _markdown_row(
-                    [_escaped_markdown(row.title), *[shown(row, c) for c in table.columns]]
-                )
+                _markdown_row([markdown(row.title), *[shown(row, c) for c in table.columns]])
             )
     below = (*table.remarks(), *table.gaps())
-    lines += ["", *(f"- {_escaped_markdown(line)}" for line in below)]
+    lines += ["", *(f"- {markdown(line)}" for line in below)]
     if doubts := table.doubts():
-        lines += ["", *(f"- {_escaped_markdown(line)}" for line in doubts)]
+        lines += ["", *(f"- {markdown(line)}" for line in doubts)]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -177,10 +178,16 @@ def to_json(table: Table) -> dict[str, Any]:
 
 
 def harmless(value: Any) -> Any:
-    """A value for a cell of CSV: text that a spreadsheet would take for a formula is quoted."""
-    if isinstance(value, str) and value.startswith(_FORMULA) and not _is_number(value):
-        return f"'{value}"
-    return value
+    """A value for a cell of CSV: text that a spreadsheet would take for a formula is quoted.
+
+    It is one line: to some, what follows a carriage return is a cell of its own.
+    """
+    if not isinstance(value, str):
+        return value
+    line = re.sub(r"[\x00-\x1f\x7f\x85\u2028\u2029]+", " ", value)
+    if line.lstrip().startswith(_FORMULA) and not _is_number(line):
+        return f"'{line}"
+    return line
 
 
 def _is_number(text: str) -> bool:
@@ -234,8 +241,12 @@ def _markdown_row(parts: Sequence[str]) -> str:
     return "| " + " | ".join(parts) + " |"
 
 
-def _escaped_markdown(text: str) -> str:
-    return text.replace("*", r"\*").replace("|", r"\|").replace("\n", " ")
+def markdown(text: str) -> str:
+    """Text as Markdown shows it, in one line: no emphasis, no link, no picture and no HTML."""
+    line = re.sub(r"[\x00-\x1f\x7f]+", " ", text).replace("\\", "\\\\")
+    for sign, shown in _MARKDOWN.items():
+        line = line.replace(sign, shown)
+    return line
 
 
 def _pairs(values: Any, shown: Callable[[Any], str]) -> str:

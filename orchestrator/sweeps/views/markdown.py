@@ -8,6 +8,7 @@ from orchestrator.config.sweep import SweepConfig
 from orchestrator.search.protocols.kinds import PROTOCOLS
 from orchestrator.sweeps.record.outcome import SweepOutcome, score
 from orchestrator.sweeps.views.summary import collapsed
+from orchestrator.tables.formats import markdown
 
 _MOST_ROWS = 10
 
@@ -20,7 +21,7 @@ def note(outcome: SweepOutcome, sweep: SweepConfig) -> str:
         sweep: Its file.
     """
     lines = [
-        f"**{outcome.sweep}**: {outcome.reason or outcome.status}",
+        f"**{outcome.sweep}**: {markdown(outcome.reason or outcome.status)}",
         "",
         _what_it_is(sweep),
         "",
@@ -31,7 +32,8 @@ def note(outcome: SweepOutcome, sweep: SweepConfig) -> str:
     if outcome.winner is not None:
         rows.insert(0, outcome.winner)
     for place, row in enumerate(rows):
-        name = f"**{row.name}** ({row.phase})" if row is outcome.winner else row.name
+        name = markdown(row.name)
+        name = f"**{name}** ({row.phase})" if row is outcome.winner else name
         parts = [" ".join(map(str, row.val))]
         parts += [f"{seed} missing" for seed in row.missing]
         parts += [f"pruned at epoch {epoch}" for epoch in row.pruned.values()]

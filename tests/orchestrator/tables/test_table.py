@@ -16,8 +16,10 @@ from scipy import stats
 
 from orchestrator.tables.formats import (
     cell_text,
+    csv_text,
     harmless,
     latex,
+    markdown,
     to_csv,
     to_json,
     to_latex,
@@ -171,9 +173,27 @@ def test_csv_keeps_everything_and_runs_nothing_in_a_spreadsheet() -> None:
     assert by_place["'=HYPERLINK(1)", "Twitter & co. F1"]["mean"] == "-1.5"
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+cmd", "-cmd", "@SUM(A1)", "\t=1+1", "\r=1+1"])
+@pytest.mark.parametrize("text", ["=1+1", "+cmd", "-cmd", "@SUM(A1)", "＝1+1", " =1+1"])
 def test_no_text_begins_a_formula(text: str) -> None:
     assert harmless(text) == f"'{text}"
+
+
+@pytest.mark.parametrize(
+    ("text", "cell"),
+    [("\t=1+1", "' =1+1"), ("\r=1+1", "' =1+1"), ("a\r=1+1", "a =1+1"), ("a\r\n=1", "a =1")],
+)
+def test_no_formula_follows_a_line_break(text: str, cell: str) -> None:
+    assert harmless(text) == cell
+    assert csv_text([["x", text]]) == f"x,{cell}\n"
+
+
+def test_markdown_holds_no_html_and_no_link() -> None:
+    text = markdown("<img src=x onerror=y> [a](javascript:b) ![c](http://d)\n| *e* `f` \\ & g")
+    assert text == (
+        "&lt;img src=x onerror=y> [a]\\(javascript:b) ![c]\\(http://d) "
+        "\\| \\*e\\* \\`f\\` \\\\ &amp; g"
+    )
+    assert markdown("76.93 ± 0.41 [76.50, +0.43]") == "76.93 ± 0.41 [76.50, +0.43]"
 
 
 @pytest.mark.parametrize("value", ["-1.5", "+2e-4", "UMT = 5", "", None, -3, 0.5])

@@ -206,6 +206,23 @@ class TestBadFolders:
             identify(settings(folder))
         assert not (tmp_path / "ran").exists()
 
+    @pytest.mark.parametrize(
+        "chosen",
+        [
+            {"attn_implementation": "stranger/kernel"},
+            {"text_config": {"_attn_implementation": "stranger/kernel"}},
+            {"use_kernels": True},
+            {"quantization_config": {"quant_method": "fp8"}},
+        ],
+    )
+    def test_no_code_of_a_hub_is_chosen(self, folder: Path, chosen: dict[str, Any]) -> None:
+        tree = json.loads((folder / "config.json").read_text())
+        for key, value in chosen.items():
+            tree[key] = {**tree.get(key, {}), **value} if key == "text_config" else value
+        (folder / "config.json").write_text(json.dumps(tree))
+        with pytest.raises(InputError, match="code from a hub"):
+            identify(settings(folder))
+
     def test_missing_weights_are_not_made_up(self, folder: Path) -> None:
         state = load_file(folder / "model.safetensors")
         name = next(name for name in state if "q_proj" in name)

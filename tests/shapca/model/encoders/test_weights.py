@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -233,3 +234,46 @@ def test_fingerprints_of_image_weights(tmp_path: Path, hub_cache: Path) -> None:
     with pytest.raises(InputError, match=r"image\.weights: .*'openai/clip-vit-base-patch32'"):
         image("clip-vit-b-32", "pretrained")
     assert image("clip-vit-b-32", "someone/small-bert") == f"someone/small-bert@{COMMIT}"
+
+
+def with_config(folder: Path, **changes: object) -> None:
+    file = folder / "config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+
+
+def test_a_config_chooses_neither_kernels_nor_quantisation(folder: Path) -> None:
+    wanted = load_bert(str(folder))
+    with_config(
+        folder,
+        attn_implementation="stranger/kernel",
+        _attn_implementation="stranger/kernel",
+        use_kernels=True,
+        quantization_config={"quant_method": "fp8"},
+        auto_map={"AutoModel": "evil.Model"},
+        dtype="float16",
+    )
+    loaded = load_bert(str(folder))
+    assert loaded.config._attn_implementation == wanted.config._attn_implementation
+    assert not hasattr(loaded.config, "quantization_config")
+    for name, value in wanted.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"hidden_size": 10**9}, "hidden_size: expected a whole number from 1 to 16,384"),
+        ({"num_hidden_layers": 10**9}, "num_hidden_layers: expected a whole number"),
+        ({"vocab_size": 10**400}, "vocab_size: expected a whole number"),
+        ({"vocab_size": "5"}, "vocab_size: expected a whole number"),
+        ({"vocab_size": 900_000}, "but its files of weights have"),
+        ({"hidden_act": "none such"}, "no model that can be built"),
+        ({"layer_norm_eps": "x"}, "damaged"),
+    ],
+)
+def test_no_memory_is_taken_for_what_a_config_claims(
+    folder: Path, changes: dict[str, object], said: str
+) -> None:
+    with_config(folder, **changes)
+    with pytest.raises(InputError, match=said):
+        load_bert(str(folder))
