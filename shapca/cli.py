@@ -14,6 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from shapca.errors import InputError
+from shapca.words import visible
 
 COMMANDS = ("data", "contexts", "train", "evaluate", "predict", "parameters", "shapley-report")
 
@@ -79,7 +80,7 @@ def run_application(application: typer.Typer, arguments: list[str] | None = None
     try:
         application(args=arguments)
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {visible(str(error))}", file=sys.stderr)
         sys.exit(2)
 
 

@@ -94,10 +94,10 @@ def generalize(
 
 
 def _show(found: Generalization) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     from orchestrator.sweeps.record.outcome import score
+    from shapca.commands.display.console import open_console
 
     averages = found.averages()
     table = Table(title=f"{found.name}: {found.source} → {found.target}", title_justify="left")
@@ -110,7 +110,7 @@ def _show(found: Generalization) -> None:
         per_seed = [f"{found.metrics(seed)[metric]:.2f}" for seed in found.records]
         mean = score(averages[f"{metric}_mean"], averages.get(f"{metric}_std"))
         table.add_row(metric.removeprefix("test/"), *per_seed, mean)
-    console = Console()
+    console = open_console()
     console.print(table)
     for seed, reason in found.missing.items():
         console.print(f"missing: seed {seed}: {reason}", style="red", markup=False)

@@ -108,11 +108,10 @@ def _record(found: SweepStatus) -> dict[str, object]:
 
 
 def _show(found: SweepStatus) -> None:
-    from rich.console import Console
-
     from orchestrator.sweeps.views.summary import configuration_table, winner_lines
+    from shapca.commands.display.console import open_console
 
-    console = Console()
+    console = open_console()
     outcome = found.outcome
     if outcome.rows:
         console.print(configuration_table(outcome))

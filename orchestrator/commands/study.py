@@ -107,11 +107,10 @@ def _record(outcome: StudyOutcome) -> dict[str, object]:
 
 
 def _show(outcome: StudyOutcome, storage: str) -> None:
-    from rich.console import Console
-
     from orchestrator.studies.view import study_lines, table_view
+    from shapca.commands.display.console import open_console
 
-    console = Console()
+    console = open_console()
     console.print(table_view(outcome.table))
     for line in study_lines(outcome, storage):
         console.print(line, soft_wrap=True, highlight=False)

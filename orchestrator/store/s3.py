@@ -68,16 +68,17 @@ class S3Store:
     def get(self, name: str) -> bytes | None:
         """The object's content; None where it does not exist."""
         try:
-            content: bytes = self._files.cat_file(self._path(name))
+            # In one part: for several, each object's size would be asked for first, and where it is
+            # missing, a listing as well.
+            content: bytes = self._files.cat_file(self._path(name), max_concurrency=1)
         except FileNotFoundError:
             return None
         return content
 
     def list(self, prefix: str = "") -> list[str]:
         """Sorted names that begin with the prefix."""
-        folder, _, start = (check_name(prefix) if prefix else "").rpartition("/")
-        place = f"{self.root}/{folder}" if folder else self.root
-        found = self._files.find(place, prefix=start)
+        # With a prefix nothing more is asked where there is nothing.
+        found = self._files.find(self.root, prefix=check_name(prefix) if prefix else "")
         names = [name.removeprefix(f"{self.root}/") for name in found]
         return sorted(name for name in names if name.startswith(prefix))
 

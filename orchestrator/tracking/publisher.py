@@ -280,4 +280,5 @@ class Publisher:
 def _message(error: Exception) -> str:
     if isinstance(error, TrackingUnavailableError | InputError):
         return str(error)
-    return f"{type(error).__name__}: {redact(str(error))}"
+    # All that MLflow raises is one of those two: this comes from where the sweep's record is.
+    return f"the storage, not MLflow, fails: {type(error).__name__}: {redact(str(error))}"

@@ -6,8 +6,8 @@ import json
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from shapca.commands.display.console import open_console
 from shapca.commands.generation import generate
 from shapca.commands.options import AsJson, Prepared
 
@@ -48,4 +48,4 @@ def import_(
         print(json.dumps(reports, ensure_ascii=False))
         return
     for name, report in reports.items():
-        print_context_report(Console(), name, report)
+        print_context_report(open_console(), name, report)

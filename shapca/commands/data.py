@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from shapca.commands.data_arguments import columns, context_files, names, shares
+from shapca.commands.display.console import open_console
 from shapca.commands.display.progress import progress_report
 from shapca.commands.options import AsJson, Prepared
 from shapca.config import Task
@@ -198,7 +198,7 @@ def prepare(
         print(json.dumps({**kept, **result.manifest.to_json()}, ensure_ascii=False))
     else:
         print_manifest(
-            Console(),
+            open_console(),
             out,
             result.manifest,
             already_there=result.already_there,
@@ -248,7 +248,7 @@ def inspect(
     if as_json:
         print(json.dumps(report.to_json(), ensure_ascii=False))
     else:
-        print_report(Console(), report)
+        print_report(open_console(), report)
 
 
 @app.command()
@@ -286,4 +286,4 @@ def synthesise(
     if as_json:
         print(json.dumps(manifest.to_json(), ensure_ascii=False))
     else:
-        print_manifest(Console(), out, manifest)
+        print_manifest(open_console(), out, manifest)

@@ -44,8 +44,7 @@ def evaluate(
         print(json.dumps({"run": str(run), **record.to_json()}))
         return
 
-    from rich.console import Console
-
+    from shapca.commands.display.console import open_console
     from shapca.commands.display.tables import score_table
 
-    Console().print(score_table({split: record.evaluation.metrics}))
+    open_console().print(score_table({split: record.evaluation.metrics}))

@@ -100,11 +100,12 @@ def show_extraction(extraction: Extraction, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(extraction.to_json(), ensure_ascii=False))
         return
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    console = Console()
+    from shapca.commands.display.console import open_console
+
+    console = open_console()
     if not extraction.entities:
         console.print("no entities")
         return

@@ -215,11 +215,10 @@ def _source(images: Path | None, data: Path | None, needs_pixels: bool) -> Any:
 def _show(
     report: GenerationReport, out: Path, name: str | None, imported: Mapping[str, Any] | None
 ) -> None:
-    from rich.console import Console
-
+    from shapca.commands.display.console import open_console
     from shapca.commands.display.tables import print_context_report
 
-    console = Console()
+    console = open_console()
 
     def say(line: str) -> None:
         console.print(line, soft_wrap=True, markup=False, highlight=False)

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from shapca.commands.display.console import open_console
 from shapca.commands.options import AsJson, Overrides
 from shapca.config import ExperimentConfig, apply_overrides, read_yaml, validate
 from shapca.errors import InputError
@@ -71,4 +71,4 @@ def _print(size: ModelSize) -> None:
     table.add_row(
         f"total ({size.parameters / 1e6:.2f} M)", "", f"{size.parameters:,}", f"{size.trainable:,}"
     )
-    Console().print(table)
+    open_console().print(table)

@@ -64,8 +64,9 @@ ROWS = (
 
 
 def _print(report: ShapleyReport) -> None:
-    from rich.console import Console
     from rich.table import Table
+
+    from shapca.commands.display.console import open_console
 
     title = (
         f"cyclic against exact: tau {report.temperature:g}, negatives {report.negatives}, "
@@ -78,5 +79,5 @@ def _print(report: ShapleyReport) -> None:
         table.add_column(direction.direction, justify="right")
     for heading, name, form in ROWS:
         table.add_row(heading, *(format(getattr(d, name), form) for d in report.directions))
-    Console().print(table)
-    Console().print(report.meaning, highlight=False)
+    open_console().print(table)
+    open_console().print(report.meaning, highlight=False)

@@ -86,8 +86,7 @@ def train(
 
 
 def _print_summary(result: FitResult, folder: Path) -> None:
-    from rich.console import Console
-
+    from shapca.commands.display.console import open_console
     from shapca.commands.display.tables import score_table
 
     print(f"{result.status}: {result.reason}")
@@ -102,5 +101,5 @@ def _print_summary(result: FitResult, folder: Path) -> None:
     if result.test is not None:
         scores["test"] = result.test.metrics
     if scores:
-        Console().print(score_table(scores))
+        open_console().print(score_table(scores))
     print(f"run: {folder}")

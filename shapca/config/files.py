@@ -112,7 +112,7 @@ def _check_keys(node: yaml.MappingNode) -> None:
         seen.add(key.value)
 
 
-def _refuse(place: yaml.Event | yaml.Node, problem: str) -> NoReturn:
+def _refuse(place: Any, problem: str) -> NoReturn:
     raise yaml.MarkedYAMLError(problem=problem, problem_mark=place.start_mark)
 
 

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from orchestrator.sweeps.record.outcome import ConfigurationResult, SweepOutcome, score
 from orchestrator.sweeps.views.progress import tracking_line
+from shapca.commands.display.console import open_console
 from shapca.commands.display.training_display import duration
 from shapca.words import counted
 
@@ -20,7 +21,7 @@ _MOST_ROWS = 20
 
 def print_outcome(outcome: SweepOutcome, console: Console | None = None) -> None:
     """Print the table of configurations, the winner, its model, and what to do next."""
-    console = console or Console()
+    console = console or open_console()
     console.print(configuration_table(outcome))
     for line in closing_lines(outcome):
         console.print(line, soft_wrap=True, highlight=False)

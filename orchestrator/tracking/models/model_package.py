@@ -2,8 +2,10 @@
 
     MLmodel, requirements.txt …   signature, input example, pinned requirements
     served_model.py               what MLflow executes
-    code/shapca/                  the method as it was, so that the model needs no checkout
-    artifacts/run/                run.json, result.json, best weights (safetensors), encoder files
+    code.zip                      the method as it was, so that the model needs no checkout
+    artifacts/run.zip             run.json, result.json, best weights (safetensors), encoder files
+
+Two archives, since a tracking server takes files one by one, and these would be a hundred and more.
 
 MLflow is imported late, since that takes seconds.
 What brings torch is imported late as well: a thread that only looks a model up must not import
@@ -22,8 +24,12 @@ import shapca
 from shapca.errors import InputError
 from shapca.runs.layout import RESULT, RUN, best_weights
 from shapca.storage import FolderStore, ObjectStore, read_json
+from shapca.storage.archive import write_archive
 
+RUN_ARCHIVE = "artifacts/run.zip"
+CODE_ARCHIVE = "code.zip"
 RUN_FOLDER = "artifacts/run"
+"""Where models lie that were registered before there were archives."""
 CODE_FILE = Path(__file__).with_name("served_model.py")
 # What `shapca.prediction` imports, directly or through its configuration and encoders.
 REQUIREMENTS = (
@@ -84,12 +90,22 @@ def package(run: Path, out: Path, *, about: Mapping[str, str], identity: Mapping
     )
     for folder in out.rglob("__pycache__"):
         shutil.rmtree(folder)
+    for folder, archive in ((out / "code", CODE_ARCHIVE), (out / RUN_FOLDER, RUN_ARCHIVE)):
+        write_archive(out / archive, _files_of(folder))
+        shutil.rmtree(folder)
     # Paths of this machine are of no use on another one, and nobody's business.
     model = Model.load(str(out))
     flavor = model.flavors["python_function"]
     flavor["model_code_path"] = CODE_FILE.name
-    flavor["artifacts"]["run"]["uri"] = RUN_FOLDER
+    flavor["code"] = CODE_ARCHIVE
+    flavor["artifacts"]["run"] = {"path": RUN_ARCHIVE, "uri": RUN_ARCHIVE}
     model.save(str(out / "MLmodel"))
+
+
+def _files_of(folder: Path) -> Iterator[tuple[str, bytes]]:
+    for file in sorted(folder.rglob("*")):
+        if file.is_file():
+            yield file.relative_to(folder).as_posix(), file.read_bytes()
 
 
 def signature() -> Any:

@@ -15,10 +15,17 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.tracking.client.addresses import parse_model_uri
 from orchestrator.tracking.client.client import Tracking, TrackingRefusedError, translated
-from orchestrator.tracking.models.model_package import RUN_FOLDER, package, run_files
+from orchestrator.tracking.models.model_package import (
+    RUN_ARCHIVE,
+    RUN_FOLDER,
+    package,
+    run_files,
+)
 from orchestrator.tracking.run_document import ModelDocument
+from shapca.config import read_yaml
 from shapca.errors import InputError
 from shapca.storage import FolderStore, ObjectStore
+from shapca.storage.archive import ArchiveStore
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -85,7 +92,7 @@ class Registry:
         ready = [version for version in versions if version.status == "READY"]
         return min(ready, key=lambda version: int(version.version), default=None)
 
-    def download(self, uri: str, folder: Path) -> Path:
+    def download(self, uri: str, folder: Path) -> ObjectStore:
         """Fetch the run that a registered model was made of; code that comes with it is not run.
 
         Args:
@@ -93,7 +100,7 @@ class Registry:
             folder: Where to put it.
 
         Returns:
-            The run's folder.
+            The run's objects, which lie in that folder.
 
         Raises:
             InputError: no such model, or one that was not made here.
@@ -104,7 +111,7 @@ class Registry:
         except TrackingRefusedError as error:
             raise InputError(f"{uri}: no such model in MLflow ({error})") from None
 
-    def _download(self, uri: str, folder: Path) -> Path:
+    def _download(self, uri: str, folder: Path) -> ObjectStore:
         name, version, is_alias = parse_model_uri(uri)
         if is_alias:
             version = self._client.get_model_version_by_alias(name, version).version
@@ -113,15 +120,23 @@ class Registry:
                 f"models:/{name}/{version}: not a model that a sweep registered; load it with "
                 "MLflow itself"
             )
-        source = self._client.get_model_version_download_uri(name, version)
+        source = self._client.get_model_version_download_uri(name, version).rstrip("/")
+        flavors = read_yaml(self._fetched(f"{source}/MLmodel", folder)).get("flavors")
+        try:
+            place = flavors["python_function"]["artifacts"]["run"]["path"]
+        except (KeyError, TypeError):
+            place = None
+        if place not in (RUN_ARCHIVE, RUN_FOLDER):
+            raise InputError(f"models:/{name}/{version}: MLmodel names no run of ours: {place!r}")
+        found = self._fetched(f"{source}/{place}", folder)
+        return ArchiveStore(found) if place == RUN_ARCHIVE else FolderStore(found)
+
+    def _fetched(self, source: str, folder: Path) -> Path:
         from mlflow.artifacts import download_artifacts
 
         with translated():
             found = download_artifacts(
-                f"{source.rstrip('/')}/{RUN_FOLDER}",
-                dst_path=str(folder),
-                tracking_uri=self._uri,
-                registry_uri=self._uri,
+                source, dst_path=str(folder), tracking_uri=self._uri, registry_uri=self._uri
             )
         return Path(found)
 

@@ -56,13 +56,15 @@ class ServedModel(PythonModel):  # type: ignore[misc, unused-ignore]
         """Read the weights; MLflow calls this once.
 
         Args:
-            context: MLflow's; its artifact `run` is the folder of the run.
+            context: MLflow's; its artifact `run` is the archive of the run.
         """
         from shapca.config import RuntimeConfig
         from shapca.prediction import Extractor
+        from shapca.storage.archive import ArchiveStore
 
         runtime = RuntimeConfig(device=os.environ.get(DEVICE, "auto"))
-        self._extractor = Extractor.load(context.artifacts["run"], runtime=runtime)
+        run = ArchiveStore(Path(context.artifacts["run"]))
+        self._extractor = Extractor.load(run, runtime=runtime)
 
     def predict(
         self, context: Any, model_input: pandas.DataFrame, params: dict[str, Any] | None = None

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from shapca.words import visible
+
 logger = logging.getLogger("shapca")
 
 
@@ -41,4 +43,4 @@ class _SayHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Show one message."""
         prefix = "warning: " if record.levelno >= logging.WARNING else ""
-        self._say(prefix + record.getMessage())
+        self._say(prefix + visible(record.getMessage()))

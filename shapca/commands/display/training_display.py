@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from shapca.commands.display.console import open_console
 from shapca.commands.display.messages import shown_messages
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class TrainingDisplay:
 
     def __init__(self, num_epochs: int, console: Console | None = None) -> None:
         self._num_epochs = num_epochs
-        self._console = console or Console(stderr=True)
+        self._console = console or open_console(stderr=True)
         self._epoch_seconds: list[float] = []
         self._last_line = time.monotonic()
         self._progress = Progress(

@@ -29,7 +29,7 @@ def bounded_client(kind: type[Any], seconds: float) -> Any:
     base = next(c for c in kind.__mro__ if not c.__module__.startswith("openai"))
     library = sys.modules[base.__module__.partition(".")[0]]
 
-    class Bounded(library.SyncByteStream):  # type: ignore[name-defined, misc]
+    class Bounded(library.SyncByteStream):  # type: ignore[name-defined]
         def __init__(self, stream: Any) -> None:
             self._stream = stream
 

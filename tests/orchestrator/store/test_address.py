@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -91,6 +92,30 @@ def test_objects_are_written_read_listed_and_deleted(store: ObjectStore) -> None
     store.delete("a/b.json")
     store.delete("a/b.json")
     assert store.list("a/") == ["a/bc/d"]
+
+
+@pytest.mark.parametrize("store", ["s3"], indirect=True)
+def test_a_bucket_is_asked_once_for_each_thing(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.put("a/b", b"1")
+    asked: list[str] = []
+    client = store._files.s3
+
+    def note(params: Any, model: Any, **_: Any) -> None:
+        asked.append(model.name)
+
+    client.meta.events.register("before-call.s3", note)
+    for use, request in (
+        (lambda: store.get("a/b"), "GetObject"),
+        (lambda: store.get("a/missing"), "GetObject"),
+        (lambda: store.list("a/"), "ListObjectsV2"),
+        (lambda: store.list("missing/"), "ListObjectsV2"),
+        (lambda: store.put("c", b"2"), "PutObject"),
+        (lambda: store.put_new("d", b"3"), "PutObject"),
+        (lambda: store.delete("c"), "DeleteObject"),
+    ):
+        asked.clear()
+        use()
+        assert asked == [request]
 
 
 def test_a_new_object_has_one_writer(store: ObjectStore) -> None:

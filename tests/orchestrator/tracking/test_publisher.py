@@ -223,3 +223,26 @@ def test_a_refused_run_is_told_of(store: FolderStore, mlflow_uri: str) -> None:
     state = publisher.stop()
     assert (state.status, state.pending) == ("behind", 1)
     assert "not/there" in (state.error or "")
+
+
+class SlowedDown(FolderStore):
+    """A storage that is away when it is told to be."""
+
+    is_away = False
+
+    def get(self, name: str) -> bytes | None:
+        if self.is_away:
+            raise OSError("503 Slow Down")
+        return super().get(name)
+
+
+def test_a_storage_that_is_away_is_not_taken_for_mlflow(tmp_path: Path, mlflow_uri: str) -> None:
+    store = SlowedDown(tmp_path / "storage")
+    write(store, finished(parent(), metrics={}))
+    publisher = quick(store, mlflow_uri)
+    store.is_away = True
+    publisher.start()
+    wait_for(lambda: publisher.state.status == "behind")
+    assert publisher.state.error == "the storage, not MLflow, fails: OSError: 503 Slow Down"
+    store.is_away = False
+    assert publisher.stop().status == "current"

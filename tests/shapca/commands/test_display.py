@@ -7,8 +7,11 @@ import logging
 
 import pytest
 from rich.console import Console
+from rich.table import Table
 
+from shapca.cli import app, run_application
 from shapca.commands.display import training_display
+from shapca.commands.display.console import open_console
 from shapca.commands.display.training_display import TrainingDisplay, duration
 from shapca.runs.epochs import EpochRecord
 from shapca.training import StepProgress
@@ -57,3 +60,25 @@ def test_batches_are_plain_lines_now_and_then(monkeypatch: pytest.MonkeyPatch) -
 )
 def test_durations_read_well(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+def test_names_are_shown_and_not_obeyed(capsys: pytest.CaptureFixture[str]) -> None:
+    console = open_console()
+    table = Table("[red]type[/red]")
+    table.add_row("PER\x1b]0;title\x07[/x]")
+    console.print(table)
+    console.print("a\rb [bold] :smile:\tc", soft_wrap=True)
+    shown = capsys.readouterr().out
+    assert "[red]type[/red]" in shown
+    assert r"PER\x1b]0;title\x07[/x]" in shown
+    assert r"a\rb [bold] :smile:" in shown
+    assert "\x1b" not in shown
+
+
+def test_a_message_obeys_nothing_in_the_name_of_a_file(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run_application(app, ["evaluate", "no\x1b[2Jrun", "--data", "x", "--split", "test"])
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: ")
+    assert "\x1b" not in said

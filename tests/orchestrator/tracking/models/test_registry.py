@@ -39,6 +39,7 @@ from shapca.data.prepared import PreparedData
 from shapca.errors import InputError
 from shapca.prediction import Extractor
 from shapca.storage import FolderStore, SubStore
+from shapca.storage.archive import ArchiveStore
 from shapca.training import fit
 from tests.factories import tiny_config
 from tests.orchestrator.fakes import CODE, PLACE, FakeFactory, execute, open_sweep, sweep_config
@@ -218,7 +219,7 @@ def small_package(run: Path, out: Path, **_: Any) -> None:
 
 
 def test_weights_that_are_gone_are_named(store: FolderStore, mlflow_uri: str) -> None:
-    (store.root / "cells").unlink()
+    shutil.rmtree(store.root / "cells")
     assert "the run is not finished" in sync(store, mlflow_uri)["search-aa"]
     assert versions(mlflow_uri) == []
 
@@ -226,10 +227,14 @@ def test_weights_that_are_gone_are_named(store: FolderStore, mlflow_uri: str) ->
 def test_what_the_model_is_made_of(store: FolderStore, mlflow_uri: str, trained: Path) -> None:
     sync(store, mlflow_uri)
     folder = files(mlflow_uri)
-    suffixes = {path.suffix for path in folder.rglob("*") if path.is_file()}
+    sent = [path for path in folder.rglob("*") if path.is_file()]
+    assert len(sent) <= 10  # a request each, to a server
+    run, code = ArchiveStore(folder / "artifacts" / "run.zip"), ArchiveStore(folder / "code.zip")
+    suffixes = {Path(name).suffix for name in [*map(str, sent), *run.list(), *code.list()]}
     assert not suffixes & {".pkl", ".pickle", ".pt", ".pth", ".bin", ".pyc"}
-    (weights,) = folder.glob("artifacts/run/best/*.safetensors")
-    assert weights.read_bytes() == (trained / "cells" / "aa" / "best" / weights.name).read_bytes()
+    (weights,) = (name for name in run.list("best/") if name.endswith(".safetensors"))
+    assert run.get(weights) == (trained / "cells" / "aa" / weights).read_bytes()
+    assert "shapca/prediction.py" in code.list()
     text = (folder / "MLmodel").read_text()
     assert str(ROOT) not in text
     assert "/tmp" not in text.replace(str(folder), "")
