@@ -7,12 +7,12 @@ READY := $(VENV)/.ready
 export PYTHONHASHSEED ?= 0
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: sweep test test-all check format bench bench-alignment soak paper-demo ui pictures clean
+.PHONY: sweep test test-all check format bench bench-alignment soak fuzz paper-demo ui pictures clean
 
 sweep: $(READY)  ## demo sweep on synthetic data: local Ray, SQLite MLflow, 3-seed result
 	$(BIN)/orchestrator sweep search_spaces/demo.yaml
 
-test test-all bench bench-alignment soak: export HF_HUB_OFFLINE = 1
+test test-all bench bench-alignment soak fuzz: export HF_HUB_OFFLINE = 1
 # Many small tensors: more threads than cores only wait for each other.
 test test-all: export OMP_NUM_THREADS ?= 1
 
@@ -44,6 +44,9 @@ bench-alignment: $(READY)  ## retrieval on real pairs ($$SHAPCA_REAL_DATA/mvsa),
 
 soak: $(READY)  ## a sweep under dozens of random kills ends like an undisturbed one: half an hour
 	$(BIN)/pytest -m soak -s tests/soak
+
+fuzz: $(READY)  ## 20,000 damaged files of each kind are one message each: hours
+	SHAPCA_FUZZ_CASES=$${SHAPCA_FUZZ_CASES:-20000} $(BIN)/pytest -n 2 tests/fuzz
 
 paper-demo: $(READY)  ## the paper's tables and figures on synthetic data, into paper-demo/
 	$(BIN)/orchestrator study $(wildcard search_spaces/paper/demo/*.yaml) --out paper-demo

@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
@@ -20,6 +21,11 @@ from shapca.errors import InputError
 Kind = Literal["file", "link", "other"]
 MOST_FILES = 200_000
 LARGEST_FILE = 256 * 2**20  # bytes; the largest known file has 7 MB
+# What git may take: bytes of one file, which may be a pack of all, and of memory; time; words.
+MOST_BYTES = 2 * 2**30
+MOST_MEMORY = 8 * 2**30
+MOST_SECONDS = 3600
+MOST_SAID = 64 * 2**10
 SCHEMES = ("https", "http", "ssh", "git", "file")
 _COMMIT = re.compile(r"[0-9a-f]{7,64}")
 _SSH_ADDRESS = re.compile(r"[A-Za-z0-9_][\w.-]*@[A-Za-z0-9][\w.-]*:(?!-)[^:].*")
@@ -141,13 +147,28 @@ class GitTree(FolderTree):
             )
 
     def _run(self, *arguments: str) -> subprocess.CompletedProcess[bytes]:
-        return subprocess.run(
-            self._command(*arguments),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            check=False,
-            env=_environment(self._address),
-        )
+        with (
+            tempfile.TemporaryFile() as said
+        ):  # a server may say any amount, of which little counts
+            try:
+                done = subprocess.run(
+                    self._command(*arguments),
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=said,
+                    check=False,
+                    env=_environment(self._address),
+                    timeout=MOST_SECONDS,
+                )
+            except subprocess.TimeoutExpired:
+                raise InputError(
+                    f"{self.origin}: not fetched within {MOST_SECONDS // 60} minutes; fetch the "
+                    "repository by other means and give its folder to --from"
+                ) from None
+            said.seek(0)
+            return subprocess.CompletedProcess(
+                done.args, done.returncode, done.stdout, said.read(MOST_SAID)
+            )
 
     def _command(self, *arguments: str) -> list[str]:
         git = shutil.which("git")
@@ -159,13 +180,17 @@ class GitTree(FolderTree):
         # A server that sends nothing for a minute is given up.
         settings = ("core.hooksPath=/dev/null", "http.lowSpeedLimit=1", "http.lowSpeedTime=60")
         options = [part for setting in settings for part in ("-c", setting)]
-        return [git, "-C", str(self._folder), *options, *arguments]
+        # What is small in a repository may be endless once it is unpacked.
+        limits = f"ulimit -v {MOST_MEMORY // 1024}; ulimit -f {MOST_BYTES // 512}"
+        bounded = f'{{ {limits}; }} 2>/dev/null; exec "$@"'
+        return ["sh", "-c", bounded, "sh", git, "-C", str(self._folder), *options, *arguments]
 
     def _reason(self, stderr: bytes) -> str:
         """The last thing that git said, without a password that its address may hold."""
         lines = stderr.decode("utf-8", errors="replace").strip().splitlines()
         told = [line for line in lines if line.startswith(("fatal:", "error:", "remote:"))] or lines
-        reason = told[0].removeprefix("fatal: ") if told else "git gave no reason"
+        limit = f"a file of more than {MOST_BYTES // 2**20:,} MiB, or git gave no reason"
+        reason = told[0].removeprefix("fatal: ")[:500] if told else limit
         return _without_secrets(reason, self._address)
 
 

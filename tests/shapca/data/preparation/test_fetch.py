@@ -314,6 +314,32 @@ class TestRefuses:
             GitTree(str(folder), commit, place)
         assert not list(place.glob("a/*"))
 
+    def test_a_small_repository_of_a_large_file(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        folder = repository(tmp_path / "repository", {"train.txt": "=" + "x" * 4 * 2**20})
+        monkeypatch.setattr(trees_module, "MOST_BYTES", 2**20)
+        (place := tmp_path / "place").mkdir()
+        with pytest.raises(InputError, match="cannot be fetched"):
+            GitTree(str(folder), None, place)
+        assert all(file.stat().st_size <= 2**21 for file in place.rglob("*") if file.is_file())
+
+    @pytest.mark.parametrize("end", ["exit 1", "sleep 60"])
+    def test_a_server_that_talks_without_end(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str
+    ) -> None:
+        git = tmp_path / "bin" / "git"
+        git.parent.mkdir()
+        git.write_text(f"#!/bin/sh\nyes 'remote: buy this' | head -c 3000000 >&2\n{end}\n")
+        git.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{git.parent}{os.pathsep}{os.environ['PATH']}")
+        monkeypatch.setattr(trees_module, "MOST_SECONDS", 2)
+        (place := tmp_path / "place").mkdir()
+        said = "remote: buy this" if end == "exit 1" else "not fetched within"
+        with pytest.raises(InputError, match=said) as caught:
+            GitTree("https://host/x", None, place)
+        assert len(str(caught.value)) < 400
+
     def test_a_commit_of_a_plain_folder(self, tmp_path: Path) -> None:
         with pytest.raises(InputError, match="is a plain folder, no git repository"):
             fetch("mnre", str(FIXTURES / "mnre"), tmp_path / "out", commit="0" * 40)
