@@ -147,9 +147,7 @@ class GitTree(FolderTree):
             )
 
     def _run(self, *arguments: str) -> subprocess.CompletedProcess[bytes]:
-        with (
-            tempfile.TemporaryFile() as said
-        ):  # a server may say any amount, of which little counts
+        with tempfile.TemporaryFile() as said:  # of any length, of which little counts
             try:
                 done = subprocess.run(
                     self._command(*arguments),
