@@ -121,9 +121,9 @@ class Registry:
                 "MLflow itself"
             )
         source = self._client.get_model_version_download_uri(name, version).rstrip("/")
-        flavors = read_yaml(self._fetched(f"{source}/MLmodel", folder)).get("flavors")
+        described = read_yaml(self._fetched(f"{source}/MLmodel", folder))
         try:
-            place = flavors["python_function"]["artifacts"]["run"]["path"]
+            place = described["flavors"]["python_function"]["artifacts"]["run"]["path"]
         except (KeyError, TypeError):
             place = None
         if place not in (RUN_ARCHIVE, RUN_FOLDER):

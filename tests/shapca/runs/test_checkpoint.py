@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from shapca.runs.checkpoint import (
     unpack,
 )
 from shapca.runs.epochs import EpochRecord
-from shapca.storage import FolderStore
+from shapca.storage import FolderStore, to_json
 from tests.stores import DyingStore, Killed, MemoryStore
 
 
@@ -246,3 +247,28 @@ def test_a_restored_optimizer_continues_as_if_never_stopped() -> None:
     steps(other, restored, 4)
     assert same(dict(other.state_dict()), dict(module.state_dict()))
     assert not torch.equal(start["weight"], module.weight)
+
+
+def test_a_wrong_best_epoch_removes_no_weights() -> None:
+    store = MemoryStore()
+    for epoch in (1, 2, 3):
+        save(store, epoch)
+    name = "checkpoint/0003/state.json"
+    sound = json.loads(store.objects[name])
+    before = store.list()
+    for best in (1, 3, 7, -1):
+        store.put(name, to_json({**sound, "best_epoch": best}))
+        with pytest.raises(InputError, match=r"state\.json is damaged: best_epoch: expected 2 by"):
+            load_state(store)
+        assert store.list() == before
+
+
+@pytest.mark.parametrize(
+    "tensors",
+    [{"other|exp_avg": torch.zeros(2, 3)}, {"layer.weight|exp_avg": torch.zeros(3, 3)}],
+)
+def test_moments_of_another_model_are_refused(tensors: dict[str, Tensor]) -> None:
+    weight = nn.Parameter(torch.zeros(2, 3))
+    optimizer = torch.optim.AdamW([weight])
+    with pytest.raises(InputError, match="the checkpoint is another model's"):
+        load_optimizer_tensors(optimizer, {"layer.weight": weight}, tensors)

@@ -6,8 +6,10 @@ import json
 import random
 
 import numpy as np
+import pytest
 import torch
 
+from shapca.errors import InputError
 from shapca.training.random_state import RandomState
 
 CPU = torch.device("cpu")
@@ -72,3 +74,24 @@ def test_json_gives_back_every_state() -> None:
     other = RandomState(9, CPU)
     other.load_json(record)
     assert [draw(other), draw(other)] == wanted
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        ("generator", {"tensor": "AAAA"}),
+        ("python", {"tuple": [3, {"tuple": [1]}, None]}),
+        ("numpy", {"dict": {"bit_generator": "MT19937"}}),
+        ("numpy", {"array": [1], "dtype": "S1000000000"}),
+        ("torch", "x"),
+    ],
+)
+def test_a_damaged_record_is_refused_and_changes_nothing(name: str, damage: object) -> None:
+    state, wanted = RandomState(3, CPU), RandomState(3, CPU)
+    outside = random.getstate()
+    with pytest.raises(InputError, match="random states are damaged"):
+        state.load_json({**state.to_json(), name: damage})
+    assert random.getstate() == outside
+    if name != "generator":
+        state.generator.manual_seed(3)
+    assert draw(state) == draw(wanted)
