@@ -252,6 +252,24 @@ def test_what_the_model_is_made_of(store: FolderStore, mlflow_uri: str, trained:
     assert all("==" in line and "+" not in line for line in requirements())
 
 
+def test_a_model_of_before_there_were_archives_is_fetched(
+    store: FolderStore, mlflow_uri: str, tmp_path: Path
+) -> None:
+    sync(store, mlflow_uri)
+    folder = files(mlflow_uri)
+    archive = folder / "artifacts" / "run.zip"
+    shutil.unpack_archive(archive, archive.with_suffix(""))
+    wanted = ArchiveStore(archive).get("run.json")
+    archive.unlink()
+    described = folder / "MLmodel"
+    described.write_text(described.read_text().replace("artifacts/run.zip", "artifacts/run"))
+    registry = Registry(Tracking(mlflow_uri))
+    assert registry.download(f"models:/{SWEEP}@champion", tmp_path).get("run.json") == wanted
+    described.write_text(described.read_text().replace("artifacts/run", "../../etc"))
+    with pytest.raises(InputError, match="MLmodel names no run of ours"):
+        registry.download(f"models:/{SWEEP}@champion", tmp_path)
+
+
 def test_requirements_are_what_prediction_imports() -> None:
     """Every distribution whose module a prediction imports is required, or required by those."""
     code = (
