@@ -17,6 +17,11 @@ from shapca.data.images import image_id
 from shapca.data.schema import SPLITS, Entity, Example, Labels, Relation, Span
 from shapca.errors import InputError
 
+LONGEST_SHOWN = 80
+"""Characters of a value that a message shows."""
+NUM_SHOWN = 5
+"""Examples that a note names."""
+
 
 @dataclass(frozen=True)
 class SourceData:
