@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -56,6 +55,7 @@ def submit(
 ) -> None:
     """Run a sweep on a cluster. Submit it again to resume it, or to follow it while it runs."""
     from orchestrator.cluster.jobs import Cluster, submission_base
+    from orchestrator.cluster.scratch import scratch_folder
     from orchestrator.cluster.staging import SWEEP_FILE, stage
     from orchestrator.config.sweep import SweepConfig
     from orchestrator.store.address import absolute_uri, is_remote, resolve_data_root
@@ -91,9 +91,9 @@ def submit(
             ("--retry-failed", retry_failed),
         ):
             command += [name] if value else []
-        with tempfile.TemporaryDirectory(prefix="orchestrator-") as folder:
-            size = stage(Path(folder), sweep)
-            job = cluster.submit(base, sweep.name, command, Path(folder))
+        with scratch_folder() as folder:
+            size = stage(folder / "job", sweep)
+            job = cluster.submit(base, sweep.name, command, folder / "job")
         typer.echo(
             f"sweep {sweep.name} submitted as {job.id} (attempt {job.attempt}, "
             f"{size / 2**20:.1f} MiB of code)"

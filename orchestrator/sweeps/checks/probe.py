@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
+from orchestrator.cluster.scratch import scratch_folder
 from orchestrator.config.dimensions import ChoiceDimension, Scalar
 from orchestrator.config.sweep import LISTED, SweepConfig
 from shapca.config import RuntimeConfig
@@ -68,15 +67,15 @@ def probe(sweep: SweepConfig, runtime: RuntimeConfig) -> EpochCost:
     began = time.monotonic()
     config = sweep.resolve(middle(sweep))
     data = PreparedData.load(prepared_folder(runtime.data_root, config))
-    with tempfile.TemporaryDirectory(prefix="orchestrator-probe-") as name:
-        store = FolderStore(Path(name))
+    with scratch_folder() as folder:
+        store = FolderStore(folder)
         seed = sweep.protocol.seeds[0]
         training = Training(config, data, seed=seed, runtime=runtime, store=store)
         record = next(training.epochs())
         whole = time.monotonic() - began
         training.close()
         sizes = {
-            part: sum(path.stat().st_size for path in Path(name, part).rglob("*") if path.is_file())
+            part: sum(path.stat().st_size for path in (folder / part).rglob("*") if path.is_file())
             for part in (CHECKPOINT, BEST)
         }
     device = device_name(choose_device(runtime.device))

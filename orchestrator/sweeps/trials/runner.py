@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 from orchestrator.cluster.parcels.delivery import Delivery
+from orchestrator.cluster.scratch import scratch_folder
 from orchestrator.config.sweep import SweepConfig
 from orchestrator.sweeps.control.conductor import Conductor
 from orchestrator.sweeps.trials.cell_run import TRAINING
@@ -59,7 +59,7 @@ def run_trials(
         "folder": str(Path.cwd()),
         "delivery": None if delivery is None else delivery.to_json(),
     }
-    with tempfile.TemporaryDirectory(prefix="orchestrator-", ignore_cleanup_errors=True) as folder:
+    with scratch_folder() as folder:
         tune.run(
             CellTrial,
             name=sweep.name,
@@ -75,7 +75,7 @@ def run_trials(
             reuse_actors=True,
             max_failures=RETRIES,
             raise_on_failed_trial=False,
-            storage_path=folder,
+            storage_path=str(folder),
             verbose=0,
         )
     if bridge.error is not None:
