@@ -48,15 +48,19 @@ def run_driver(application: typer.Typer, arguments: list[str] | None = None) -> 
         SystemExit: always, with the exit code, except where Ray was lost.
     """
     from orchestrator.cluster.watch import RayLostError
+    from orchestrator.store.address import StorageLost
     from orchestrator.store.lease import LeaseLost
 
+    kept = "Nothing that was trained is lost: the same command resumes"
     try:
         run_application(application, arguments)
     except LeaseLost as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
+    except StorageLost as error:
+        print(f"error: {error}. {kept} once the storage can be used", file=sys.stderr)
+        sys.exit(1)
     except RayLostError as error:
-        kept = "Nothing that was trained is lost: run the same command again to resume"
         print(f"error: {error}. {kept}", file=sys.stderr, flush=True)
         sys.stdout.flush()
         os._exit(1)  # Ray's own farewell would wait for what is gone

@@ -1,10 +1,11 @@
-"""The `shapca` command line: mounts the sub-commands and turns bad input into exit code 2.
+"""The `shapca` command line: mounts the sub-commands and turns what goes wrong into one message.
 
 Exit codes: 0 done, 1 the work failed, 2 bad input (one message, no traceback), 130 interrupted.
 """
 
 from __future__ import annotations
 
+import errno
 import importlib
 import sys
 from collections.abc import Callable, Sequence
@@ -13,9 +14,12 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from shapca.commands.display.streams import make_steady
 from shapca.errors import InputError
 from shapca.words import visible
 
+STOPS_WORK = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE)
+"""What comes over a system in the middle of work, and not from what was asked for."""
 COMMANDS = ("data", "contexts", "train", "evaluate", "predict", "parameters", "shapley-report")
 
 
@@ -68,7 +72,10 @@ app = mount(
 
 
 def run_application(application: typer.Typer, arguments: list[str] | None = None) -> None:
-    """Run a command line; a bad input is one message on stderr and exit code 2.
+    """Run a command line; what goes wrong outside of the code is one message on stderr.
+
+    Bad input, and files that the system refuses, end with exit code 2; a disk that is full or fails
+    ends with 1.
 
     Args:
         application: The command line.
@@ -77,11 +84,18 @@ def run_application(application: typer.Typer, arguments: list[str] | None = None
     Raises:
         SystemExit: always, with the exit code.
     """
+    make_steady()
     try:
         application(args=arguments)
     except InputError as error:
         print(f"error: {visible(str(error))}", file=sys.stderr)
         sys.exit(2)
+    except OSError as error:
+        if error.errno is None:
+            raise
+        place = "" if error.filename is None else f"{error.filename}: "
+        print(f"error: {place}{error.strerror or error}", file=sys.stderr)
+        sys.exit(1 if error.errno in STOPS_WORK else 2)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The one exception that means: what was handed over is wrong, and this is how to mend it."""
+"""What went wrong outside of the code: in what was handed over, or in where it is kept."""
 
 from __future__ import annotations
 
@@ -8,3 +8,19 @@ class InputError(ValueError):
 
     Command lines print it without a traceback and exit with code 2.
     """
+
+
+class StorageError(OSError):
+    """A storage cannot be used: it is full, read-only, out of reach or gone. What it holds stays.
+
+    Args:
+        number: As of `OSError.errno`.
+        reason: In words.
+        place: File or folder.
+    """
+
+    def __init__(self, number: int | None, reason: str, place: str) -> None:
+        super().__init__(number, reason, place)
+
+    def __str__(self) -> str:
+        return f"{self.filename}: {self.strerror}"

@@ -103,7 +103,7 @@ def evaluate(
     from shapca.evaluation import evaluate_run
 
     settings = RuntimeConfig.model_validate(runtime)
-    cells = CellStore(open_store(storage))
+    cells = CellStore(open_store(storage, make=False))
     root: Path = settings.data_root
     if delivery is not None:
         root = Delivery.from_json(delivery).root_of(cells.store, task.data, root)

@@ -9,6 +9,10 @@ from shapca.errors import InputError
 from shapca.storage import FolderStore, ObjectStore, make_private_folder
 
 
+class StorageLost(RuntimeError):
+    """The storage failed under a sweep at work, so this driver must stop."""
+
+
 def is_remote(uri: str) -> bool:
     """Whether a storage address is a URI rather than a folder."""
     return "://" in uri
@@ -30,11 +34,12 @@ def resolve_data_root(given: Path | None, runtime: RuntimeConfig) -> Path:
     return (given or runtime.data_root).expanduser().absolute()
 
 
-def open_store(uri: str) -> ObjectStore:
+def open_store(uri: str, *, make: bool = True) -> ObjectStore:
     """The store at an address.
 
     Args:
         uri: A folder, or `s3://bucket/prefix`.
+        make: Make a folder that is missing.
 
     Raises:
         InputError: An address of another kind, or a folder that cannot be.
@@ -47,7 +52,8 @@ def open_store(uri: str) -> ObjectStore:
         raise InputError(f"storage {uri}: expected a folder or s3://bucket/prefix")
     folder = Path(uri).expanduser().absolute()
     try:
-        make_private_folder(folder)
+        if make:
+            make_private_folder(folder)
     except OSError as error:
         raise InputError(f"storage {uri}: not a usable folder ({error.strerror})") from error
     return FolderStore(folder)

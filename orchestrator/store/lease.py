@@ -2,8 +2,8 @@
 
 A driver acquires the lease by creating the next numbered object, which only one can do, and keeps
 it by a heartbeat. The lease of a driver that stopped beating may be taken over; at once where it
-ran on this machine and is no more. Clocks of machines differ: before the lease of a driver
-elsewhere is taken, its heart is watched by this machine's clock.
+ran on this machine and is no more. Clocks of machines differ: where they say that a driver elsewhere
+is silent, or that it beat in the future, its heart is watched by this machine's clock.
 """
 
 from __future__ import annotations
@@ -86,7 +86,13 @@ class Lease:
         self._stop = threading.Event()
         self._lost = threading.Event()
         self._thread: threading.Thread | None = None
+        self._beat_at = time.monotonic()
         self.holder = Holder.current()
+
+    @property
+    def number(self) -> int:
+        """Which lease of the sweep it is, counted from 1; 0 where it is not held."""
+        return self._number
 
     def acquire(self) -> Self:
         """Take the lease and begin to beat.
@@ -96,9 +102,11 @@ class Lease:
         """
         last, holder = self._last()
         age = None if holder is None or holder.is_gone() else self._age(last)
-        if age is not None and age >= self._expiry and self._beats(last):
-            age = 0.0  # alive: its clock goes behind ours
-        if age is not None and age < self._expiry:
+        if age is not None and not 0 <= age < self._expiry:
+            # Its clock is not ours. One that is ahead does not say how long it has been silent.
+            seconds = self._expiry if age < 0 else 2 * self._heartbeat
+            age = 0.0 if self._beats(last, seconds) else None
+        if age is not None:
             raise InputError(
                 f"sweep {self._sweep}: {holder} works on it (last sign of life {age:.0f} s "
                 f"ago). Wait for it or stop it; a driver silent for {self._expiry:.0f} s may "
@@ -120,11 +128,13 @@ class Lease:
         return self
 
     def check(self) -> None:
-        """Make sure that the lease is still held.
+        """Make sure that the lease is still held; after a suspension the storage is asked.
 
         Raises:
             LeaseLost: Another driver holds it now.
         """
+        if time.monotonic() - self._beat_at > self._expiry:
+            self._look()
         if self._lost.is_set():
             raise LeaseLost(f"sweep {self._sweep}: another driver has taken it over")
 
@@ -146,8 +156,8 @@ class Lease:
     def _keep(self) -> None:
         while not self._stop.wait(self._heartbeat):
             try:
-                if self._last()[0] > self._number:
-                    self._lost.set()
+                self._look()
+                if self._lost.is_set():
                     return
                 self._beat()
             except Exception:
@@ -155,10 +165,14 @@ class Lease:
                 # affair); others see an old sign of life meanwhile.
                 continue
 
-    def _beats(self, number: int) -> bool:
-        """Whether a holder that looks silent gives a sign of life within two heartbeats."""
+    def _look(self) -> None:
+        if newest_lease(self._store, self._sweep) != self._number:
+            self._lost.set()
+
+    def _beats(self, number: int, seconds: float) -> bool:
+        """Whether a holder that looks silent gives a sign of life within some seconds."""
         name = self._name(BEATS, number)
-        before, deadline = self._store.get(name), time.monotonic() + 2 * self._heartbeat
+        before, deadline = self._store.get(name), time.monotonic() + seconds
         while time.monotonic() < deadline:
             time.sleep(self._heartbeat / 10)
             if self._store.get(name) != before:
@@ -167,6 +181,7 @@ class Lease:
 
     def _beat(self) -> None:
         self._store.put(self._name(BEATS, self._number), to_json({"at": time.time()}))
+        self._beat_at = time.monotonic()
 
     def _last(self) -> tuple[int, Holder | None]:
         names = self._store.list(in_sweep(self._sweep, LEASES))
@@ -192,4 +207,12 @@ def holder_of(store: ObjectStore, sweep: str) -> Holder | None:
     if holder is None or holder.is_gone():
         return None
     age = lease._age(number)
+    if age is not None and age < -EXPIRY_SECONDS:  # its clock says nothing, so its heart has to
+        return holder if lease._beats(number, 2 * HEARTBEAT_SECONDS) else None
     return holder if age is not None and age < EXPIRY_SECONDS else None
+
+
+def newest_lease(store: ObjectStore, sweep: str) -> int:
+    """The number of a sweep's newest lease, 0 where there is none: who has another is superseded."""
+    names = store.list(in_sweep(sweep, LEASES))
+    return max(map(number_of, names), default=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from orchestrator.cluster.resources import check_resources, node_resources
 from orchestrator.cluster.session import RayOptions, interruptible, ray_session
 from orchestrator.cluster.watch import RayLostError, watched
 from orchestrator.config.sweep import SweepConfig
-from orchestrator.store.address import absolute_uri, open_store, resolve_data_root
+from orchestrator.store.address import StorageLost, absolute_uri, open_store, resolve_data_root
 from orchestrator.store.cell_factory import CellFactory
 from orchestrator.store.cell_folder import STATUS
 from orchestrator.store.cells import CellStore
@@ -35,6 +36,7 @@ from orchestrator.tracking.publisher import LAST_PUBLISHING_SECONDS, Publisher
 from orchestrator.tracking.run_document import PARENT, RunStatus, read_run
 from orchestrator.tracking.state import TrackingState
 from shapca.config import RuntimeConfig
+from shapca.errors import StorageError
 from shapca.runs.code import code_fingerprint
 from shapca.storage import FolderStore, ObjectStore
 
@@ -84,6 +86,7 @@ def run_sweep(
     Raises:
         InputError: Bad input, before anything is trained: data or weights missing, another sweep
             of that name, a driver at work on it, resources that no node has, cells of other code.
+        StorageLost: The storage failed: full, out of reach, or gone.
     """
     began = time.monotonic()
     storage = absolute_uri(options.storage)
@@ -177,13 +180,21 @@ class _Driver:
             raise
         except LeaseLost:
             raise  # the sweep is another driver's now, and so are its documents
+        except (StorageError, StorageLost) as error:
+            self._give_up(str(error), "killed")
+            raise StorageLost(str(error)) from None
         except BaseException as error:
-            self.conductor.interrupt(f"the driver failed: {error}", "failed")
-            self._stop_publishing(INTERRUPTED_PUBLISHING_SECONDS)
+            self._give_up(f"the driver failed: {error}", "failed")
             raise
         if self.conductor.halted is not None and not self.history.is_complete():
             return self._end("budget", self.conductor.halted)
         return self._end("finished", None)
+
+    def _give_up(self, reason: str, status: RunStatus) -> None:
+        """Close the documents, as far as the storage allows: the error that led here matters."""
+        with contextlib.suppress(StorageError):
+            self.conductor.interrupt(reason, status)
+            self._stop_publishing(INTERRUPTED_PUBLISHING_SECONDS)
 
     def _work(self, training: str) -> None:
         sweep = self.history.sweep
@@ -208,6 +219,7 @@ class _Driver:
                     check=self.lease.check,
                     training=training,
                     delivery=delivery,
+                    lease=self.lease.number,
                 )
                 show(snapshots.take(self._tracking()))
 

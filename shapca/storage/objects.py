@@ -6,14 +6,17 @@ appending, renaming or syncing across objects. Names are relative, `/`-separated
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-from shapca.errors import InputError
+from shapca.errors import InputError, StorageError
 from shapca.storage.files import TEMPORARY as TEMPORARY
 from shapca.storage.files import below, refuse_link
 from shapca.storage.processes import is_gone, this_process
@@ -91,49 +94,102 @@ class FolderStore:
     """Objects as files under a folder, readable by their owner alone.
 
     A link below the folder is refused by all five operations (`InputError`).
+    The folder is made by the first object that is put. Once it was seen it must stay: what vanishes
+    in the middle of the work, or is another folder since a disk was unmounted, is not made anew.
+    All five operations raise `StorageError` where the system refuses them.
     """
 
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
+        self._identity: tuple[int, int] | None = None
 
     def _path(self, name: str) -> Path:
         return below(self.root, check_name(name))
 
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Raise what the system says as a `StorageError` with the place."""
+        try:
+            yield
+        except StorageError:
+            raise
+        except OSError as error:
+            reason, place = error.strerror or str(error), error.filename or self.root
+            raise StorageError(error.errno, reason, str(place)) from error
+
+    def _require_root(self) -> None:
+        """Make sure that the folder is the one that was seen before.
+
+        Raises:
+            StorageError: it is not.
+        """
+        try:
+            found = self.root.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            identity = None
+        else:
+            identity = found.st_dev, found.st_ino
+        if self._identity is None:
+            self._identity = identity
+        elif identity != self._identity:
+            raise StorageError(
+                errno.ENOENT,
+                "the storage is gone: its folder was removed, renamed or unmounted",
+                str(self.root),
+            )
+
     def _write_temporary(self, path: Path, content: bytes) -> str:
+        self._require_root()
         make_private_folder(path.parent)
+        if self._identity is None:
+            self._require_root()
         prefix = f"{TEMPORARY}{this_process()}-"
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=prefix)
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        except BaseException:
+            os.unlink(temporary)
+            raise
         return temporary
 
     def put_new(self, name: str, content: bytes) -> bool:
         """Write an object unless it exists; whether it was written."""
         path = self._path(name)
-        if path.exists():
-            return False
-        temporary = self._write_temporary(path, content)
-        try:
-            os.link(temporary, path)  # fails if the name is taken, unlike a rename
-        except FileExistsError:
-            return False
-        finally:
-            os.unlink(temporary)
+        with self._told():
+            if path.exists():
+                return False
+            temporary = self._write_temporary(path, content)
+            try:
+                os.link(temporary, path)  # fails if the name is taken, unlike a rename
+            except FileExistsError:
+                return False
+            finally:
+                os.unlink(temporary)
         return True
 
     def put(self, name: str, content: bytes) -> None:
         """Write or replace an object in one step."""
         path = self._path(name)
-        os.replace(self._write_temporary(path, content), path)
+        with self._told():
+            temporary = self._write_temporary(path, content)
+            try:
+                os.replace(temporary, path)
+            except BaseException:
+                os.unlink(temporary)
+                raise
 
     def get(self, name: str) -> bytes | None:
         """The object's content, or `None` where it does not exist."""
-        try:
-            return self._path(name).read_bytes()
-        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-            return None
+        path = self._path(name)
+        with self._told():
+            try:
+                return path.read_bytes()
+            except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+                self._require_root()
+                return None
 
     def list(self, prefix: str = "") -> list[str]:
         """Sorted names that begin with the prefix."""
@@ -141,6 +197,8 @@ class FolderStore:
             check_name(prefix)
         # Only the folder that the prefix names is walked, so that a store of many cells lists fast.
         folder = below(self.root, prefix.rpartition("/")[0])
+        with self._told():
+            self._require_root()
         names = []
         for parent, folders, files in os.walk(folder):
             for entry in (*folders, *files):
@@ -152,7 +210,9 @@ class FolderStore:
 
     def delete(self, name: str) -> None:
         """Remove an object; one that does not exist is no error."""
-        self._path(name).unlink(missing_ok=True)
+        path = self._path(name)
+        with self._told():
+            path.unlink(missing_ok=True)
 
     def remove_leftovers(self, prefix: str, *, nobody_writes: bool = False) -> int:
         """`remove_leftovers` of the folder of a prefix, and of all below it; how many files."""

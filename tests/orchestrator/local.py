@@ -28,6 +28,7 @@ def run_trials(
     check: Callable[[], None],
     training: str,
     delivery: object,
+    lease: int,
 ) -> None:
     """One cell after the other."""
     assert delivery is None, "nothing is packaged for this very process"
@@ -44,6 +45,7 @@ def run_trials(
                     sweep=sweep.name,
                     runtime=runtime,
                     training=training,
+                    lease=lease,
                 )
             try:
                 report = run.step()

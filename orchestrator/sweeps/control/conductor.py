@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from orchestrator.search.protocol import Signal
 from orchestrator.search.standings import Verdict
+from orchestrator.store.address import StorageLost
 from orchestrator.store.cells import CellStore
 from orchestrator.store.lease import holder_of
 from orchestrator.sweeps.control.budget import Budget
@@ -166,25 +167,35 @@ class Conductor:
             number: Its proposal.
             report: What it said last, if that was not told before.
             error: Its process was lost again and again.
+
+        Raises:
+            StorageLost: It could not use the storage.
         """
         running = self.running.pop(number)
         if report is not None:
             self._take_note(running, report)
         last = running.report
-        if running.pruned:
-            end = self._ended(running, "pruned")
-        elif last is not None and last.state != "running":
-            end = self._ended(running, last.state, last.reason)
+        state = "running" if last is None else last.state
+        if state == "stopped":
+            raise StorageLost(last.reason if last else "")
+        if state == "superseded":  # the cell's attempt is not ours to end
+            self._put_back(running, "another process works on the cell")
+        elif running.pruned:
+            self._end(running.event, self._ended(running, "pruned"))
+        elif last is not None and state != "running":
+            self._end(running.event, self._ended(running, state, last.reason))
         elif error:
             end = self._ended(running, "failed", self._loss(running.event.cell))
+            self._end(running.event, end)
         else:
             self.cells.let_go(running.event.cell)
-            self._waiting.append(number)
-            self.history.interrupted(number, running.seconds)
-            reason = self.halted or "stopped"
-            self.documents.cell_interrupted(running.event, self.history.clock(), reason)
-            return
-        self._end(running.event, end)
+            self._put_back(running, self.halted or "stopped")
+
+    def _put_back(self, running: Running, reason: str) -> None:
+        event = running.event
+        self._waiting.append(event.number)
+        self.history.interrupted(event.number, running.seconds)
+        self.documents.cell_interrupted(event, self.history.clock(), reason)
 
     def lost_for_memory(self, number: int) -> None:
         """Take note that the machine ran out of memory: trying again would only repeat it."""

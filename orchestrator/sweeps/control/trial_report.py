@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-State = Literal["running", "finished", "diverged", "failed"]
+State = Literal["running", "finished", "diverged", "failed", "stopped", "superseded"]
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,8 @@ class Report:
         epoch: Epochs done.
         value: Best validation F1 so far in percent.
         best_epoch: Epoch of that value.
-        state: `running`, or the verdict.
+        state: `running`, or the verdict; `stopped`: the storage cannot be used, so that nothing was
+            decided; `superseded`: another process has the cell.
         complete: No epoch is left to train.
         reason: Why it failed or diverged.
         trained: Epochs that this attempt trained; recorded ones that it only repeats do not count.

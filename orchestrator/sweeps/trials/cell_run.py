@@ -19,8 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.cluster.parcels.delivery import Delivery
 from orchestrator.store.cells import Cell, CellStore
+from orchestrator.store.lease import newest_lease
 from orchestrator.sweeps.control.trial_report import Report, State
 from shapca.config import RuntimeConfig
+from shapca.errors import StorageError
 from shapca.runs.epochs import SELECTION, EpochRecord
 from shapca.storage import ObjectStore
 
@@ -52,6 +54,7 @@ class CellRun:
         runtime: Device, threads and workers.
         training: `module:function` that opens a cell's training.
         delivery: What was packaged for nodes that lack the data, if anything was.
+        lease: Number of the lease under which the sweep asks; None: there is none.
     """
 
     cells: CellStore
@@ -61,6 +64,7 @@ class CellRun:
     runtime: RuntimeConfig
     training: str = TRAINING
     delivery: Delivery | None = None
+    lease: int | None = None
 
     def __post_init__(self) -> None:
         self._training: Training | None = None
@@ -74,20 +78,31 @@ class CellRun:
     def step(self) -> Report:
         """Train or repeat one epoch, or end the run.
 
+        Where another process was given the cell, as happens to one whose node was out of reach and
+        taken for lost, and where the storage cannot be used, the report says so: nothing of the
+        cell is touched, and trying again in another process would not help.
+
         Raises:
-            SupersededError: Another process was given the cell, as happens to one whose node was
-                out of reach and taken for lost. Nothing of the cell was touched.
             Exception: Training failed. The cell has the verdict `failed` by then, which another
                 attempt reports: so the failed process can be replaced by a fresh one.
         """
+        try:
+            return self._step_or_fail()
+        except SupersededError as error:
+            self.close()
+            return self._report("superseded", str(error))
+        except StorageError as error:
+            self.close()
+            return self._report("stopped", str(error))
+
+    def _step_or_fail(self) -> Report:
         known = self.cells.summary(self.key) if self._training is None else None
         if known is not None and known["status"] == "failed":
             return self._report("failed", str(known["reason"]))
         try:
             self._require_current()
             return self._step()
-        except SupersededError:
-            self.close()
+        except (SupersededError, StorageError):
             raise
         except Exception as error:
             self.close()
@@ -105,6 +120,7 @@ class CellRun:
             cell, runtime = self.cells.cell(self.key), self.runtime
             if self.delivery is not None:
                 cell, runtime = self.delivery.receive(self.cells.store, cell, runtime)
+            self._require_lease()
             self._attempt = self.cells.begin_attempt(self.key)
             start: OpenTraining = pkgutil.resolve_name(self.training)
             self._training = start(cell, runtime, self.cells.run_store(self.key))
@@ -143,6 +159,11 @@ class CellRun:
         self.cells.settle(self.key, result.status, summary)
         self.close()
         return self._report(result.status, summary.get("reason"), complete=True)
+
+    def _require_lease(self) -> None:
+        newest = 0 if self.lease is None else newest_lease(self.cells.store, self.sweep)
+        if self.lease is not None and newest != self.lease:
+            raise SupersededError(f"sweep {self.sweep}: lease {newest} is the present one")
 
     def _require_current(self) -> None:
         if self._attempt and not self.cells.is_current(self.key, self._attempt):

@@ -27,6 +27,7 @@ def run_trials(
     check: Callable[[], None],
     training: str = TRAINING,
     delivery: Delivery | None = None,
+    lease: int | None = None,
 ) -> None:
     """Work on a sweep until its conductor has nothing more, as one Tune run.
 
@@ -40,6 +41,8 @@ def run_trials(
         check: Raises where the sweep must not go on.
         training: `module:function` that opens a cell's training.
         delivery: What was packaged for nodes that lack the data.
+        lease: Number of the lease under which the sweep runs, if it does: a trial that is begun
+            under another one touches nothing.
 
     Raises:
         KeyboardInterrupt: The user interrupted it; trials are not waited for.
@@ -58,6 +61,7 @@ def run_trials(
         "training": training,
         "folder": str(Path.cwd()),
         "delivery": None if delivery is None else delivery.to_json(),
+        "lease": lease,
     }
     with scratch_folder() as folder:
         tune.run(

@@ -38,13 +38,14 @@ class CellTrial(tune.Trainable):
             os.chdir(config["folder"])
         record = config["delivery"]
         self._run = CellRun(
-            CellStore(open_store(config["storage"])),
+            CellStore(open_store(config["storage"], make=False)),
             config["cell"],
             test=config["test"],
             sweep=config["sweep"],
             runtime=RuntimeConfig.model_validate(config["runtime"]),
             training=config["training"],
             delivery=None if record is None else Delivery.from_json(record),
+            lease=config["lease"],
         )
 
     def step(self) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -31,6 +32,8 @@ _STYLES = {"finished": "green", "pruned": "yellow", "failed": "red", "diverged":
 def showing(console: Console | None = None) -> Iterator[Callable[[SweepView], None]]:
     """Shows snapshots of a sweep; afterwards a terminal is as it was.
 
+    A view that cannot be written is given up: the sweep goes on without.
+
     Args:
         console: Where to; None: stderr.
 
@@ -45,8 +48,9 @@ def showing(console: Console | None = None) -> Iterator[Callable[[SweepView], No
     plain = PlainLines()
 
     def show(view: SweepView) -> None:
-        for line in plain.lines(view):
-            console.print(line, soft_wrap=True, markup=False, highlight=False)
+        with contextlib.suppress(OSError):
+            for line in plain.lines(view):
+                console.print(line, soft_wrap=True, markup=False, highlight=False)
 
     yield show
 

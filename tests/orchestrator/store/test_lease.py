@@ -62,6 +62,34 @@ def test_a_living_driver_whose_clock_goes_behind_is_not_replaced(tmp_path: Path)
     heart.join()
 
 
+def test_a_driver_whose_clock_goes_ahead_is_judged_by_its_heart(tmp_path: Path) -> None:
+    store = held_elsewhere(tmp_path, time.time() + 3600)
+
+    def beat() -> None:
+        time.sleep(0.2)
+        store.put("sweeps/s/beat/000003.json", to_json({"at": time.time() + 3601}))
+
+    heart = threading.Thread(target=beat)
+    heart.start()
+    with pytest.raises(InputError, match=r"process 7 on elsewhere .*last sign of life 0 s ago"):
+        Lease(store, "s", heartbeat=1.0, expiry=20.0).acquire()
+    heart.join()
+    began = time.monotonic()
+    with Lease(store, "s", heartbeat=0.05, expiry=0.5) as lease:  # silent for as long as is said
+        assert lease.number == 4
+        assert 0.5 <= time.monotonic() - began < 10
+
+
+def test_a_driver_that_was_suspended_asks_before_it_goes_on(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path)
+    with Lease(store, "s", heartbeat=1000.0, expiry=0.05) as suspended:
+        store.put_new("sweeps/s/lease/000002.json", to_json(dataclasses.asdict(ELSEWHERE)))
+        suspended.check()  # it has beaten a moment ago
+        time.sleep(0.1)
+        with pytest.raises(LeaseLost, match="another driver"):
+            suspended.check()
+
+
 def test_a_driver_killed_on_this_machine_is_replaced_at_once(tmp_path: Path) -> None:
     script = (
         "import os, sys\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import subprocess
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from shapca.errors import InputError
+from shapca.errors import InputError, StorageError
 from shapca.storage import FolderStore, ObjectStore, SubStore, place_name, read_json, to_json
 from shapca.storage.objects import TEMPORARY
 from shapca.storage.processes import this_process
@@ -137,3 +138,41 @@ def test_what_a_dead_writer_left_goes_and_what_a_living_one_writes_stays(tmp_pat
     left = {path.name.removeprefix(TEMPORARY).partition("-")[0] for path in tmp_path.glob("a/.*")}
     assert left == {writer for writer, stays in writers.items() if stays}
     assert store.remove_leftovers("a", nobody_writes=True) == 3
+
+
+@pytest.mark.parametrize("remade", [False, True])
+def test_a_folder_that_vanished_is_not_made_anew(tmp_path: Path, remade: bool) -> None:
+    store = FolderStore(tmp_path / "storage")
+    assert store.get("x") is None  # not there yet: nothing has vanished
+    store.put("x", b"one")
+    (tmp_path / "storage").rename(tmp_path / "elsewhere")
+    if remade:  # as an empty folder is left where a disk was mounted
+        (tmp_path / "storage").mkdir()
+    for use in (
+        lambda: store.put("y", b""),
+        lambda: store.put_new("y", b""),
+        lambda: store.get("x"),
+        lambda: store.list(),
+    ):
+        with pytest.raises(StorageError, match=f"{tmp_path}/storage: the storage is gone"):
+            use()
+    assert [path.name for path in tmp_path.rglob("y")] == []
+    assert (tmp_path / "storage").exists() == remade
+
+
+def test_a_full_disk_is_told_with_its_place_and_leaves_nothing_half_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = FolderStore(tmp_path)
+    store.put("a/x", b"one")
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    for put in (store.put, store.put_new):
+        with pytest.raises(StorageError, match=f"^{tmp_path}: No space left on device$"):
+            put("a/y", b"two")
+    with pytest.raises(StorageError, match="File name too long"):
+        store.get("x" * 300)
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["x"]

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from orchestrator.search.protocol import Signal
+from orchestrator.store.address import StorageLost
 from orchestrator.store.cells import CellStore
 from orchestrator.sweeps.control.conductor import Conductor
 from orchestrator.sweeps.control.retention import Retention
@@ -414,11 +415,55 @@ def test_a_process_whose_cell_was_given_away_leaves_it_alone(tmp_path: Path) -> 
     lost.step()
     successor = process()
     assert successor.step().epoch == 1
-    with pytest.raises(SupersededError, match=given.cell):
-        lost.step()
+    told = lost.step()  # not an error, which Tune would answer with another process
+    assert told.state == "superseded"
+    assert given.cell in str(told.reason)
     assert successor.step().epoch == 2
     assert CellStore(FolderStore(tmp_path)).status(given.cell) is None
     assert len(trained_epochs(tmp_path)) == 2
+
+
+def test_a_trial_of_a_driver_that_was_replaced_touches_nothing(tmp_path: Path) -> None:
+    conductor = open_sweep(tmp_path, sweep_config())
+    given = conductor.next()
+    assert isinstance(given, Proposed)
+    store = FolderStore(tmp_path)
+    for number in (4, 5):  # ours, then that of who took the sweep over while we were suspended
+        store.put(f"sweeps/small/lease/{number:06}.json", b"{}")
+
+    def trial(lease: int) -> CellRun:
+        return CellRun(
+            CellStore(store), given.cell, test=False, sweep="small",
+            runtime=RuntimeConfig(), training=PLACE, lease=lease,
+        )  # fmt: skip
+
+    before = store.list()
+    report = trial(4).step()
+    assert report.state == "superseded"
+    assert store.list() == before
+    conductor.complete(given.number, report)
+    assert CellStore(store).status(given.cell) is None
+    assert trial(5).step().epoch == 1
+
+
+def test_a_trial_without_a_storage_stops_the_sweep_and_gives_no_verdict(tmp_path: Path) -> None:
+    conductor = open_sweep(tmp_path / "storage", sweep_config())
+    given = conductor.next()
+    assert isinstance(given, Proposed)
+    store = FolderStore(tmp_path / "storage")
+    run = CellRun(
+        CellStore(store), given.cell, test=False, sweep="small",
+        runtime=RuntimeConfig(), training=PLACE,
+    )  # fmt: skip
+    assert run.step().state == "running"
+    (tmp_path / "storage").rename(tmp_path / "elsewhere")
+    report = run.step()
+    assert report.state == "stopped"
+    assert f"{tmp_path}/storage: the storage is gone" in str(report.reason)
+    with pytest.raises(StorageLost, match="the storage is gone"):
+        conductor.complete(given.number, report)
+    assert not (tmp_path / "storage").exists()
+    assert CellStore(FolderStore(tmp_path / "elsewhere")).status(given.cell) is None
 
 
 def test_a_cell_that_ran_the_machine_out_of_memory_says_how(tmp_path: Path) -> None:
