@@ -40,7 +40,11 @@ def predict(
         parse_model_uri(model)
         uri = existing_database(resolve_tracking(tracking_uri, absolute_uri(storage)))
 
-        from orchestrator.tracking.client.client import Tracking, TrackingUnavailableError
+        from orchestrator.tracking.client.client import (
+            Tracking,
+            TrackingRefusedError,
+            TrackingUnavailableError,
+        )
         from orchestrator.tracking.models.registry import Registry
         from shapca.prediction import Extractor
 
@@ -49,6 +53,9 @@ def predict(
                 run = Registry(Tracking(uri)).download(model, Path(folder))
             except TrackingUnavailableError as error:
                 typer.echo(f"error: MLflow at {redact(uri)} does not answer: {error}", err=True)
+                raise typer.Exit(1) from None
+            except TrackingRefusedError as error:
+                typer.echo(f"error: MLflow at {redact(uri)} refuses: {error}", err=True)
                 raise typer.Exit(1) from None
             return Extractor.load(run, runtime=runtime)
 

@@ -28,7 +28,10 @@ def sync(
     from orchestrator.store.lease import Lease
     from orchestrator.sweeps.record.declaration import recall
     from orchestrator.tracking.client.addresses import redact, resolve_tracking
-    from orchestrator.tracking.client.client import TrackingUnavailableError
+    from orchestrator.tracking.client.client import (
+        TrackingRefusedError,
+        TrackingUnavailableError,
+    )
     from orchestrator.tracking.publisher import Publisher
 
     name = sweep_name(sweep)
@@ -41,6 +44,9 @@ def sync(
             report = publisher.reconcile()
         except TrackingUnavailableError as error:
             typer.echo(f"error: MLflow at {redact(uri)} does not answer: {error}", err=True)
+            raise typer.Exit(1) from None
+        except TrackingRefusedError as error:
+            typer.echo(f"error: MLflow at {redact(uri)} refuses: {error}", err=True)
             raise typer.Exit(1) from None
     if as_json:
         typer.echo(json.dumps(asdict(report), sort_keys=True))

@@ -20,6 +20,8 @@ from shapca.errors import InputError
 
 FIRST_PORT = 5000
 NUM_PORTS = 50
+# A proxy has no business between us and our own server.
+DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 MOST_LINKS = 20
 START_SECONDS = 120.0
 STOP_SECONDS = 10.0
@@ -36,17 +38,21 @@ def ui(
     """Open the MLflow UI on 127.0.0.1 until Ctrl-C."""
     from orchestrator.store.address import absolute_uri
     from orchestrator.tracking.client.addresses import (
+        database_file,
         existing_database,
         redact,
         resolve_tracking,
         server_command,
     )
+    from orchestrator.tracking.client.environment import follow_storage
 
     uri = resolve_tracking(tracking_uri, absolute_uri(storage))
     if uri.startswith(("http://", "https://")):
         typer.echo(f"{redact(uri)} is an MLflow server: open it in a browser")
         return
     command, environment = server_command(existing_database(uri), chosen := _free_port(port))
+    if (file := database_file(uri)) is not None:
+        follow_storage(file)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # the server must not outlive us
     with tempfile.TemporaryFile() as log:
         server = subprocess.Popen(
@@ -96,7 +102,7 @@ def _is_up(server: subprocess.Popen[bytes], port: int) -> bool:
     deadline = time.monotonic() + START_SECONDS
     while server.poll() is None and time.monotonic() < deadline:
         with contextlib.suppress(OSError):
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2):
+            with DIRECT.open(f"http://127.0.0.1:{port}/health", timeout=2):
                 return True
         time.sleep(0.2)
     return False
@@ -108,7 +114,7 @@ def _links(server: str) -> list[tuple[str, str]]:
 
     query = f"max_results={MOST_LINKS}&order_by=last_update_time%20DESC"
     try:
-        with urllib.request.urlopen(
+        with DIRECT.open(
             f"{server}/api/2.0/mlflow/experiments/search?{query}", timeout=20
         ) as answer:
             found = json.load(answer).get("experiments", [])

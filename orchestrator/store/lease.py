@@ -2,8 +2,8 @@
 
 A driver acquires the lease by creating the next numbered object, which only one can do, and keeps
 it by a heartbeat. The lease of a driver that stopped beating may be taken over; at once where it
-ran on this machine and is no more. Clocks of machines differ: where they say that a driver elsewhere
-is silent, or that it beat in the future, its heart is watched by this machine's clock.
+ran on this machine and is no more. Clocks of machines differ: where they say that a driver
+elsewhere is silent, or that it beat in the future, its heart is watched by this machine's clock.
 """
 
 from __future__ import annotations
@@ -213,6 +213,6 @@ def holder_of(store: ObjectStore, sweep: str) -> Holder | None:
 
 
 def newest_lease(store: ObjectStore, sweep: str) -> int:
-    """The number of a sweep's newest lease, 0 where there is none: who has another is superseded."""
+    """The number of a sweep's newest lease, 0 where there is none; other ones are superseded."""
     names = store.list(in_sweep(sweep, LEASES))
     return max(map(number_of, names), default=0)

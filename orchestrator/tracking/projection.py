@@ -88,6 +88,14 @@ class Projection:
 
         return Registry(self.tracking)
 
+    def check_experiment(self) -> None:
+        """Make sure that runs are not refused because of their experiment.
+
+        Raises:
+            InputError: it was deleted in MLflow.
+        """
+        self.tracking.experiment(self._experiment, self._artifacts)
+
     def identity(self) -> str:
         """What tells this storage's runs from another's in the same experiment, drawn once."""
         name = f"{self._folder}/storage.json"
@@ -129,7 +137,7 @@ class Projection:
         document, tracking = plan.document, self.tracking
         if document.parent is not None and plan.parent is None:
             raise TrackingRefusedError(
-                f"run {document.key}: its parent {document.parent} has no document"
+                f"run {document.key}: the run above it, {document.parent}, is not in MLflow"
             )
         entry, is_new = plan.entry, False
         if plan.outdated is not None:

@@ -103,6 +103,7 @@ class Publisher:
 
         Raises:
             TrackingUnavailableError: MLflow does not answer; what was sent stays sent.
+            TrackingRefusedError: MLflow refuses all of it.
             InputError: the experiment was deleted in MLflow.
         """
         num_duplicates, num_ended = self._projection.audit()
@@ -118,6 +119,7 @@ class Publisher:
             try:
                 self._projection.publish(plan)
             except TrackingRefusedError as error:
+                self._projection.check_experiment()
                 report.refused[document.key] = str(error)
             else:
                 report.num_published += 1

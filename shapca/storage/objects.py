@@ -107,15 +107,14 @@ class FolderStore:
         return below(self.root, check_name(name))
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _told(self, path: Path) -> Iterator[None]:
         """Raise what the system says as a `StorageError` with the place."""
         try:
             yield
         except StorageError:
             raise
         except OSError as error:
-            reason, place = error.strerror or str(error), error.filename or self.root
-            raise StorageError(error.errno, reason, str(place)) from error
+            raise StorageError(error.errno, error.strerror or str(error), str(path)) from error
 
     def _require_root(self) -> None:
         """Make sure that the folder is the one that was seen before.
@@ -158,7 +157,7 @@ class FolderStore:
     def put_new(self, name: str, content: bytes) -> bool:
         """Write an object unless it exists; whether it was written."""
         path = self._path(name)
-        with self._told():
+        with self._told(path):
             if path.exists():
                 return False
             temporary = self._write_temporary(path, content)
@@ -173,7 +172,7 @@ class FolderStore:
     def put(self, name: str, content: bytes) -> None:
         """Write or replace an object in one step."""
         path = self._path(name)
-        with self._told():
+        with self._told(path):
             temporary = self._write_temporary(path, content)
             try:
                 os.replace(temporary, path)
@@ -184,7 +183,7 @@ class FolderStore:
     def get(self, name: str) -> bytes | None:
         """The object's content, or `None` where it does not exist."""
         path = self._path(name)
-        with self._told():
+        with self._told(path):
             try:
                 return path.read_bytes()
             except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
@@ -197,7 +196,7 @@ class FolderStore:
             check_name(prefix)
         # Only the folder that the prefix names is walked, so that a store of many cells lists fast.
         folder = below(self.root, prefix.rpartition("/")[0])
-        with self._told():
+        with self._told(folder):
             self._require_root()
         names = []
         for parent, folders, files in os.walk(folder):
@@ -211,7 +210,7 @@ class FolderStore:
     def delete(self, name: str) -> None:
         """Remove an object; one that does not exist is no error."""
         path = self._path(name)
-        with self._told():
+        with self._told(path):
             path.unlink(missing_ok=True)
 
     def remove_leftovers(self, prefix: str, *, nobody_writes: bool = False) -> int:

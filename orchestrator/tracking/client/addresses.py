@@ -10,12 +10,15 @@ import importlib.util
 import re
 import sys
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from shapca.errors import InputError
 from shapca.storage.files import below
 
 REGISTRY_URI = "models:/"
+DATABASE = "mlflow.db"
+"""MLflow's in a storage folder, with what belongs to it beside it."""
+ARTIFACTS = "mlartifacts"
 NO_TRACKING = "none"
 """In place of a tracking URI: nothing is tracked."""
 # `?password=…`, `&access_token=…`, `&sslkey=…`; and what libraries print of requests' headers.
@@ -46,7 +49,7 @@ def resolve_tracking(given: str | None, storage: str) -> str:
         )
     if given:
         return check_uri(given)
-    return check_uri(f"sqlite:///{below(Path(storage).expanduser().resolve(), 'mlflow.db')}")
+    return check_uri(sqlite_uri(below(Path(storage).expanduser().resolve(), DATABASE)))
 
 
 def check_uri(uri: str) -> str:
@@ -62,12 +65,12 @@ def check_uri(uri: str) -> str:
             raise InputError(f"tracking URI {shown}: expected a host, e.g. http://127.0.0.1:5000")
         return uri.rstrip("/")
     if scheme == "sqlite":
-        path = uri.partition(":///")[2].partition("?")[0]
+        path = unquote(uri.partition(":///")[2].partition("?")[0])
         if not path or path == ":memory:":
             raise InputError(
                 f"tracking URI {shown}: expected a database file, e.g. sqlite:///storage/mlflow.db"
             )
-        return f"sqlite:///{Path(path).expanduser().resolve()}"
+        return sqlite_uri(Path(path).expanduser().resolve())
     if scheme in _DATABASE_DRIVERS:
         dialect, _, rest = uri.partition("://")
         driver = dialect.partition("+")[2] or _DATABASE_DRIVERS[scheme]
@@ -82,10 +85,15 @@ def check_uri(uri: str) -> str:
     )
 
 
+def sqlite_uri(file: Path) -> str:
+    """The URI of a database file, in which what means something in a URI is quoted."""
+    return "sqlite:///" + str(file).replace("%", "%25").replace("?", "%3F")
+
+
 def database_file(uri: str) -> Path | None:
-    """The file of a checked SQLite URI; None for any other store."""
+    """The inverse of `sqlite_uri`, for a checked URI; None for any other store."""
     path = uri.removeprefix("sqlite:///")
-    return None if path == uri else Path(path)
+    return None if path == uri else Path(unquote(path))
 
 
 def existing_database(uri: str) -> str:
@@ -131,7 +139,7 @@ def default_artifacts(uri: str, storage: Path | None) -> str | None:
             f"tracking URI {redact(uri)}: a bare database has no place for artifacts when the "
             "storage is no folder; run `mlflow server` over it and give its http:// address"
         )
-    return below(folder.resolve(), "mlartifacts").as_uri()
+    return below(folder.resolve(), ARTIFACTS).as_uri()
 
 
 def server_command(uri: str, port: int) -> tuple[list[str], dict[str, str]]:
@@ -147,5 +155,5 @@ def server_command(uri: str, port: int) -> tuple[list[str], dict[str, str]]:
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # a second process that nothing here uses
     }
     if (file := database_file(uri)) is not None:
-        environment["MLFLOW_ARTIFACTS_DESTINATION"] = str(file.with_name("mlartifacts"))
+        environment["MLFLOW_ARTIFACTS_DESTINATION"] = str(file.with_name(ARTIFACTS))
     return command, environment

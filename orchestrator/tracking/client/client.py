@@ -7,6 +7,8 @@ twice unseen.
 
 from __future__ import annotations
 
+import re
+import shlex
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -120,12 +122,17 @@ class Tracking:
         if found is None:
             # The kind makes MLflow open the experiment on its table of runs.
             tags = {"mlflow.experimentKind": "custom_model_development"}
-            return str(self.client.create_experiment(name, artifacts, tags))
+            try:
+                return str(self.client.create_experiment(name, artifacts, tags))
+            except TrackingRefusedError:  # another process may have made it meanwhile
+                found = self.client.get_experiment_by_name(name)
+                if found is None:
+                    raise
         if found.lifecycle_stage != "active":
             raise InputError(
-                f"MLflow experiment {name!r} was deleted: restore it "
-                f"(mlflow experiments restore -x {found.experiment_id}) or give the sweep another "
-                "name"
+                f"MLflow experiment {name!r} was deleted: restore it (MLFLOW_TRACKING_URI="
+                f"{shlex.quote(redact(self.uri))} mlflow experiments restore -x "
+                f"{found.experiment_id}) or give the sweep another name"
             )
         return str(found.experiment_id)
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import sqlite3
 import tempfile
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from orchestrator.tracking.client.addresses import database_file
+from orchestrator.store.sweep_folder import SWEEPS
+from orchestrator.tracking.client.addresses import ARTIFACTS, DATABASE, database_file, sqlite_uri
 from shapca.storage import make_private_folder
 from shapca.storage.objects import TEMPORARY, remove_leftovers
 from shapca.storage.processes import this_process
@@ -19,18 +21,31 @@ from shapca.storage.processes import this_process
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-# Requests give up after 10 s and are not repeated by the client, which would repeat the creation
-# of a run that the server did create; telemetry and links on the console are off.
+# What is relied upon, whatever the user's environment says. Requests are not repeated by the
+# client, which would repeat the creation of a run that the server did create; telemetry and links
+# on the console are off.
 _ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
-    "MLFLOW_ARTIFACT_UPLOAD_DOWNLOAD_TIMEOUT": "120",
+    "MLFLOW_ENABLE_ASYNC_LOGGING": "false",  # what is refused would never be told
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     # A model is made of what is installed, and its upload draws nothing over the progress view.
     "MLFLOW_UV_AUTO_DETECT": "false",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
+# What a slow server may need more of.
+_PATIENCE = {
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_ARTIFACT_UPLOAD_DOWNLOAD_TIMEOUT": "120",
+}
+# Where MLflow keeps absolute addresses of artifacts.
+_ADDRESSES = (
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+    ("model_versions", "source"),
+    ("model_versions", "storage_location"),
+)
 
 
 def open_client(uri: str) -> MlflowClient:
@@ -42,12 +57,16 @@ def open_client(uri: str) -> MlflowClient:
     Args:
         uri: A checked tracking URI; models are registered there as well.
     """
-    for name, value in _ENVIRONMENT.items():
+    os.environ.update(_ENVIRONMENT)
+    for name, value in _PATIENCE.items():
         os.environ.setdefault(name, value)
     from mlflow import MlflowClient
+    from mlflow.store.db import utils
 
     for name in ("mlflow", "alembic"):  # the import sets the level of MLflow's logger
         logging.getLogger(name).setLevel(logging.CRITICAL)
+    # It would make the folder above a database by the URI, that is by its quoted name.
+    utils._make_parent_dirs_if_sqlite = lambda uri: None
     if (file := database_file(uri)) is not None:
         _prepare_sqlite(file)
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
@@ -63,6 +82,37 @@ def _prepare_sqlite(path: Path) -> None:
         _create_sqlite(path)
     with closing(sqlite3.connect(path, timeout=20)) as connection:
         connection.execute("PRAGMA journal_mode=WAL")
+    follow_storage(path)
+
+
+def follow_storage(path: Path) -> bool:
+    """Let the addresses in a storage's database mean where it lies now: storages are moved.
+
+    MLflow keeps absolute ones, so that a storage that was moved or copied would go on to write and
+    read where it was. Of other databases nobody knows where their artifacts should be.
+
+    Args:
+        path: MLflow's database file.
+
+    Returns:
+        Whether the storage had been moved.
+    """
+    if path.name != DATABASE or not (path.parent / SWEEPS).is_dir():
+        return False
+    here = (path.parent / ARTIFACTS).as_uri()
+    with closing(sqlite3.connect(path, timeout=20)) as connection, connection:
+        query = "SELECT artifact_location FROM experiments ORDER BY experiment_id LIMIT 1"
+        (first,) = connection.execute(query).fetchone() or ("",)
+        found = re.fullmatch(rf"(file://.*/{ARTIFACTS})(/\d+)?", first)
+        if found is None or found[1] == here:
+            return False
+        for table, column in _ADDRESSES:
+            connection.execute(
+                f"UPDATE {table} SET {column} = ? || substr({column}, ?) "
+                f"WHERE {column} = ? OR substr({column}, 1, ?) = ?",
+                (here, len(found[1]) + 1, found[1], len(found[1]) + 1, found[1] + "/"),
+            )
+    return True
 
 
 def _create_sqlite(path: Path) -> None:
@@ -80,7 +130,7 @@ def _create_sqlite(path: Path) -> None:
     os.close(handle)
     temporary = Path(name)
     try:
-        store = SqlAlchemyStore(f"sqlite:///{temporary}", (path.parent / "mlartifacts").as_uri())
+        store = SqlAlchemyStore(sqlite_uri(temporary), (path.parent / ARTIFACTS).as_uri())
         store.engine.dispose()
         with contextlib.suppress(FileExistsError):  # another process was faster
             os.link(temporary, path)
