@@ -85,7 +85,7 @@ class Spread:
             InputError: Ray cannot be reached, or workers do not fit on it.
             RayLostError: Ray is gone.
         """
-        with ray_session(self.ray), watched():
+        with ray_session(self.ray), watched(is_local=self.ray.cluster is None):
             import ray
             import ray.data
 

@@ -68,7 +68,7 @@ class RayWatch:
             if sight == "alive":
                 answered = time.monotonic()
             elif sight == "dead":
-                self.lost = "the Ray node that this driver is connected to has died"
+                self.lost = "the Ray that this driver is connected to has died"
             elif time.monotonic() - answered > self._patience:
                 self.lost = f"the head of Ray has not answered for {self._patience:.0f} s"
             if self.lost is not None and not self._stop.is_set():
@@ -77,14 +77,17 @@ class RayWatch:
 
 
 @contextlib.contextmanager
-def watched() -> Iterator[None]:
+def watched(*, is_local: bool = False) -> Iterator[None]:
     """Turn the loss of Ray into an error.
+
+    Args:
+        is_local: It is a local Ray, whose head is never started again.
 
     Raises:
         RayLostError: this process's node, or all of Ray, is gone. Nothing may be asked of Ray from
             then on.
     """
-    watch = RayWatch(look_at_ray())
+    watch = RayWatch(look_at_ray(is_local=is_local))
     try:
         with watch:
             yield
@@ -94,8 +97,12 @@ def watched() -> Iterator[None]:
         raise RayLostError(watch.lost) from None
 
 
-def look_at_ray() -> Callable[[], Sight]:
-    """What looks at the Ray that this process is connected to."""
+def look_at_ray(*, is_local: bool = False) -> Callable[[], Sight]:
+    """What looks at the Ray that this process is connected to.
+
+    Args:
+        is_local: Where nothing listens at its head's port, it is dead.
+    """
     import ray
 
     context = ray.get_runtime_context()
@@ -108,6 +115,8 @@ def look_at_ray() -> Callable[[], Sight]:
             with socket.create_connection((host.strip("[]"), int(port)), timeout=5):
                 pass
             nodes = ray.nodes()
+        except ConnectionRefusedError:
+            return "dead" if is_local else "silent"
         except Exception:
             return "silent"
         return "alive" if any(n["NodeID"] == own and n["Alive"] for n in nodes) else "dead"

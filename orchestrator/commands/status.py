@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,9 @@ from orchestrator.commands.arguments import (
     sweep_name,
 )
 from shapca.commands.options import AsJson
-from shapca.errors import InputError
+from shapca.errors import InputError, StorageError
+from shapca.storage import ObjectStore
+from shapca.words import counted
 
 if TYPE_CHECKING:
     from orchestrator.sweeps.record.status import SweepStatus
@@ -50,6 +53,29 @@ def status(
         typer.echo(json.dumps(_record(found), ensure_ascii=False, sort_keys=True))
     else:
         _show(found)
+    _close_runs(store, name, place)
+
+
+def _close_runs(store: ObjectStore, name: str, place: str) -> None:
+    """Close the runs that a driver which is known to be gone left open, in MLflow too."""
+    from orchestrator.store.lease import Lease, abandoned_at
+    from orchestrator.sweeps.control.run_writer import close_open
+    from orchestrator.sweeps.driver import publisher_of
+    from orchestrator.tracking.run_document import read_runs
+
+    gone_at = abandoned_at(store, name)
+    if gone_at is None or not any(run.is_running for run in read_runs(store, name).values()):
+        return
+    try:
+        with Lease(store, name):
+            closed = close_open(store, name, "killed", gone_at, "its driver is gone")
+            publisher = publisher_of(store, name, place, os.environ.get("MLFLOW_TRACKING_URI"))
+            behind = None if publisher is None else publisher.publish_now().error
+    except (InputError, StorageError):  # it is only looked at, and may be somebody else's
+        return
+    typer.echo(f"its driver is gone: {counted(len(closed), 'run')} closed", err=True)
+    if behind is not None:
+        typer.echo(f"MLflow is behind ({behind}); to catch up: orchestrator sync {name}", err=True)
 
 
 def _show_jobs(

@@ -25,7 +25,8 @@ def sync(
     as_json: AsJson = False,
 ) -> None:
     """Bring MLflow into line with the storage. Running it again changes nothing."""
-    from orchestrator.store.lease import Lease
+    from orchestrator.store.lease import Lease, abandoned_at
+    from orchestrator.sweeps.control.run_writer import close_open
     from orchestrator.sweeps.record.declaration import recall
     from orchestrator.tracking.client.addresses import redact, resolve_tracking
     from orchestrator.tracking.client.client import (
@@ -39,7 +40,10 @@ def sync(
     recall(store, name)
     uri = resolve_tracking(tracking_uri, address)
     publisher = Publisher(store, name, name, uri)
+    gone_at = abandoned_at(store, name)
     with Lease(store, name):  # a driver at work publishes by itself
+        if gone_at is not None:
+            close_open(store, name, "killed", gone_at, "its driver is gone")
         try:
             report = publisher.reconcile()
         except TrackingUnavailableError as error:

@@ -47,6 +47,10 @@ class Computed(Sequence[Item], Generic[Item]):
         return self._item(index % self.size)
 
 
+INSIDE = (math.sqrt(5) - 1) / 2
+"""A share of a range at which no round number lies."""
+
+
 def between(low: float, high: float, share: float, *, log: bool) -> float:
     """The number at a share, 0 to 1, of the way between two others, or between their logarithms."""
     if log:
@@ -93,6 +97,10 @@ class FloatDimension(_Range):
         step = index / (self.num - 1)
         return between(self.low, self.high, step, log=self.log)
 
+    def probes(self) -> tuple[Scalar, ...]:
+        """The extreme values, and one between them."""
+        return *self.corners(), between(self.low, self.high, INSIDE, log=self.log)
+
 
 class IntDimension(_Range):
     """A whole number between two bounds, both included."""
@@ -104,6 +112,10 @@ class IntDimension(_Range):
     def grid(self) -> Computed[Scalar]:
         """Every value."""
         return Computed(self.high - self.low + 1, lambda index: self.low + index)
+
+    def probes(self) -> tuple[Scalar, ...]:
+        """The extreme values, and one between them if there is any."""
+        return self.low, self.high, (self.low + self.high) // 2
 
 
 class ChoiceDimension(Section):
@@ -125,6 +137,10 @@ class ChoiceDimension(Section):
     def grid(self) -> Computed[Scalar]:
         """Every value."""
         return Computed(len(self.values), self.values.__getitem__)
+
+    def probes(self) -> tuple[Scalar, ...]:
+        """Every value."""
+        return self.values
 
 
 def _has_type(value: Any) -> Any:

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from orchestrator.config.dimensions import Computed, Dimension, Scalar, Values
+from orchestrator.config.dimensions import ChoiceDimension, Computed, Dimension, Scalar, Values
 from shapca.config import (
     ExperimentConfig,
     Name,
@@ -31,7 +31,14 @@ from shapca.errors import InputError
 LISTED = "configuration"
 """The one key of a setting that names a listed configuration."""
 
+MOST_PROBES = 20_000
+"""Settings that are looked at when a space is read; what they miss ends as a failed trial."""
+
 Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
+
+
+class InvalidSetting(InputError):
+    """A setting of a search space is no valid experiment."""
 
 
 class ProtocolConfig(Section):
@@ -122,7 +129,8 @@ class ListedConfiguration(Section):
 class SweepConfig(Section):
     """A search-space file."""
 
-    name: Name
+    name: Annotated[Name, Field(max_length=200)]
+    """Of folders, too, which may have 255 letters."""
     experiment: dict[str, Any] = Field(default_factory=dict)
     """A partial ExperimentConfig; the space fills in the rest."""
     space: dict[str, Dimension] = Field(default_factory=dict)
@@ -153,13 +161,33 @@ class SweepConfig(Section):
     def load(cls, path: str | Path, overrides: Sequence[str] = ()) -> SweepConfig:
         """Read a search-space file; every corner of the space must be a valid experiment.
 
+        So must what lies inside of ranges, and pairs of choices.
+
         Raises:
             InputError: With the file and the dotted key.
         """
         sweep = validate(cls, apply_overrides(read_yaml(path), overrides), str(path))
-        for values in sweep.corners():
+        for values in itertools.chain(sweep.corners(), sweep.probes()):
             sweep.resolve(values, source=str(path))
+        sweep._refuse_equal_choices(str(path))
         return sweep
+
+    def _refuse_equal_choices(self, source: str) -> None:
+        """Two values of a choice that are one, as 8 and 8.0 are, would be one cell tried twice.
+
+        Raises:
+            InputError: With both values.
+        """
+        first = next(self.corners())
+        for key, dimension in self.space.items():
+            seen: dict[str, Scalar] = {}
+            for value in dimension.corners() if isinstance(dimension, ChoiceDimension) else ():
+                same = seen.setdefault(self.resolve({**first, key: value}).model_dump_json(), value)
+                if same is not value:
+                    raise InputError(
+                        f"{source}: space.{key}: {same!r} and {value!r} are the same value; "
+                        "expected each once"
+                    )
 
     def experiments(self) -> Iterator[ExperimentConfig]:
         """The experiment at every corner of the space."""
@@ -190,6 +218,21 @@ class SweepConfig(Section):
             for value in values:
                 yield {**first, key: value}
 
+    def probes(self) -> Iterator[dict[str, Scalar]]:
+        """Settings beside the corners: every two dimensions at each extreme, and inside of ranges.
+
+        The other dimensions keep their first value.
+        """
+        axes = {key: dimension.probes() for key, dimension in self.space.items()}
+        first = {key: values[0] for key, values in axes.items()}
+        alone = ({**first, key: value} for key, values in axes.items() for value in values)
+        pairs = (
+            {**first, one: value, other: another}
+            for one, other in itertools.combinations(axes, 2)
+            for value, another in itertools.product(axes[one], axes[other])
+        )
+        return itertools.islice(itertools.chain(alone, pairs), MOST_PROBES)
+
     def grid(self) -> Computed[dict[str, Scalar]]:
         """All combinations of the dimensions' grids, the last key changing fastest."""
         axes = {key: dimension.grid() for key, dimension in self.space.items()}
@@ -207,7 +250,7 @@ class SweepConfig(Section):
         """The full experiment of one setting of the space.
 
         Raises:
-            InputError: The setting is no valid experiment; the message names the dotted key.
+            InvalidSetting: It is no valid experiment; the message names the dotted key.
         """
         if self.configurations:
             tree = dict(self.configurations[str(values[LISTED])].experiment)
@@ -221,4 +264,4 @@ class SweepConfig(Section):
             )
         except InputError as error:
             setting = ", ".join(f"{key}={value}" for key, value in values.items())
-            raise InputError(f"{error}\n(at {setting})") from None
+            raise InvalidSetting(f"{error}\n(at {setting})") from None

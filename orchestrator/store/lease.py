@@ -212,6 +212,21 @@ def holder_of(store: ObjectStore, sweep: str) -> Holder | None:
     return holder if age is not None and age < EXPIRY_SECONDS else None
 
 
+def abandoned_at(store: ObjectStore, sweep: str) -> float | None:
+    """When the last driver of a sweep, which certainly works no more, gave its last sign of life.
+
+    Returns:
+        Unix time in seconds; now where it ended by itself. None where a driver may be at work, or
+        none ever was.
+    """
+    lease = Lease(store, sweep)
+    number, holder = lease._last()
+    beat = read_json(store, lease._name(BEATS, number))
+    if holder is None or (beat is not None and not holder.is_gone()):
+        return None
+    return time.time() if beat is None else float(beat["at"])
+
+
 def newest_lease(store: ObjectStore, sweep: str) -> int:
     """The number of a sweep's newest lease, 0 where there is none; other ones are superseded."""
     names = store.list(in_sweep(sweep, LEASES))

@@ -208,7 +208,7 @@ class _Driver:
             if self.publisher is not None:
                 self.publisher.start()
             snapshots = Snapshots(self.conductor, slots)
-            with watched(), showing() as show:
+            with watched(is_local=self.options.ray.cluster is None), showing() as show:
                 run_trials(
                     self.conductor,
                     sweep,

@@ -103,15 +103,23 @@ class Conductor:
                     return following
                 self._waiting.append(following.number)
             event = self.history.proposed[self._waiting[0]]
-            if self._is_held_up(event):
+            end = self._refused(event)
+            if end is None and self._is_held_up(event):
                 return Signal.WAIT
             self._waiting.pop(0)
-            end = self._reuse.known_end(event)
+            end = end or self._reuse.known_end(event)
             if end is None:
                 self._assign(event)
                 return event
             self._begin(event)
             self._end(event, end)
+
+    def _refused(self, event: Proposed) -> Ended | None:
+        """The end of a setting that is no valid experiment."""
+        reason = self.history.refusal(event.values)
+        if reason is None:
+            return None
+        return Ended("failed", reason=reason, number=event.number, at=self.history.clock())
 
     def _is_held_up(self, event: Proposed) -> bool:
         """Whether somebody works on the very cell: a trial of ours, or another sweep."""

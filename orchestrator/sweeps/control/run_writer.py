@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from orchestrator.config.sweep import LISTED
+from orchestrator.config.sweep import LISTED, InvalidSetting
 from orchestrator.search.standings import Standing
 from orchestrator.store.cell_folder import in_cell
 from orchestrator.store.cells import CellStore, test_averages, test_metrics
@@ -23,6 +23,7 @@ from orchestrator.tracking.run_document import (
 from shapca.runs.epochs import SELECTION
 from shapca.runs.layout import evaluation_record
 from shapca.runs.provenance import git_commit
+from shapca.storage import ObjectStore
 
 STATUS: dict[str, RunStatus] = {
     "finished": "finished",
@@ -150,20 +151,13 @@ class RunWriter:
         self._interrupt(self._written[self.key_of(event)], "killed", at, reason)
 
     def close_open(self, status: RunStatus, at: float, reason: str) -> None:
-        """Give every document that still says `running` a final status, also a dead driver's.
-
-        Args:
-            status: The sweep's own; its cells and averages are `killed`, and may go on later.
-            at: Unix time in seconds.
-            reason: Why.
-        """
-        for key, document in read_runs(self._cells.store, self._sweep.name).items():
-            if document.is_running:
-                self._interrupt(document, status if key == PARENT else "killed", at, reason)
+        """`close_open` for the sweep."""
+        for document in close_open(self._cells.store, self._sweep.name, status, at, reason):
+            self._written[document.key] = document
+            self._on_change(document.key)
 
     def _interrupt(self, document: RunDocument, status: RunStatus, at: float, reason: str) -> None:
-        tags = {**document.tags, "interrupted": reason}
-        self._write(replace(document, status=status, ended_at=at, tags=tags))
+        self._write(interrupted(document, status, at, reason))
 
     def name_champion(self, event: Proposed, model: ModelDocument) -> None:
         """One cell's model is the sweep's, and no other one's any more."""
@@ -226,16 +220,21 @@ class RunWriter:
     def _tags(self, event: Proposed) -> dict[str, str]:
         """What a cell's run and its average have in common."""
         listed = self._sweep.configurations.get(str(event.values.get(LISTED)))
+        params = self._params(event)
         return {
             **self._common,
             **(listed.tags if listed else {}),
             "phase": self._protocol.shown_phase(event.phase),
             "configuration": event.configuration,
-            "dataset": self._sweep.resolve(event.values).data.dataset,
+            **({"dataset": params["data.dataset"]} if "data.dataset" in params else {}),
         }
 
     def _params(self, event: Proposed) -> dict[str, str]:
-        return flatten(self._sweep.resolve(event.values).model_dump(mode="json"))
+        """The experiment, or the setting itself where it is none."""
+        try:
+            return flatten(self._sweep.resolve(event.values).model_dump(mode="json"))
+        except InvalidSetting:
+            return flatten(event.values)
 
     def key_of(self, event: Proposed) -> str:
         """Key of the document of a cell's run."""
@@ -245,3 +244,34 @@ class RunWriter:
         self._written[document.key] = document
         write_run(self._cells.store, self._sweep.name, document)
         self._on_change(document.key)
+
+
+def close_open(
+    store: ObjectStore, sweep: str, status: RunStatus, at: float, reason: str
+) -> list[RunDocument]:
+    """Give every document that still says `running` a final status, also a dead driver's.
+
+    Args:
+        store: The storage.
+        sweep: The sweep's name.
+        status: The sweep's own; its cells and averages are `killed`, and may go on later.
+        at: Unix time in seconds.
+        reason: Why.
+
+    Returns:
+        The documents that were closed.
+    """
+    closed = [
+        interrupted(document, status if key == PARENT else "killed", at, reason)
+        for key, document in read_runs(store, sweep).items()
+        if document.is_running
+    ]
+    for document in closed:
+        write_run(store, sweep, document)
+    return closed
+
+
+def interrupted(document: RunDocument, status: RunStatus, at: float, reason: str) -> RunDocument:
+    """A document that ends for now."""
+    tags = {**document.tags, "interrupted": reason}
+    return replace(document, status=status, ended_at=at, tags=tags)

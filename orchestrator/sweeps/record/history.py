@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from orchestrator.config.dimensions import Values
-from orchestrator.config.sweep import LISTED, SweepConfig
+from orchestrator.config.sweep import LISTED, InvalidSetting, SweepConfig
 from orchestrator.search.protocol import Signal
 from orchestrator.search.protocols.kinds import PROTOCOLS
 from orchestrator.search.samplers import build_sampler
@@ -30,7 +30,7 @@ from orchestrator.sweeps.record.event_log import (
     Restarted,
 )
 from shapca.errors import InputError
-from shapca.storage import ObjectStore
+from shapca.storage import ObjectStore, digest
 
 
 @dataclass(eq=False)
@@ -84,7 +84,7 @@ class History:
         self.protocol = PROTOCOLS[sweep.protocol.kind](
             sweep.protocol,
             build_sampler(sweep).ask,
-            lambda values: self.cell(values, 0).configuration,
+            self._configuration_of,
             limit=_limit(sweep),
             target=sweep.budget.target,
         )
@@ -124,15 +124,35 @@ class History:
         self.ended[event.number] = event
 
     def cell(self, values: Values, seed: int) -> Cell:
-        """The cell of a setting and a seed."""
+        """The cell of a setting and a seed.
+
+        Raises:
+            InvalidSetting: The setting is no valid experiment.
+        """
         return self.factory.cell(self.sweep.resolve(values), seed)
+
+    def refusal(self, values: Values) -> str | None:
+        """Why a setting is no valid experiment; None where it is one."""
+        try:
+            self.sweep.resolve(values)
+        except InvalidSetting as error:
+            return " ".join(str(error).split())
+        return None
+
+    def _configuration_of(self, values: Values) -> str:
+        if self.refusal(values) is not None:
+            return digest(dict(values))
+        return self.cell(values, 0).configuration
 
     def propose(self) -> Proposed | Signal:
         """Ask the protocol for the next cell and record it."""
         following = self.protocol.propose()
         if isinstance(following, Signal):
             return following
-        cell = self.cell(following.values, following.seed).key
+        if self.refusal(following.values) is not None:  # recorded, so that the sweep can go on
+            cell = digest({"values": dict(following.values), "seed": following.seed})
+        else:
+            cell = self.cell(following.values, following.seed).key
         event = Proposed(**vars(following), cell=cell, at=self.clock())
         self.log.append(event)
         self._take_proposed(event)

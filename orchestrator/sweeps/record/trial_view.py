@@ -54,7 +54,8 @@ def trial_view(history: History, event: Proposed, end: Ended | None = None) -> T
         event: The trial's proposal.
         end: How it ended; None while it runs.
     """
-    epochs = history.sweep.resolve(event.values).optimisation.epochs
+    is_valid = history.refusal(event.values) is None
+    epochs = history.sweep.resolve(event.values).optimisation.epochs if is_valid else 0
     view = TrialView(**vars(event), epochs=epochs)
     if end is None:
         return view

@@ -7,7 +7,6 @@ twice unseen.
 
 from __future__ import annotations
 
-import re
 import shlex
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence

@@ -14,7 +14,7 @@ from orchestrator.cluster.watch import RayLostError, RayWatch, Sight, watched
 @pytest.mark.parametrize(
     ("sights", "lost"),
     [
-        (["alive", "alive", "dead"], "the Ray node that this driver is connected to has died"),
+        (["alive", "alive", "dead"], "the Ray that this driver is connected to has died"),
         (["alive", "silent"], "the head of Ray has not answered for 0 s"),
     ],
 )
@@ -39,7 +39,7 @@ def test_a_head_that_is_silent_for_a_moment_is_waited_for() -> None:
 def test_a_loss_is_told_from_an_interrupt(
     sight: Sight, error: type[BaseException], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    look: Callable[[], Callable[[], Sight]] = lambda: lambda: sight  # noqa: E731
+    look: Callable[..., Callable[[], Sight]] = lambda is_local: lambda: sight  # noqa: E731
     monkeypatch.setattr(ray_watch, "look_at_ray", look)
     monkeypatch.setitem(RayWatch.__init__.__kwdefaults__, "interval", 0.01)
     with pytest.raises(error):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -15,11 +16,12 @@ import pytest
 from typer.testing import CliRunner
 
 from orchestrator.cli import app
-from orchestrator.store.lease import Lease
+from orchestrator.store.lease import Holder, Lease
 from orchestrator.sweeps.record.declaration import remember
 from orchestrator.tracking.publisher import Publisher
+from orchestrator.tracking.run_document import read_runs
 from shapca.errors import InputError
-from shapca.storage import FolderStore
+from shapca.storage import FolderStore, to_json
 from tests.orchestrator.fakes import execute, open_sweep, sweep_config
 from tests.orchestrator.publishing import snapshot
 from tests.orchestrator.servers import free_port
@@ -100,6 +102,47 @@ def test_sync_leaves_a_sweep_at_work_to_its_driver(storage: Path, mlflow_uri: st
     with Lease(FolderStore(storage), "small"):
         with pytest.raises(InputError, match="works on it"):
             sync(storage, mlflow_uri)
+
+
+@pytest.fixture
+def killed(tmp_path: Path) -> Path:
+    """A sweep whose driver was killed on this machine, an hour after its last sign of life."""
+    sweep = sweep_config()
+    execute(open_sweep(tmp_path, sweep), tmp_path, stop=lambda steps: steps == 1)
+    store = FolderStore(tmp_path)
+    remember(store, sweep)
+    gone = dataclasses.replace(Holder.current(), pid=2**22 + 1, born="0")
+    store.put("sweeps/small/lease/000001.json", to_json(dataclasses.asdict(gone)))
+    store.put("sweeps/small/beat/000001.json", to_json({"at": 5_000.0}))
+    assert [run.status for run in read_runs(store, "small").values()] == ["running", "running"]
+    return tmp_path
+
+
+def test_sync_closes_the_runs_of_a_driver_that_was_killed(killed: Path, mlflow_uri: str) -> None:
+    code, _ = sync(killed, mlflow_uri)
+    assert code == 0
+    shown = snapshot(mlflow_uri, "small")
+    assert [run["status"] for run in shown.values()] == ["KILLED", "KILLED"]
+    assert {run["tags"]["interrupted"] for run in shown.values()} == {"its driver is gone"}
+    ends = {run.ended_at for run in read_runs(FolderStore(killed), "small").values()}
+    assert ends == {5_000.0}
+
+
+def test_status_closes_them_too_and_leaves_those_of_a_driver_at_work(
+    killed: Path, mlflow_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_uri)
+    store = FolderStore(killed)
+    arguments = ["status", "small", "--storage", str(killed)]
+    with Lease(store, "small"):
+        assert "running by process" in CliRunner().invoke(app, arguments).output
+    assert [run.status for run in read_runs(store, "small").values()] == ["running", "running"]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0
+    assert "its driver is gone: 2 runs closed" in result.output
+    shown = snapshot(mlflow_uri, "small")
+    assert [run["status"] for run in shown.values()] == ["KILLED", "KILLED"]
+    assert "is gone" not in CliRunner().invoke(app, arguments).output
 
 
 def test_an_outage_is_one_line_without_credentials(storage: Path) -> None:

@@ -92,6 +92,44 @@ def test_a_grid_of_any_size_takes_no_memory(tmp_path: Path) -> None:
     }
 
 
+def test_a_real_range_over_a_whole_number_is_refused(tmp_path: Path) -> None:
+    space = {"optimisation.batch_size": {"type": "float", "low": 4, "high": 6, "num": 4}}
+    message = r"space\.yaml: experiment\.optimisation\.batch_size: .*integer.*\(got 5\.2"
+    with pytest.raises(InputError, match=message):
+        load(tmp_path, {**GOOD, "space": space})
+
+
+def test_two_choices_that_do_not_go_together_are_refused_in_a_large_space(tmp_path: Path) -> None:
+    numbers = {
+        f"alignment.{key}": {"type": "float", "low": low, "high": 1}
+        for key, low in (("alpha", 0), ("beta", 0), ("temperature", 0.02))
+    } | {
+        f"optimisation.{key}": {"type": "float", "low": 0, "high": 0.1}
+        for key in ("weight_decay", "warmup_ratio")
+    }
+    choices = {
+        "optimisation.batch_size": {"type": "choice", "values": [4, 28]},
+        "alignment.estimator": {"type": "choice", "values": ["cyclic", "enumerate"]},
+        "alignment.objective": {"type": "choice", "values": ["shapley", "infonce", "none"]},
+    }
+    with pytest.raises(InputError, match=r"enumerate needs a batch_size of at most 12"):
+        load(tmp_path, {**GOOD, "space": choices | numbers})
+    del choices["alignment.estimator"]
+    assert load(tmp_path, {**GOOD, "space": choices | numbers}).space
+
+
+@pytest.mark.parametrize("values", [[4, 4.0], [4.0, 8, 4]])
+def test_two_spellings_of_one_choice_are_refused(values: list[Any], tmp_path: Path) -> None:
+    space = {"optimisation.batch_size": {"type": "choice", "values": values}}
+    with pytest.raises(InputError, match=r"optimisation\.batch_size: 4.* are the same value"):
+        load(tmp_path, {**GOOD, "space": space})
+
+
+def test_a_name_that_no_folder_could_have_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"space\.yaml: name: .*at most 200"):
+        load(tmp_path, {**GOOD, "name": "x" * 280})
+
+
 def test_overrides_reach_the_dotted_keys_of_a_space(tmp_path: Path) -> None:
     sweep = load(
         tmp_path,

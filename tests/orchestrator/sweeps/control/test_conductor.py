@@ -9,15 +9,18 @@ from typing import Any
 
 import pytest
 
+from orchestrator.config.sweep import SweepConfig
 from orchestrator.search.protocol import Signal
 from orchestrator.store.address import StorageLost
 from orchestrator.store.cells import CellStore
 from orchestrator.sweeps.control.conductor import Conductor
 from orchestrator.sweeps.control.retention import Retention
 from orchestrator.sweeps.control.reuse import StaleCellsError
+from orchestrator.sweeps.record.declaration import remember
 from orchestrator.sweeps.record.event_log import Ended, Proposed
 from orchestrator.sweeps.record.outcome import _result
-from orchestrator.sweeps.trials.cell_run import CellRun, SupersededError
+from orchestrator.sweeps.record.status import sweep_status
+from orchestrator.sweeps.trials.cell_run import CellRun
 from orchestrator.tracking.run_document import read_runs
 from shapca.config import RuntimeConfig
 from shapca.runs.epochs import EpochRecord
@@ -421,6 +424,32 @@ def test_a_process_whose_cell_was_given_away_leaves_it_alone(tmp_path: Path) -> 
     assert successor.step().epoch == 2
     assert CellStore(FolderStore(tmp_path)).status(given.cell) is None
     assert len(trained_epochs(tmp_path)) == 2
+
+
+def test_a_proposal_that_is_no_experiment_fails_with_its_reason_and_the_sweep_goes_on(
+    tmp_path: Path,
+) -> None:
+    # Its corners are whole numbers; a file like this is refused, but not all of a space is looked at.
+    space = {"optimisation.batch_size": {"type": "float", "low": 4, "high": 6, "num": 4}}
+    protocol = {"kind": "single", "trials": 4, "sampler": "grid"}
+    tree = sweep_config(scheduler={"kind": "none"}).model_dump()
+    sweep = SweepConfig.model_validate({**tree, "space": space, "protocol": protocol})
+    stopped = open_sweep(tmp_path, sweep)
+    assert execute(stopped, tmp_path, stop=lambda steps: steps == 1) == 1
+    conductor = open_sweep(tmp_path, sweep)
+    execute(conductor, tmp_path)
+    ends = {number: end.status for number, end in conductor.history.ended.items()}
+    assert ends == {1: "finished", 2: "failed", 3: "failed", 4: "finished"}
+    reason = str(conductor.history.ended[2].reason)
+    assert "batch_size: Input should be a valid integer" in reason
+    cell = conductor.history.proposed[2].cell
+    document = read_runs(FolderStore(tmp_path), "small")[f"search-{cell}"]
+    assert document.status == "failed"
+    assert document.tags["error"] == reason
+    assert document.params == {"optimisation.batch_size": str(14 / 3), "seed": "1"}
+    assert open_sweep(tmp_path, sweep).history.is_complete()
+    remember(FolderStore(tmp_path), sweep)
+    assert sweep_status(FolderStore(tmp_path), "small", "storage").state == "complete"
 
 
 def test_a_trial_of_a_driver_that_was_replaced_touches_nothing(tmp_path: Path) -> None:
