@@ -15,6 +15,7 @@ import yaml
 from orchestrator.config.sweep import SweepConfig
 from shapca.errors import InputError
 from shapca.runs.code import code_fingerprint, fingerprint_folder
+from shapca.runs.provenance import SENT, git_commit
 
 PACKAGES = ("shapca", "orchestrator")
 SWEEP_FILE = "sweep.yaml"
@@ -35,9 +36,10 @@ def stage(folder: Path, sweep: SweepConfig) -> int:
     for package in PACKAGES:
         source = package_folder(package)
         for file in sorted(source.rglob("*")):
-            is_made = "__pycache__" in file.parts or file.name.startswith(".")
-            if file.is_file() and not file.is_symlink() and not is_made:
-                target = folder / package / file.relative_to(source)
+            parts = file.relative_to(source).parts
+            is_code = not any(part == "__pycache__" or part.startswith(".") for part in parts)
+            if is_code and file.is_file() and not file.is_symlink():
+                target = (folder / package).joinpath(*parts)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(file, target)
                 size += target.stat().st_size
@@ -48,6 +50,8 @@ def stage(folder: Path, sweep: SweepConfig) -> int:
         )
     if fingerprint_folder(folder / PACKAGES[0]) != code_fingerprint():
         raise InputError("the code was changed while it was packaged; submit again")
+    if (commit := git_commit()) is not None:
+        (folder / PACKAGES[0] / SENT).write_text(commit, encoding="ascii")
     tree = sweep.model_dump(mode="json", exclude_unset=True)
     (folder / SWEEP_FILE).write_text(
         yaml.safe_dump(tree, sort_keys=False, allow_unicode=True), encoding="utf-8"

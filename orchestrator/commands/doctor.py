@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -30,6 +29,7 @@ def doctor(
     as_json: AsJson = False,
 ) -> None:
     """Check all that a sweep needs. Exit code 1 if something would stop it."""
+    from orchestrator.cluster.session import RayOptions
     from orchestrator.config.sweep import SweepConfig
     from orchestrator.store.address import absolute_uri, resolve_data_root
     from orchestrator.sweeps.checks import doctor as examine
@@ -39,7 +39,7 @@ def doctor(
     from shapca.storage.processes import num_cpus
 
     sweep = None if space is None else SweepConfig.load(space, set_ or ())
-    address = address or os.environ.get("RAY_ADDRESS")
+    cluster = RayOptions(address).cluster
     place = absolute_uri(storage)
 
     def examined() -> Iterator[examine.Finding]:
@@ -47,10 +47,10 @@ def doctor(
         yield from examine.examine_language()
         stored = list(examine.examine_storage(place))
         yield from stored
-        if address is None:
+        if cluster is None:
             yield from examine_machine(sweep)
         else:
-            yield from examine_cluster(address, sweep, place)
+            yield from examine_cluster(cluster, sweep, place)
         if tracking_uri == NO_TRACKING:
             yield examine.Finding("ok", "tracking", "off, as asked for")
         else:

@@ -56,7 +56,7 @@ class ProtocolConfig(Section):
     """Seed of the sampler."""
     startup_trials: Annotated[int, Field(ge=1)] = 10
     """Random proposals before TPE or GP models the results."""
-    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (1,)
+    seeds: tuple[Seed, ...] = (1,)
     """Training seeds of the search (`replicate`: of every configuration)."""
     shortlist: Annotated[int, Field(ge=1)] = 3
     """Configurations that get `shortlist_seeds` as well (`confirm`)."""
@@ -67,6 +67,8 @@ class ProtocolConfig(Section):
 
     @model_validator(mode="after")
     def _seeds_are_fresh(self) -> Self:
+        if not self.seeds:
+            raise ValueError("seeds: expected at least one")
         used = (*self.seeds, *(self.shortlist_seeds if self.kind == "confirm" else ()))
         if len(set(used)) < len(used):
             raise ValueError("seeds and shortlist_seeds must differ from each other")

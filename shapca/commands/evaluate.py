@@ -30,7 +30,10 @@ def evaluate(
     from shapca.config import RuntimeConfig
     from shapca.data.prepared import PreparedData
     from shapca.evaluation import evaluate_run
+    from shapca.runs.run_record import load_run
+    from shapca.storage import FolderStore
 
+    load_run(FolderStore(run))  # a run that is none is told before a data set that is none
     with shown_messages():
         record = evaluate_run(
             run,

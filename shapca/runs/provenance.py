@@ -15,6 +15,10 @@ LIBRARIES = (
 )  # fmt: skip
 
 
+SENT = "COMMIT"
+"""In a package that was sent somewhere without its checkout: the commit that it comes from."""
+
+
 @functools.cache
 def library_versions() -> dict[str, str]:
     """Versions of Python and of the libraries that a result depends on."""
@@ -32,11 +36,14 @@ def git_commit() -> str | None:
     """The commit of the checkout that the package runs from, `+changes` where it was edited.
 
     Returns:
-        The commit, or `None` where the package does not run from a git checkout.
+        The commit, or `None` where the package does not run from a git checkout and was not sent
+        from one.
     """
     commit = _git("rev-parse", "HEAD")
     if commit is None or _git("ls-files", "--error-unmatch", "__init__.py") is None:
-        return None  # no checkout, or a checkout that merely surrounds an installed package
+        # No checkout, or one that merely surrounds an installed package.
+        sent = PACKAGE / SENT
+        return sent.read_text(encoding="ascii").strip() if sent.is_file() else None
     changes = _git("status", "--porcelain", "--untracked-files=no", "--", ".")
     return commit + ("+changes" if changes else "")
 

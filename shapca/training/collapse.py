@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 
 from shapca.alignment.health import COLLAPSED_BELOW, GAP, Standing, standings
-from shapca.config import AlignmentConfig
+from shapca.config import AlignmentConfig, ExperimentConfig
 from shapca.runs.epochs import EpochRecord
 
 # With summed negatives, all cosines at -1 cost less than perfect alignment above this temperature.
@@ -26,6 +26,15 @@ def warn_of_temperature(alignment: AlignmentConfig) -> None:
             alignment.temperature,
             COLLAPSE_TEMPERATURE,
             GAP,
+        )
+
+
+def warn_of_batch_size(config: ExperimentConfig) -> None:
+    """Warn, before training, of batches in which an alignment has nothing to tell apart."""
+    if config.alignment.objective != "none" and config.optimisation.batch_size == 1:
+        logger.warning(
+            "optimisation.batch_size 1: a batch of one post has no negatives, so its alignment "
+            "does nothing; raise it, or set alignment.objective to none"
         )
 
 

@@ -20,7 +20,7 @@ from shapca.model.device import arithmetic
 from shapca.model.heads.crf import CRFHead
 from shapca.model.network import ModelOutput, ShapCA
 from shapca.runs.checkpoint import Tensors, TrainingState, load_optimizer_tensors, optimizer_tensors
-from shapca.training.collapse import warn_of_temperature
+from shapca.training.collapse import warn_of_batch_size, warn_of_temperature
 from shapca.training.optimisation import Optimiser
 from shapca.training.random_state import RandomState
 
@@ -77,6 +77,7 @@ class Learner:
         num_workers: int,
     ) -> None:
         warn_of_temperature(config.alignment)
+        warn_of_batch_size(config)
         settings = config.optimisation
         self.model = model
         self.random = random

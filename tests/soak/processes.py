@@ -39,8 +39,8 @@ def of_kind(pid: int, kind: str) -> list[int]:
     return [child for child in descendants(pid) if mark in command_of(child).partition(" ")[0]]
 
 
-def listening(pids: list[int]) -> set[int]:
-    """TCP ports on which processes listen."""
+def listening(pids: list[int], *, beyond_loopback: bool = False) -> set[int]:
+    """TCP ports on which processes listen; only those that other machines reach, if so asked."""
     sockets = set()
     for pid in pids:
         with contextlib.suppress(OSError):
@@ -49,9 +49,18 @@ def listening(pids: list[int]) -> set[int]:
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         for line in Path(table).read_text().splitlines()[1:]:
             fields = line.split()
-            if fields[3] == "0A" and f"socket:[{fields[9]}]" in sockets:
-                ports.add(int(fields[1].rpartition(":")[2], 16))
+            host, _, port = fields[1].rpartition(":")
+            is_asked = host not in LOOPBACK or not beyond_loopback
+            if fields[3] == "0A" and f"socket:[{fields[9]}]" in sockets and is_asked:
+                ports.add(int(port, 16))
     return ports
+
+
+LOOPBACK = (
+    "0100007F",  # 127.0.0.1
+    "0000000000000000FFFF00000100007F",  # the same as IPv6 writes it
+    "00000000000000000000000001000000",  # ::1
+)
 
 
 def kill(pid: int, number: int = signal.SIGKILL) -> bool:

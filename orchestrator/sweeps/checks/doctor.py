@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shlex
 import shutil
 import stat
 import sys
@@ -131,10 +132,13 @@ def examine_tracking(uri: str) -> Iterator[Finding]:
         Tracking(uri).check()
     except (TrackingUnavailableError, TrackingRefusedError) as error:
         # A sweep keeps training without it, and `sync` catches up.
-        remedy = (
-            "start the server, or give MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD; a "
-            "sweep keeps training without it, and `orchestrator sync` catches up"
-        )
+        if "schema" in str(error):
+            remedy = f"back the database up, then: mlflow db upgrade {shlex.quote(shown)}"
+        else:
+            remedy = (
+                "start the server, or give MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD; "
+                "a sweep keeps training without it, and `orchestrator sync` catches up"
+            )
         yield Finding("fail", "tracking", f"{shown}: {redact(str(error))}", remedy)
     else:
         yield Finding("ok", "tracking", f"{shown} answers")

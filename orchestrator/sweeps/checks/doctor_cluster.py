@@ -12,6 +12,7 @@ from orchestrator.cluster.resources import (
     slots_of,
     this_machine,
 )
+from orchestrator.cluster.scratch import socket_place
 from orchestrator.cluster.session import RayOptions, ray_session
 from orchestrator.config.sweep import SweepConfig
 from orchestrator.store.address import is_remote, open_store
@@ -23,7 +24,11 @@ from shapca.words import counted
 def examine_machine(sweep: SweepConfig | None) -> Iterator[Finding]:
     """This machine, where no cluster is named: a sweep starts a Ray of its own."""
     here = this_machine()
-    yield Finding("ok", "ray", "no cluster is named: each sweep starts a Ray of its own")
+    try:
+        shown = f"no cluster is named: each sweep starts a Ray of its own, in {socket_place()}"
+        yield Finding("ok", "ray", shown)
+    except InputError as error:
+        yield Finding("fail", "ray", str(error), "set TMPDIR")
     shown = f"{counted(here['CPU'], 'CPU')}, {counted(here['GPU'], 'GPU')} that torch can use"
     yield _resources(sweep, [here], shown)
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from orchestrator.cluster import nodes
+from orchestrator.cluster import nodes, staging
 from orchestrator.cluster.jobs import submission_base
 from orchestrator.cluster.parcels.delivery import Delivery
 from orchestrator.cluster.staging import SWEEP_FILE, stage
@@ -83,6 +86,29 @@ def test_only_code_and_the_sweep_are_sent(tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("__pycache__"))
     assert fingerprint_folder(tmp_path / "shapca") == code_fingerprint()  # else cells were stale
     assert (tmp_path / "orchestrator" / "cluster" / "deploy" / "slurm.sh").is_file()
+
+
+def test_what_is_sent_knows_its_commit_and_holds_no_secrets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "here" / "orchestrator"
+    for name in (".env", ".secrets/key", "deep/.env", "code.py"):
+        (package / name).parent.mkdir(parents=True, exist_ok=True)
+        (package / name).write_text("s3cret")
+    real = staging.package_folder
+    monkeypatch.setattr(
+        staging, "package_folder", lambda name: package if name == "orchestrator" else real(name)
+    )
+    monkeypatch.setattr(staging, "git_commit", lambda: "abc123+changes")
+    stage(tmp_path / "sent", sweep_config())
+    sent = [path.name for path in (tmp_path / "sent" / "orchestrator").rglob("*")]
+    assert sent == ["code.py"]
+    script = "from shapca.runs.provenance import git_commit; print(git_commit())"
+    told = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path / "sent", capture_output=True, text=True,
+        env={**os.environ, "PYTHONPATH": str(tmp_path / "sent")}, check=True,
+    )  # fmt: skip
+    assert told.stdout.strip() == "abc123+changes"
 
 
 def test_a_submission_is_found_again_by_name_and_storage() -> None:

@@ -125,6 +125,13 @@ def test_two_spellings_of_one_choice_are_refused(values: list[Any], tmp_path: Pa
         load(tmp_path, {**GOOD, "space": space})
 
 
+@pytest.mark.parametrize("seeds", [["x"], [1, -5], [1.5], []])
+def test_a_wrong_seed_is_one_line(seeds: list[Any], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"space\.yaml: protocol.*seeds") as refused:
+        load(tmp_path, {**GOOD, "protocol": {"kind": "replicate", "seeds": seeds}})
+    assert "\n" not in str(refused.value)
+
+
 def test_a_name_that_no_folder_could_have_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"space\.yaml: name: .*at most 200"):
         load(tmp_path, {**GOOD, "name": "x" * 280})

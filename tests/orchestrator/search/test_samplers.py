@@ -138,3 +138,12 @@ def test_each_sweep_has_a_study_of_its_own() -> None:
 
 def test_derived_seeds_differ() -> None:
     assert len({derived_seed(seed, index) for seed in range(20) for index in range(50)}) == 1000
+
+
+@pytest.mark.parametrize("name", ["tpe", "gp", "random"])
+def test_a_sampler_says_nothing_of_its_own(name: str, capfd: pytest.CaptureFixture[str]) -> None:
+    sampler, history = build_sampler(sweep(name, startup_trials=1)), list[Tried]()
+    for index in range(1, 4):
+        history.append(Tried(sampler.ask(index, history), "finished", 50.0 + index, 1))
+    shown = capfd.readouterr()
+    assert (shown.out, shown.err) == ("", "")

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any, cast
@@ -22,6 +23,7 @@ from tests.orchestrator.fakes import epochs_trained, trained_epochs
 from tests.orchestrator.publishing import runs, snapshot, tracked
 from tests.orchestrator.servers import Server, free_port
 from tests.paths import ROOT
+from tests.soak.processes import kill, mentioning, of_kind
 
 
 def start(storage: Path, *arguments: str, **environment: str) -> subprocess.Popen[str]:
@@ -89,12 +91,18 @@ def test_killed_drivers_lose_nothing(
     undisturbed: tuple[Path, dict[str, Any]], tmp_path: Path, mlflow_uri: str
 ) -> None:
     whole, first = undisturbed
+    place = Path(tempfile.mkdtemp(dir="/tmp", prefix="k-"))  # short enough for Ray's sockets
+    temporary = {"TMPDIR": str(place)}
     for epochs in (3, 9):
-        process = start(tmp_path, "--tracking-uri", mlflow_uri, FAKE_SECONDS="0.1")
+        process = start(tmp_path, "--tracking-uri", mlflow_uri, FAKE_SECONDS="0.1", **temporary)
         wait_for_epochs(process, tmp_path, epochs)
+        assert len(list(place.glob("orchestrator-*"))) == 2  # for Ray, and for Tune
         process.send_signal(signal.SIGKILL)
         process.communicate(timeout=30)
-    last = finish(start(tmp_path, "--tracking-uri", mlflow_uri))
+    last = finish(start(tmp_path, "--tracking-uri", mlflow_uri, **temporary))
+    assert list(place.glob("orchestrator-*")) == []
+    assert mentioning(str(place)) == []
+    shutil.rmtree(place)
 
     assert decisions(tmp_path) == decisions(whole)
     assert last["configurations"] == first["configurations"]
@@ -175,7 +183,10 @@ def test_an_outage_from_start_to_end_is_made_up_for(
     assert {run["status"] for run in expected.values()} <= {"FINISHED", "KILLED"}
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+HANG_UP = pytest.param(signal.SIGHUP, marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, HANG_UP])
 def test_an_interrupt_ends_within_seconds_and_says_how_to_go_on(
     number: signal.Signals, undisturbed: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:
@@ -199,6 +210,59 @@ def test_an_interrupt_ends_within_seconds_and_says_how_to_go_on(
     finish(start(storage))
     assert decisions(storage) == decisions(undisturbed[0])
     assert read_runs(FolderStore(storage), "small")["sweep"].status == "finished"
+
+
+@pytest.mark.slow
+def test_a_termination_while_ray_starts_is_an_interrupt(tmp_path: Path) -> None:
+    process = start(tmp_path)
+    deadline = time.monotonic() + 120
+    while not of_kind(process.pid, "gcs"):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130, error
+    assert "Traceback" not in error
+    assert read_runs(FolderStore(tmp_path), "small")["sweep"].status == "killed"
+
+
+@pytest.mark.slow
+def test_a_sweep_whose_ray_lost_its_head_ends_soon_by_its_own_message(
+    undisturbed: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    process = start(tmp_path, FAKE_SECONDS="0.3")
+    wait_for_epochs(process, tmp_path, 3)
+    (head,) = of_kind(process.pid, "gcs")
+    kill(head)
+    began = time.monotonic()
+    _, error = process.communicate(timeout=90)
+    assert time.monotonic() - began < 30
+    assert process.returncode == 1
+    assert "error: the Ray that this driver is connected to has died" in error
+    assert "Nothing that was trained is lost" in error
+    assert "Traceback" not in error
+    documents = read_runs(FolderStore(tmp_path), "small")
+    assert "running" not in {document.status for document in documents.values()}
+    assert FolderStore(tmp_path).list("sweeps/small/beat/") == []
+    finish(start(tmp_path))
+    assert decisions(tmp_path) == decisions(undisturbed[0])
+
+
+@pytest.mark.slow
+def test_a_sweep_whose_storage_vanishes_stops_and_makes_none_anew(tmp_path: Path) -> None:
+    storage, elsewhere = tmp_path / "storage", tmp_path / "elsewhere"
+    process = start(storage, FAKE_SECONDS="0.2")
+    wait_for_epochs(process, storage, 3)
+    storage.rename(elsewhere)
+    _, error = process.communicate(timeout=90)
+    assert process.returncode == 1
+    assert f"error: {storage}: the storage is gone" in error
+    assert error.rstrip().endswith("the same command resumes once the storage can be used")
+    assert "Traceback" not in error
+    assert not storage.exists()
+    elsewhere.rename(storage)
+    finish(start(storage))
 
 
 def test_a_second_driver_is_told_who_is_at_work(tmp_path: Path) -> None:

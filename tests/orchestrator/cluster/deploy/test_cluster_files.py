@@ -39,7 +39,7 @@ def test_what_a_cluster_file_sends_and_opens(name: str) -> None:
     config = yaml.safe_load((FOLDER / name).read_text(encoding="utf-8"))
     for here in config["file_mounts"].values():
         assert here.startswith("~") or (ROOT / here).exists()
-    assert {".git", ".venv", "data", "storage"} <= set(config["rsync_exclude"])
+    assert {".git", ".venv", ".env", "data", "storage"} <= set(config["rsync_exclude"])
     for command in config["head_start_ray_commands"] + config["worker_start_ray_commands"]:
         if " start " in command:
             assert "RAY_AUTH_MODE=token" in command

@@ -181,3 +181,38 @@ def test_a_cluster_that_is_not_there(
     assert code == 1
     assert "FAIL  ray: Ray at 127.0.0.1:1 cannot be used: nothing answers" in out
     assert "RAY_AUTH_TOKEN_PATH" in out
+
+
+def test_a_database_of_another_version_is_to_be_upgraded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from orchestrator.tracking.client.client import Tracking, TrackingUnavailableError
+
+    def refuse(self: Tracking) -> None:
+        raise TrackingUnavailableError("Detected out-of-date database schema (found version x)")
+
+    (tmp_path / "my mlflow.db").touch()
+    monkeypatch.setattr(Tracking, "check", refuse)
+    (finding,) = doctor.examine_tracking(f"sqlite:///{tmp_path}/my mlflow.db")
+    assert finding.level == "fail"
+    assert finding.remedy == (
+        f"back the database up, then: mlflow db upgrade 'sqlite:///{tmp_path}/my mlflow.db'"
+    )
+
+
+def test_a_machine_without_a_place_for_rays_sockets_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from orchestrator.cluster import scratch
+    from orchestrator.sweeps.checks.doctor_cluster import examine_machine
+
+    long = tmp_path / ("x" * 60)
+    long.mkdir()
+    monkeypatch.setenv("TMPDIR", str(long))
+    findings = list(examine_machine(None))
+    assert levels(findings) == ["ok", "ok"]
+    assert findings[0].message.endswith("a Ray of its own, in /tmp")
+    monkeypatch.setattr(scratch, "PLACES", ("/nowhere",))
+    findings = list(examine_machine(None))
+    assert levels(findings) == ["fail", "ok"]
+    assert f"none of {long}, /nowhere can be written" in findings[0].message

@@ -429,7 +429,7 @@ def test_a_process_whose_cell_was_given_away_leaves_it_alone(tmp_path: Path) -> 
 def test_a_proposal_that_is_no_experiment_fails_with_its_reason_and_the_sweep_goes_on(
     tmp_path: Path,
 ) -> None:
-    # Its corners are whole numbers; a file like this is refused, but not all of a space is looked at.
+    # Its corners are valid. A file like this is refused, but not all of a space can be looked at.
     space = {"optimisation.batch_size": {"type": "float", "low": 4, "high": 6, "num": 4}}
     protocol = {"kind": "single", "trials": 4, "sampler": "grid"}
     tree = sweep_config(scheduler={"kind": "none"}).model_dump()

@@ -5,10 +5,14 @@ from __future__ import annotations
 import http.client
 import os
 import signal
+import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import ray
 
 from orchestrator.cluster.nodes import check_storage
 from orchestrator.cluster.resources import check_resources, node_resources, slots_of
@@ -180,6 +184,27 @@ def test_a_local_ray_tells_nothing_to_those_without_its_token(ray_here: None) ->
     ports = listening([os.getpid(), *descendants(os.getpid())])
     assert len(ports) > 3
     assert [port for port in sorted(ports) if answers_http(port)] == []
+
+
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="reads Linux's /proc")
+def test_a_local_ray_is_its_owners_alone(ray_here: None) -> None:
+    """Nothing listens beyond loopback, and another user reads neither its token nor its files."""
+    pids = [os.getpid(), *descendants(os.getpid())]
+    assert listening(pids, beyond_loopback=True) == set()
+    assert len(os.environ["RAY_AUTH_TOKEN"]) == 64
+    folder = Path(ray._private.worker._global_node.get_session_dir_path()).parent.parent
+    assert folder.name.startswith("orchestrator-")
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    kept = [path for path in folder.rglob("*") if path.is_file()]
+    assert kept
+    assert [p for p in kept if os.environ["RAY_AUTH_TOKEN"].encode() in p.read_bytes()] == []
+    if os.getuid() == 0:
+        script = "import os, sys; os.setuid(65534); open(sys.argv[1]).read()"
+        for path in (kept[0], *(Path(f"/proc/{pid}/environ") for pid in pids)):
+            other = subprocess.run(
+                [sys.executable, "-c", script, str(path)], capture_output=True, text=True
+            )
+            assert "PermissionError" in other.stderr or not path.exists(), path
 
 
 NODES = [{"CPU": 8.0, "GPU": 2.0}, {"CPU": 3.0}, {"CPU": 4.0, "GPU": 1.0}]
