@@ -83,12 +83,20 @@ def _clear(folder: Path) -> None:
 
 
 def _processes_in(folder: Path) -> list[int]:
-    """Processes of this user whose command names a file below the folder, but for this one."""
+    """Processes of this user whose command names a file below the folder, but for this one.
+
+    Ray's workers have given up their command for a title; they are known by the logs they write.
+    """
     found, mark = [], os.fsencode(folder) + b"/"
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            is_ours = process.stat().st_uid == os.getuid()
-            if is_ours and mark in (process / "cmdline").read_bytes():
+            if process.stat().st_uid != os.getuid():
+                continue
+            command = (process / "cmdline").read_bytes()
+            names = [command]
+            if command.startswith(b"ray::"):
+                names = [os.fsencode(os.readlink(file)) for file in (process / "fd").iterdir()]
+            if any(mark in name for name in names):
                 found.append(int(process.name))
         except OSError:  # it has just ended
             continue

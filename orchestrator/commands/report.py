@@ -17,7 +17,7 @@ from orchestrator.commands.arguments import (
     sweep_name,
 )
 from shapca.commands.options import AsJson
-from shapca.errors import InputError
+from shapca.errors import InputError, StorageError
 from shapca.storage import ObjectStore
 from shapca.words import counted
 
@@ -50,13 +50,18 @@ def report(
     content = content_from(store, name, address, code, {} if plan is None else plan.planned())
     tables = [] if plan is None else [study_table(plan, store, data_root, code)]
     made = report_files(content, figures=figures, tables=tables)
-    artifacts = keep_files(store, name, made)
     if out is not None:
         copy_files(made, out)
         page = str(out.absolute() / PAGE)
     else:
         page = f"{address.rstrip('/')}/{in_sweep(name, REPORT + PAGE)}"
-    said = _log(store, name, address, artifacts, content.made_at, content.holder, tracking_uri)
+    try:
+        artifacts = keep_files(store, name, made)
+        said = _log(store, name, address, artifacts, content.made_at, content.holder, tracking_uri)
+    except StorageError as error:  # somebody else's, which one may read
+        if out is None:
+            raise
+        said = f"MLflow: not updated; the storage cannot be written ({error})"
     if as_json:
         record = {"sweep": name, "page": page, "files": sorted(made), "tracking": said}
         typer.echo(json.dumps(record, ensure_ascii=False, sort_keys=True))

@@ -1,4 +1,4 @@
-"""What users and systems set in the environment changes neither results nor what is told of them."""
+"""What users and systems set in the environment changes no result, and nothing that is told."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 import shutil
@@ -24,6 +25,7 @@ from orchestrator.reports.origin import sweep_yaml, winner_yaml
 from orchestrator.store.lease import Lease
 from orchestrator.sweeps import driver
 from shapca.config import load_training_file
+from shapca.errors import StorageError
 from shapca.storage import FolderStore
 from tests.orchestrator.fakes import CODE, PLACE, FakeFactory, sweep_config
 from tests.orchestrator.publishing import runs
@@ -169,3 +171,20 @@ def finish_without_ray(config: SweepConfig, options: driver.SweepOptions) -> Non
 def test_every_file_is_made(finished: Path) -> None:
     made = report_files(content(finished), figures=False)
     assert {"report.html", "trials.csv", "winner.yaml", "sweep.yaml"} <= set(made)
+
+
+def test_a_report_of_a_storage_that_cannot_be_written_goes_elsewhere(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: FolderStore, name: str, content: bytes) -> bool:
+        raise StorageError(errno.EACCES, "Permission denied", f"{self.root}/{name}")
+
+    monkeypatch.setattr(FolderStore, "put", refuse)
+    monkeypatch.setattr(FolderStore, "put_new", refuse)
+    arguments = ["report", "small", "--storage", str(finished), "--no-figures"]
+    done = CliRunner().invoke(app, [*arguments, "--out", str(tmp_path / "report")])
+    assert done.exit_code == 0, done.output
+    assert "not updated; the storage cannot be written" in done.output
+    assert (tmp_path / "report" / "report.html").is_file()
+    refused = CliRunner().invoke(app, arguments)
+    assert isinstance(refused.exception, StorageError)
