@@ -5,7 +5,6 @@ Exit codes: 0 done, 1 the work failed, 2 bad input (one message, no traceback), 
 
 from __future__ import annotations
 
-import os
 import sys
 
 import typer
@@ -47,20 +46,17 @@ def run_driver(application: typer.Typer, arguments: list[str] | None = None) -> 
     Raises:
         SystemExit: always, with the exit code, except where Ray was lost.
     """
-    from orchestrator.cluster.watch import RayLostError
+    from orchestrator.cluster.watch import KEPT, RayLostError, say_farewell
     from orchestrator.store.address import StorageLost
     from orchestrator.store.lease import LeaseLost
 
-    kept = "Nothing that was trained is lost: the same command resumes"
     try:
         run_application(application, arguments)
     except LeaseLost as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
     except StorageLost as error:
-        print(f"error: {error}. {kept} once the storage can be used", file=sys.stderr)
+        print(f"error: {error}. {KEPT} once the storage can be used", file=sys.stderr)
         sys.exit(1)
     except RayLostError as error:
-        print(f"error: {error}. {kept}", file=sys.stderr, flush=True)
-        sys.stdout.flush()
-        os._exit(1)  # Ray's own farewell would wait for what is gone
+        say_farewell(str(error))

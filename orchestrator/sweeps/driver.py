@@ -190,6 +190,11 @@ class _Driver:
             return self._end("budget", self.conductor.halted)
         return self._end("finished", None)
 
+    def _leave(self, reason: str) -> None:
+        """Leave the sweep in order from another thread, since the driver's own does not return."""
+        self._give_up(reason, "killed")
+        self.lease.release()
+
     def _give_up(self, reason: str, status: RunStatus) -> None:
         """Close the documents, as far as the storage allows: the error that led here matters."""
         with contextlib.suppress(StorageError):
@@ -208,7 +213,8 @@ class _Driver:
             if self.publisher is not None:
                 self.publisher.start()
             snapshots = Snapshots(self.conductor, slots)
-            with watched(is_local=self.options.ray.cluster is None), showing() as show:
+            is_local = self.options.ray.cluster is None
+            with watched(is_local=is_local, before_farewell=self._leave), showing() as show:
                 run_trials(
                     self.conductor,
                     sweep,

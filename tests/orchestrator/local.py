@@ -68,7 +68,7 @@ def without_ray() -> Iterator[None]:
         "check_storage": lambda storage, store: None,
         "check_code": lambda: None,
         "deliver": lambda *arguments, **options: None,
-        "watched": lambda is_local: contextlib.nullcontext(),
+        "watched": lambda **_: contextlib.nullcontext(),
         "run_trials": run_trials,
     }
     with contextlib.ExitStack() as stack:

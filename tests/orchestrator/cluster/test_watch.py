@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import socket
+import sys
+import threading
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 
@@ -47,3 +51,43 @@ def test_a_loss_is_told_from_an_interrupt(
             if error is KeyboardInterrupt:
                 raise KeyboardInterrupt
             time.sleep(30)
+
+
+def test_a_driver_that_waits_in_ray_itself_is_ended_from_outside() -> None:
+    ended: list[str] = []
+    watch = RayWatch(lambda: "dead", interval=0.01, grace=0.1, otherwise=ended.append)
+    with pytest.raises(KeyboardInterrupt):
+        with watch:
+            deadline = time.monotonic() + 10
+            while not ended and time.monotonic() < deadline:  # as a call that no signal reaches
+                try:
+                    time.sleep(0.01)
+                except KeyboardInterrupt:
+                    continue
+            raise KeyboardInterrupt
+    assert ended == ["the Ray that this driver is connected to has died"]
+
+
+def test_a_head_that_never_answers_is_silent_and_one_that_refuses_is_dead(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = threading.Event()
+    context = SimpleNamespace(get_node_id=lambda: "n", gcs_address="")
+
+    def never() -> None:
+        asked.set()
+        time.sleep(600)
+
+    ray = SimpleNamespace(get_runtime_context=lambda: context, nodes=never)
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    monkeypatch.setattr(ray_watch, "ANSWER_SECONDS", 0.05)
+    with socket.socket() as head:
+        head.bind(("127.0.0.1", 0))
+        head.listen()
+        context.gcs_address = f"127.0.0.1:{head.getsockname()[1]}"
+        look = ray_watch.look_at_ray(is_local=True)
+        remote = ray_watch.look_at_ray()
+        assert [look(), look()] == ["silent", "silent"]
+        assert asked.is_set()
+    assert look() == "dead"
+    assert remote() == "silent"
