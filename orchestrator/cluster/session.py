@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import logging
 import os
 import secrets
@@ -159,11 +160,11 @@ def _private() -> Iterator[None]:
 def _read_again(*, is_cluster: bool) -> None:
     """Ray reads its environment when it is imported, which may be long ago."""
     from ray._private import ray_constants
-    from ray._raylet import AuthenticationTokenLoader, Config
 
+    core: Any = importlib.import_module("ray._raylet")
     ray_constants.ENABLE_RAY_CLUSTER = is_cluster
-    Config.initialize("")
-    AuthenticationTokenLoader.instance().reset_cache()
+    core.Config.initialize("")
+    core.AuthenticationTokenLoader.instance().reset_cache()
 
 
 @contextlib.contextmanager

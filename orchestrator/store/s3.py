@@ -6,18 +6,21 @@ Credentials and endpoint come from the environment as for every AWS tool (`AWS_P
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from shapca.errors import InputError
+from shapca.errors import InputError, StorageError
 from shapca.storage.objects import check_name
 
 CONFLICTS = ("PreconditionFailed", "ConditionalRequestConflict")
 
 
 class S3Store:
-    """Objects under a prefix of a bucket.
+    """Objects under a prefix of a bucket; where it refuses, `StorageError` says what it said.
 
     Args:
         uri: `s3://bucket/prefix`.
@@ -54,23 +57,24 @@ class S3Store:
     def put_new(self, name: str, content: bytes) -> bool:
         """Write an object unless it exists; whether it was written. The bucket decides who wins."""
         try:
-            self._files.pipe_file(self._path(name), content, mode="create")
-        except OSError as error:
-            if isinstance(error, FileExistsError) or any(c in str(error) for c in CONFLICTS):
-                return False
-            raise
+            with self._told(name):
+                self._files.pipe_file(self._path(name), content, mode="create")
+        except FileExistsError:
+            return False
         return True
 
     def put(self, name: str, content: bytes) -> None:
         """Write or replace an object; a reader sees the old or the new one."""
-        self._files.pipe_file(self._path(name), content)
+        with self._told(name):
+            self._files.pipe_file(self._path(name), content)
 
     def get(self, name: str) -> bytes | None:
         """The object's content; None where it does not exist."""
         try:
             # In one part: for several, each object's size would be asked for first, and where it is
             # missing, a listing as well.
-            content: bytes = self._files.cat_file(self._path(name), max_concurrency=1)
+            with self._told(name):
+                content: bytes = self._files.cat_file(self._path(name), max_concurrency=1)
         except FileNotFoundError:
             return None
         return content
@@ -78,16 +82,33 @@ class S3Store:
     def list(self, prefix: str = "") -> list[str]:
         """Sorted names that begin with the prefix."""
         # With a prefix nothing more is asked where there is nothing.
-        found = self._files.find(self.root, prefix=check_name(prefix) if prefix else "")
+        with self._told(prefix):
+            found = self._files.find(self.root, prefix=check_name(prefix) if prefix else "")
         names = [name.removeprefix(f"{self.root}/") for name in found]
         return sorted(name for name in names if name.startswith(prefix))
 
     def delete(self, name: str) -> None:
         """Remove an object; one that does not exist is no error."""
         try:
-            self._files.rm_file(self._path(name))
+            with self._told(name):
+                self._files.rm_file(self._path(name))
         except FileNotFoundError:
             return
+
+    @contextmanager
+    def _told(self, name: str) -> Iterator[None]:
+        """Raise what the bucket says as a `StorageError`, but for objects that are there or not."""
+        from botocore.exceptions import BotoCoreError
+
+        try:
+            yield
+        except (FileNotFoundError, FileExistsError):
+            raise
+        except (OSError, BotoCoreError) as error:
+            if any(conflict in str(error) for conflict in CONFLICTS):
+                raise FileExistsError(name) from None
+            place = f"s3://{self.root}/{name}"
+            raise StorageError(errno.EIO, " ".join(str(error).split()), place) from error
 
     def _path(self, name: str) -> str:
         return f"{self.root}/{check_name(name)}"

@@ -25,7 +25,15 @@ DRIVER_SECONDS = 600.0
 """A driver that is left alone must end within so long."""
 INTERRUPT_SECONDS = 15.0
 RAY = ("worker", "raylet", "gcs")
-LOST_RAY_SECONDS = 90.0
+LOST_RAY_SECONDS = 30.0
+SUSPENDED_SECONDS = 2.0
+ENDS = {
+    "driver": signal.SIGKILL,
+    "interrupt": signal.SIGINT,
+    "terminate": signal.SIGTERM,
+    "hangup": signal.SIGHUP,
+}
+"""Blows that end a driver."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +41,7 @@ class Blow:
     """One thing to kill.
 
     Attributes:
-        kind: `driver`, `interrupt`, `terminate`, `worker`, `raylet`, `gcs` or `server`.
+        kind: One of `ENDS`, `suspend`, `worker`, `raylet`, `gcs` or `server`.
         delay: Seconds after the driver's start, or after a trial is first seen.
         in_training: Wait for a trial.
     """
@@ -145,11 +153,15 @@ class Soak:
                 self._bring_up(at_once=True)
             self.server.kill()
             self._down_until = time.monotonic() + self.seconds_down
-        elif blow.kind in ("driver", "interrupt", "terminate"):
-            if blow.kind == "interrupt":
-                os.killpg(driver.pid, signal.SIGINT)  # as a terminal does: Ray's processes too
+        elif blow.kind == "suspend":
+            kill(driver.pid, signal.SIGSTOP)
+            self._pause(SUSPENDED_SECONDS)
+            kill(driver.pid, signal.SIGCONT)
+        elif blow.kind in ENDS:
+            if blow.kind in ("interrupt", "hangup"):  # as a terminal does: Ray's processes too
+                os.killpg(driver.pid, ENDS[blow.kind])
             else:
-                kill(driver.pid, signal.SIGKILL if blow.kind == "driver" else signal.SIGTERM)
+                kill(driver.pid, ENDS[blow.kind])
             self._wait_patiently(driver, INTERRUPT_SECONDS * self.patience)
             if blow.kind != "driver":
                 self.slowest_interrupt = max(self.slowest_interrupt, time.monotonic() - began)

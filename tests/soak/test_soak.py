@@ -11,6 +11,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -159,14 +160,15 @@ def test_a_sweep_under_many_blows_ends_like_an_undisturbed_one(
 
     server = Server(mlflow_uri, free_port())
     server.start()
-    weights = {"driver": 7, "worker": 7, "server": 4, "interrupt": 4, "terminate": 2, "raylet": 2,
-               "gcs": 1}  # fmt: skip
+    weights = {"driver": 7, "worker": 7, "server": 4, "interrupt": 3, "terminate": 2, "hangup": 2,
+               "suspend": 2, "raylet": 2, "gcs": 2}  # fmt: skip
+    place = Path(tempfile.mkdtemp(dir="/tmp", prefix="k-"))  # short enough for Ray's sockets
     # A worker is lost for good after four losses in one driver's life: drivers die often enough.
     blows = draw(seed, number, weights, longest=4.0 * PATIENCE)
     soak = Soak(
         [*space(), "--storage", str(storage), "--tracking-uri", server.uri],
         storage,
-        ENVIRONMENT,
+        {**ENVIRONMENT, "TMPDIR": str(place)},
         tmp_path / "log",
         server=server,
         patience=PATIENCE,
@@ -177,6 +179,8 @@ def test_a_sweep_under_many_blows_ends_like_an_undisturbed_one(
         seconds = time.monotonic() - began
         assert soak.dealt.total() == number
         assert_equal(storage, whole, "soak")
+        assert list(place.glob("orchestrator-*")) == []
+        assert mentioning(str(place)) == []
         shown, expected = tracked(server.uri, "soak"), tracked(f"sqlite:///{other}", "soak")
         assert shown == expected
         assert "RUNNING" not in {run["status"] for run in shown.values()}

@@ -6,13 +6,14 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from orchestrator.store.address import absolute_uri, open_store
 from orchestrator.store.lease import Lease
-from shapca.errors import InputError
+from shapca.errors import InputError, StorageError
 from shapca.storage import ObjectStore, SubStore
 
 
@@ -180,3 +181,24 @@ def test_a_bucket_that_is_not_there_is_named(
         open_store("s3://not-there/x")
     with pytest.raises(InputError, match="credentials in the environment"):
         open_store("s3://key:secret@bucket/x")
+
+
+def test_a_bucket_that_refuses_is_told_as_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("s3fs")
+    from orchestrator.store.s3 import S3Store
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError("An error occurred (503) when calling the PutObject operation: Slow Down")
+
+    store = S3Store.__new__(S3Store)
+    store.root = "bucket/part"
+    store._files = SimpleNamespace(pipe_file=refuse, cat_file=refuse, find=refuse, rm_file=refuse)
+    for use in (
+        lambda: store.put("x", b""),
+        lambda: store.put_new("x", b""),
+        lambda: store.get("x"),
+        lambda: store.list("x"),
+        lambda: store.delete("x"),
+    ):
+        with pytest.raises(StorageError, match=r"^s3://bucket/part/x: An error .*503.*Slow Down"):
+            use()
