@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.store.sweep_folder import SWEEPS
 from orchestrator.tracking.client.addresses import ARTIFACTS, DATABASE, database_file, sqlite_uri
+from shapca.errors import InputError
 from shapca.storage import make_private_folder
 from shapca.storage.objects import TEMPORARY, remove_leftovers
 from shapca.storage.processes import this_process
@@ -96,23 +97,41 @@ def follow_storage(path: Path) -> bool:
 
     Returns:
         Whether the storage had been moved.
+
+    Raises:
+        InputError: it was, and the database cannot be written.
     """
     if path.name != DATABASE or not (path.parent / SWEEPS).is_dir():
         return False
     here = (path.parent / ARTIFACTS).as_uri()
     with closing(sqlite3.connect(path, timeout=20)) as connection, connection:
+        there = [pair for pair in _ADDRESSES if _has_column(connection, *pair)]
+        if not there:
+            return False
         query = "SELECT artifact_location FROM experiments ORDER BY experiment_id LIMIT 1"
         (first,) = connection.execute(query).fetchone() or ("",)
         found = re.fullmatch(rf"(file://.*/{ARTIFACTS})(/\d+)?", first)
         if found is None or found[1] == here:
             return False
-        for table, column in _ADDRESSES:
-            connection.execute(
-                f"UPDATE {table} SET {column} = ? || substr({column}, ?) "
-                f"WHERE {column} = ? OR substr({column}, 1, ?) = ?",
-                (here, len(found[1]) + 1, found[1], len(found[1]) + 1, found[1] + "/"),
-            )
+        length = len(found[1])
+        try:
+            for table, column in there:
+                connection.execute(
+                    f"UPDATE {table} SET {column} = ? || substr({column}, ?) "
+                    f"WHERE {column} = ? OR substr({column}, 1, ?) = ?",
+                    (here, length + 1, found[1], length + 1, found[1] + "/"),
+                )
+        except sqlite3.OperationalError as error:
+            raise InputError(
+                f"{path}: the storage was moved, and the addresses in its MLflow database cannot "
+                f"be brought into line ({error})"
+            ) from error
     return True
+
+
+def _has_column(connection: sqlite3.Connection, table: str, column: str) -> bool:
+    rows = connection.execute(f"PRAGMA table_info({table})")
+    return any(name == column for _, name, *_ in rows)
 
 
 def _create_sqlite(path: Path) -> None:
