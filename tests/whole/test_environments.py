@@ -14,7 +14,7 @@ import yaml
 from orchestrator.store.cells import CellStore
 from orchestrator.tracking.client.addresses import resolve_tracking
 from shapca.storage import FolderStore
-from tests.factories import tiny_config
+from tests.factories import tiny_config, tiny_data
 from tests.orchestrator.publishing import runs
 from tests.paths import ROOT
 
@@ -45,6 +45,7 @@ ENVIRONMENTS: dict[str, dict[str, str]] = {
 
 def weights(folder: Path, **environment: str) -> str:
     """Hash of the weights that a sweep of one trial trains, and MLflow shows as finished."""
+    tiny_data(folder / "data", num_train=12, num_valid=6, num_test=6)
     experiment = tiny_config(**{"image.encoder": "none", "optimisation.epochs": 1})
     tree = {
         "name": "tiny",
