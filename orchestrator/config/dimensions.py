@@ -79,6 +79,10 @@ class _Range(Section):
         """The extreme values."""
         return self.low, self.high
 
+    def holds(self, value: Scalar) -> bool:
+        """Whether a value lies between the bounds."""
+        return isinstance(value, int | float) and self.low <= value <= self.high
+
 
 class FloatDimension(_Range):
     """A real number between two bounds, both included."""
@@ -142,6 +146,10 @@ class ChoiceDimension(Section):
         """Every value."""
         return self.values
 
+    def holds(self, value: Scalar) -> bool:
+        """Whether a value is among those listed."""
+        return repr(value) in map(repr, self.values)
+
 
 def _has_type(value: Any) -> Any:
     """Say what a dimension's type may be; the library's own words name no type.
@@ -166,3 +174,8 @@ Dimension = Annotated[
     Field(discriminator="type"),
     BeforeValidator(_has_type),
 ]
+
+
+def within(space: Mapping[str, Dimension], values: Values) -> bool:
+    """Whether a setting lies in a space, as one that a file gives need not."""
+    return all(dimension.holds(values[key]) for key, dimension in space.items())

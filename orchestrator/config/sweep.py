@@ -49,7 +49,13 @@ class ProtocolConfig(Section):
     `replicate`: every configuration on every seed; `single`: one seed each, nothing confirmed;
     `listed`: every listed configuration on every seed, each tested, nothing chosen."""
     trials: Annotated[int, Field(ge=1, le=100_000)] = 20
-    """Configurations that the search proposes (grid: at most its size)."""
+    """Configurations that the search proposes, those of `first` among them (grid: at most its size
+    beside them)."""
+    first: tuple[dict[str, Scalar], ...] = ()
+    """Settings that are tried before the sampler is asked, each by dotted key of the space; what
+    one does not name is as in `experiment`, so that `{}` is the defaults. The first of them is the
+    baseline: it is confirmed on the same seeds as the winner, and compared with it. A point beyond
+    the space's bounds is tried too, but teaches the sampler nothing."""
     sampler: Literal["tpe", "random", "grid", "gp", "qmc"] = "tpe"
     """Optuna's sampler."""
     sampler_seed: Seed = 0
@@ -81,6 +87,8 @@ class ProtocolConfig(Section):
                 raise ValueError(f"confirm_seeds must be fresh, but {reused} served the search")
             if len(self.seeds) != 1:
                 raise ValueError("kind: confirm searches with exactly one seed")
+        if self.kind == "listed" and self.first:
+            raise ValueError("kind: listed tries its configurations alone, and takes no first")
         if self.kind == "single" and len(self.seeds) != 1:
             raise ValueError("kind: single trains with exactly one seed; see kind: replicate")
         return self
@@ -159,6 +167,16 @@ class SweepConfig(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _first_lies_in_the_space(self) -> Self:
+        for number, point in enumerate(self.protocol.first, start=1):
+            if unknown := [key for key in point if key not in self.space]:
+                raise ValueError(
+                    f"protocol.first, point {number}: {', '.join(unknown)}: not among the keys of "
+                    f"the space ({', '.join(self.space)}); a fixed value stands in experiment"
+                )
+        return self
+
     @classmethod
     def load(cls, path: str | Path, overrides: Sequence[str] = ()) -> SweepConfig:
         """Read a search-space file; every corner of the space must be a valid experiment.
@@ -204,12 +222,17 @@ class SweepConfig(Section):
 
         One dimension at a time moves over its corners while the others keep their first, so that
         the number grows with the sum, not the product, of the dimensions' corners; spaces of at
-        most 256 combinations are taken whole. Of listed configurations each is one.
+        most 256 combinations are taken whole. Of listed configurations each is one, and so is each
+        point of `protocol.first`, after all others.
         """
         if self.configurations:
             for name in self.configurations:
                 yield {LISTED: name}
             return
+        yield from self._corners()
+        yield from self.protocol.first
+
+    def _corners(self) -> Iterator[dict[str, Scalar]]:
         axes = {key: dimension.corners() for key, dimension in self.space.items()}
         if math.prod(map(len, axes.values())) <= 256:
             for combination in itertools.product(*axes.values()):
@@ -247,6 +270,23 @@ class SweepConfig(Section):
             return {key: values[key] for key in axes}
 
         return Computed(math.prod(axis.size for axis in axes.values()), combination)
+
+    def first(self) -> tuple[dict[str, Scalar], ...]:
+        """The points of `protocol.first` whole: what one does not name is as the experiment has it.
+
+        Raises:
+            InputError: A point is no valid experiment.
+        """
+        points = []
+        for given in self.protocol.first:
+            found: dict[str, Scalar] = {}
+            for key in self.space:
+                value: Any = self.resolve(given)
+                for part in key.split("."):
+                    value = getattr(value, part)
+                found[key] = value
+            points.append(found)
+        return tuple(points)
 
     def resolve(self, values: Values, source: str | None = None) -> ExperimentConfig:
         """The full experiment of one setting of the space.

@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from orchestrator.config.dimensions import Dimension
+from orchestrator.config.dimensions import Dimension, within
 from orchestrator.search.samplers import Tried, build_study
 
 FEWEST_TRIALS = 4
@@ -51,7 +51,10 @@ def importance_of(space: Mapping[str, Dimension], history: Sequence[Tried]) -> I
     finished = [
         item
         for item in history
-        if item.state == "finished" and item.value is not None and math.isfinite(item.value)
+        if item.state == "finished"
+        and item.value is not None
+        and math.isfinite(item.value)
+        and within(space, item.values)
     ]
     if len(finished) < FEWEST_TRIALS or len({item.value for item in finished}) < 2:
         return None

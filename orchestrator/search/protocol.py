@@ -40,6 +40,7 @@ class Protocol:
         configuration_of: Key of the configuration that values resolve to.
         limit: Configurations that the sampler can give at most (grid).
         target: Validation F1 at which the search ends.
+        given: Settings that are tried before the sampler is asked; the first is the baseline.
         proposals: Every proposal so far, in order.
         outcomes: How they ended, by number, in the order in which they did.
     """
@@ -51,16 +52,22 @@ class Protocol:
     configuration_of: Callable[[Values], str]
     limit: int | None = None
     target: float | None = None
+    given: Sequence[Values] = ()
     proposals: list[Proposal] = field(default_factory=list, init=False)
     outcomes: dict[int, Outcome] = field(default_factory=dict, init=False)
 
     # What differs by kind -------------------------------------------------------------------
 
     @property
+    def _num_sampled(self) -> int:
+        """Configurations that the sampler is asked for at most."""
+        wanted = max(0, self.config.trials - len(self.given))
+        return wanted if self.limit is None else min(wanted, self.limit)
+
+    @property
     def _num_entries(self) -> int:
-        """Configurations that are tried at most."""
-        trials = self.config.trials
-        return trials if self.limit is None else min(trials, self.limit)
+        """Configurations that are tried at most; given points come also where none is left."""
+        return max(self._num_sampled, self._sampled()) + len(self.given)
 
     def planned(self) -> dict[str, int]:
         """Trials per phase that are wanted at most."""
@@ -78,9 +85,17 @@ class Protocol:
         """The configuration to confirm; None while the search runs or where nothing finished.
 
         Selected by mean validation F1 over its seeds. A configuration with a seed that did not
-        finish wins only where no other is whole.
+        finish wins only where no other is whole, and one that scores 0 never.
         """
-        return next((s for s in self.standings(self.search_phase) if s.scores), None)
+        return next((s for s in self.standings(self.search_phase) if s.mean), None)
+
+    def baseline(self) -> Standing | None:
+        """The first given point as the search found it; None where it failed, or has not ended."""
+        if not self.given:
+            return None
+        named = {p.configuration for p in self.proposals if p.values == self.given[0]}
+        found = (s for s in self.standings(self.search_phase) if s.configuration in named)
+        return next((s for s in found if s.scores or s.pruned), None)
 
     def ranking(self) -> list[tuple[Standing, Phase]]:
         """Every configuration with the phase that it got to, best first."""
@@ -132,18 +147,35 @@ class Protocol:
         for entry, tried in sorted(entries.items()):
             for seed in _unused(self.config.seeds, tried):
                 return self._proposal(self.search_phase, entry, tried[0].values, seed)
-        if len(entries) < self._num_entries and not self._target_reached():
-            index = len(entries) + 1
-            values = self.ask(index, self.history())
-            return self._proposal(self.search_phase, index, values, self.config.seeds[0])
+        if not self._target_reached():
+            entry, seed = len(entries) + 1, self.config.seeds[0]
+            known = [tried[0].values for tried in entries.values()]
+            for values in self.given:
+                if values not in known:
+                    return self._proposal(self.search_phase, entry, values, seed, given=True)
+            if (sampled := self._sampled()) < self._num_sampled:
+                values = self.ask(sampled + 1, self.history())
+                return self._proposal(self.search_phase, entry, values, seed)
         return self._wait_for(self.search_phase) or self._after_search()
 
+    def _sampled(self) -> int:
+        """Configurations that the sampler was asked for so far."""
+        return sum(not tried[0].given for tried in self._entries().values())
+
+    def _confirm(
+        self, winner: Standing, seeds_of: Callable[[Standing], Sequence[int]]
+    ) -> Proposal | Signal:
+        """The next cell of those that are reported: the winner's, then the baseline's."""
+        reported = {s.configuration: s for s in (self.baseline(), winner) if s is not None}
+        wanted = [(s, seeds_of(s)) for s in reversed(reported.values())]
+        return self._more_seeds("confirm", wanted) or Signal.DONE
+
     def _more_seeds(
-        self, phase: Phase, candidates: Iterable[Standing], seeds: Sequence[int]
+        self, phase: Phase, wanted: Iterable[tuple[Standing, Sequence[int]]]
     ) -> Proposal | Signal | None:
         """The next cell of a phase that gives candidates more seeds; None when all have ended."""
         is_confirm = phase == "confirm"
-        for candidate in candidates:
+        for candidate, seeds in wanted:
             tried = [
                 proposal
                 for proposal in self.proposals
@@ -158,7 +190,9 @@ class Protocol:
         is_open = any(proposal.phase == phase for proposal in self.unfinished())
         return Signal.WAIT if is_open else None
 
-    def _proposal(self, phase: Phase, entry: int, values: Values, seed: int) -> Proposal:
+    def _proposal(
+        self, phase: Phase, entry: int, values: Values, seed: int, *, given: bool = False
+    ) -> Proposal:
         return Proposal(
             number=len(self.proposals) + 1,
             phase=phase,
@@ -167,6 +201,7 @@ class Protocol:
             seed=seed,
             configuration=self.configuration_of(values),
             test=phase in ("confirm", "study"),
+            given=given,
         )
 
     def _target_reached(self) -> bool:
@@ -235,9 +270,12 @@ class Protocol:
 
     def confirmation(self) -> Standing | None:
         """The winner on its confirm seeds; None where none has been tried."""
-        winner = self.winner()
+        return self.confirmed(self.winner())
+
+    def confirmed(self, of: Standing | None) -> Standing | None:
+        """A configuration on its confirm seeds; None where none has been tried."""
         for standing in self.standings("confirm"):
-            if winner is not None and standing.configuration == winner.configuration:
+            if of is not None and standing.configuration == of.configuration:
                 return standing
         return None
 

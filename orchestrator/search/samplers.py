@@ -21,6 +21,7 @@ from orchestrator.config.dimensions import (
     Scalar,
     Values,
     between,
+    within,
 )
 from orchestrator.config.sweep import SweepConfig
 
@@ -161,7 +162,7 @@ def build_study(
 
     Args:
         space: Dimensions by dotted key.
-        history: What was tried.
+        history: What was tried; what lies beyond the space, as given points may, is left out.
         sampler: Makes its sampler, where it is to propose.
         name: Of the study, so that no two sweeps ever share one.
     """
@@ -176,7 +177,8 @@ def build_study(
         )
     distributions = _distributions(space)
     for item in history:
-        study.add_trial(_frozen_trial(item, distributions))
+        if within(space, item.values):
+            study.add_trial(_frozen_trial(item, distributions))
     return study
 
 

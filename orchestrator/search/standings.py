@@ -26,6 +26,7 @@ class Proposal:
         seed: The training seed.
         configuration: Key of the configuration that the values resolve to.
         test: Whether the cell's test score is wanted.
+        given: Whether the sweep's file gives the setting (`protocol.first`).
     """
 
     number: int
@@ -35,6 +36,7 @@ class Proposal:
     seed: int
     configuration: str
     test: bool = False
+    given: bool = False
 
     @property
     def setting(self) -> str:
@@ -76,6 +78,7 @@ class Standing:
         missing: Seeds that failed or diverged, with the reason: named, never dropped silently.
         pruned: Seeds that early stopping ended, with the epoch.
         numbers: Proposal of each seed.
+        reached: Best validation F1 of the seeds that early stopping ended, where there is one.
     """
 
     entry: int
@@ -85,6 +88,7 @@ class Standing:
     missing: dict[int, str]
     pruned: dict[int, int]
     numbers: dict[int, int]
+    reached: float | None = None
 
     @property
     def whole(self) -> bool:
@@ -118,14 +122,26 @@ def standing_of(group: Iterable[tuple[Proposal, Outcome]]) -> Standing:
             pruned[proposal.seed] = outcome.epoch
         else:
             missing[proposal.seed] = outcome.reason or outcome.status
+    cut = [o.value for _, o in pairs if o.status == "pruned" and o.value is not None]
     missing = {seed: reason for seed, reason in missing.items() if seed not in scores}
     return Standing(
-        first.entry, first.values, first.configuration, scores, missing, pruned, numbers
+        first.entry, first.values, first.configuration, scores, missing, pruned, numbers,
+        max(cut, default=None),
+    )  # fmt: skip
+
+
+def rank(standing: Standing) -> tuple[bool, int, float, int, float, int]:
+    """Sorts configurations best first: whole ones, then by mean, then the earlier one.
+
+    Of those that early stopping ended the one that it ended later stands first, then the one that
+    had reached more.
+    """
+    mean, reached = standing.mean, standing.reached
+    return (
+        not standing.whole,
+        len(standing.missing) + len(standing.pruned),
+        -mean if mean is not None else 0.0,
+        -max(standing.pruned.values(), default=0),
+        -reached if reached is not None else 0.0,
+        standing.entry,
     )
-
-
-def rank(standing: Standing) -> tuple[bool, int, float, int]:
-    """Sorts configurations best first: whole ones, then by mean, then the earlier one."""
-    mean = standing.mean
-    unfinished = len(standing.missing) + len(standing.pruned)
-    return (not standing.whole, unfinished, -mean if mean is not None else 0.0, standing.entry)

@@ -234,11 +234,7 @@ class StudyTables:
         if not seeds:
             return None
         pairs = [(_stacked(first, seeds), _stacked(second, seeds)) for first, second in counts]
-        found = pooled_difference(pairs)
-        return Comparison(
-            found.mean, found.low, found.high, found.p_value, found.p_value, tuple(seeds),
-            found.num_examples,
-        )  # fmt: skip
+        return Comparison.of(pooled_difference(pairs), seeds)
 
     def _counts(
         self, config: ExperimentConfig, column: StudyColumn, name: str

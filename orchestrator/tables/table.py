@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from orchestrator.tables.statistics import holm, on_the_scale, smallest_p
+from orchestrator.tables.statistics import Difference, holm, on_the_scale, smallest_p
 from shapca.metrics.seed_scores import SeedScores
 
 CellState = Literal["done", "running", "stale", "missing", "n/a", "published"]
@@ -40,6 +40,19 @@ class Comparison:
     corrected: float
     seeds: tuple[int, ...]
     num_examples: int
+
+    @classmethod
+    def of(cls, found: Difference, seeds: Sequence[int]) -> Comparison:
+        """A difference by itself, before it is corrected for others.
+
+        Args:
+            found: The difference.
+            seeds: Its paired seeds.
+        """
+        return cls(
+            found.mean, found.low, found.high, found.p_value, found.p_value, tuple(seeds),
+            found.num_examples,
+        )  # fmt: skip
 
     @property
     def mark(self) -> str:

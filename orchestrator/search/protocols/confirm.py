@@ -18,23 +18,27 @@ class Confirm(Protocol):
         """Trials per phase that are wanted at most."""
         candidates = min(self.config.shortlist, self._num_entries)
         shortlist = candidates * len(self.config.shortlist_seeds) if candidates > 1 else 0
-        confirm = len(self.config.confirm_seeds)
+        confirm = len(self.config.confirm_seeds) * (2 if self.given else 1)
         return {"search": self._num_entries, "shortlist": shortlist, "confirm": confirm}
 
     def _after_search(self) -> Proposal | Signal:
         candidates = self.shortlist()
         if len(candidates) > 1:
-            following = self._more_seeds("shortlist", candidates, self.config.shortlist_seeds)
+            seeds = self.config.shortlist_seeds
+            following = self._more_seeds("shortlist", [(s, seeds) for s in candidates])
             if following is not None:
                 return following
         winner = self.winner()
         if winner is None:
             return Signal.DONE
-        return self._more_seeds("confirm", [winner], self.config.confirm_seeds) or Signal.DONE
+        return self._confirm(winner, lambda standing: self.config.confirm_seeds)
 
     def shortlist(self) -> list[Standing]:
-        """The best configurations of the search that ran to their end, best first."""
-        finished = [standing for standing in self.standings("search") if standing.whole]
+        """The best configurations of the search that ran to their end, best first.
+
+        One that scores 0 is not among them: more seeds would teach nothing.
+        """
+        finished = [s for s in self.standings("search") if s.whole and s.mean]
         return finished[: self.config.shortlist]
 
     def winner(self) -> Standing | None:
@@ -100,6 +104,6 @@ class Confirm(Protocol):
             f", {counted(len(sweep.space), 'hyper-parameter')} varied: search with seed {seeds} "
             f"(at most {counted(protocol.trials, 'configuration')}, {protocol.sampler}, "
             f"{sweep.scheduler.kind}), the best {protocol.shortlist} also with seeds "
-            f"{shortlist_seeds}, the winner on the fresh seeds {confirm_seeds}, which alone are "
-            "reported."
+            f"{shortlist_seeds}, the winner{' and the baseline' if protocol.first else ''} on the "
+            f"fresh seeds {confirm_seeds}, which alone are reported."
         )

@@ -16,14 +16,15 @@ class Replicate(Protocol):
 
     def planned(self) -> dict[str, int]:
         """Trials per phase that are wanted at most."""
-        return super().planned() | {"confirm": len(self.config.seeds)}
+        num_tested = len(self.config.seeds) * (2 if self.given else 1)
+        return super().planned() | {"confirm": num_tested}
 
     def _after_search(self) -> Proposal | Signal:
         winner = self.winner()
         if winner is None:
             return Signal.DONE
-        seeds = [seed for seed in self.config.seeds if seed in winner.scores]
-        return self._more_seeds("confirm", [winner], seeds) or Signal.DONE
+        seeds = self.config.seeds
+        return self._confirm(winner, lambda one: [seed for seed in seeds if seed in one.scores])
 
     def shown_phase(self, phase: Phase) -> Phase:
         """Cells that are tested at the end stay the runs that they were."""

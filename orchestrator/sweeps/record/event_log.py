@@ -117,6 +117,8 @@ class Restarted:
 
 
 Event: TypeAlias = Opened | Proposed | Ended | Interrupted | Reopened | Restarted
+_OFTEN = {"alignment": None, "given": False}
+"""What older storages do not have, as it is where it is not there."""
 _KINDS: dict[str, type[Event]] = {kind.__name__.lower(): kind for kind in get_args(Event)}
 
 
@@ -184,8 +186,9 @@ class EventLog:
 
 def _encode(event: Event) -> dict[str, Any]:
     record = {"kind": type(event).__name__.lower(), **asdict(event)}
-    if record.get("alignment", "") is None:  # older storages do not have it
-        del record["alignment"]
+    for key, usual in _OFTEN.items():
+        if record.get(key, "") is usual:
+            del record[key]
     return record
 
 

@@ -87,6 +87,7 @@ class History:
             self._configuration_of,
             limit=_limit(sweep),
             target=sweep.budget.target,
+            given=sweep.first(),
         )
         self.proposed: dict[int, Proposed] = {}
         self.ended: dict[int, Ended] = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
 from orchestrator.config.dimensions import Values
@@ -20,7 +21,10 @@ from shapca.metrics.seed_scores import SeedScores
 if TYPE_CHECKING:
     import pandas
 
+    from orchestrator.tables.table import Comparison
+
 CHAMPION = "champion"
+DEFAULTS = "defaults"
 Ending = Literal["finished", "interrupted", "budget"]
 
 
@@ -38,6 +42,7 @@ class ConfigurationResult:
         missing: Seeds that failed or diverged, with the reason.
         cells: Key of the cell by seed.
         pruned: Seeds that early stopping ended, with the epoch.
+        entry: Its number in the search, by which it is called `#4`.
     """
 
     name: str
@@ -49,6 +54,7 @@ class ConfigurationResult:
     missing: Mapping[int, str]
     cells: Mapping[int, str]
     pruned: Mapping[int, int] = field(default_factory=dict)
+    entry: int = 0
 
     @property
     def is_unconfirmed(self) -> bool:
@@ -93,6 +99,8 @@ class SweepOutcome:
         storage: Address of the storage.
         tracking: How far MLflow follows.
         num_collapsed: Trials whose alignment told true pairs from others in no epoch.
+        baseline: The first given point on the seeds that are reported, where the file has one.
+        against: The winner minus the baseline in test F1, over the seeds that both have.
     """
 
     sweep: str
@@ -107,23 +115,32 @@ class SweepOutcome:
     storage: str
     tracking: TrackingState = field(default=TrackingState("off"))
     num_collapsed: int = 0
+    baseline: ConfigurationResult | None = None
+    against: Comparison | None = None
+
+    @property
+    def scores_nothing(self) -> bool:
+        """Whether seeds finished, and every one of them scores 0."""
+        scores = [score for row in self.rows for score in row.val.values()]
+        return bool(scores) and not any(scores)
 
     @property
     def is_incomplete(self) -> bool:
-        """Whether nothing finished, or a confirm seed of the reported winner failed."""
+        """Whether nothing finished above 0, or a confirm seed of the reported winner failed."""
         winner = self.winner
         if winner is not None and winner.phase == "confirm" and winner.missing:
             return True
-        return not any(row.val for row in self.rows)
+        return self.scores_nothing or not any(row.val for row in self.rows)
 
     def to_frame(self) -> pandas.DataFrame:
-        """A table of the trials, the reported winner's first: setting, seed, scores, verdict, cell.
+        """A table of the trials, the reported ones first: setting, seed, scores, verdict, cell.
 
         Scores are F1 in percent, NaN where there is none; test scores stand with tested seeds.
         """
         import pandas
 
-        winner = [] if self.winner is None or self.winner in self.rows else [self.winner]
+        reported = [row for row in (self.winner, self.baseline) if row is not None]
+        first = [row for row in reported if row not in self.rows]
         return pandas.DataFrame(
             [
                 {
@@ -137,7 +154,7 @@ class SweepOutcome:
                     "configuration": row.configuration,
                     "cell": cell,
                 }
-                for row in (*winner, *self.rows)
+                for row in (*first, *self.rows)
                 for seed, cell in row.cells.items()
             ]
         )
@@ -154,7 +171,7 @@ def outcome_of(
     tracking: TrackingState = TrackingState("off"),
 ) -> SweepOutcome:
     """The outcome of a sweep, from its record and its cells."""
-    winner = reported(history, cells)
+    winner, baseline = reported(history, cells), _baseline(history, cells)
     champion = None
     if winner is not None:
         ranked = sorted(winner.val, key=lambda seed: (-winner.val[seed], seed))
@@ -175,6 +192,8 @@ def outcome_of(
         seconds=seconds,
         storage=storage,
         tracking=tracking,
+        baseline=baseline,
+        against=_difference(cells, winner, baseline),
     )
 
 
@@ -189,6 +208,50 @@ def reported(history: History, cells: CellStore) -> ConfigurationResult | None:
     return _result(history, cells, winner, phases[winner.configuration])
 
 
+def _baseline(history: History, cells: CellStore) -> ConfigurationResult | None:
+    """The baseline on the seeds that are reported of it; None where it has not come to them."""
+    confirmed = history.protocol.confirmed(history.protocol.baseline())
+    if confirmed is None:
+        return None
+    given = history.sweep.protocol.first[0]
+    return _result(history, cells, confirmed, "confirm", describe(given) if given else DEFAULTS)
+
+
+def _difference(
+    cells: CellStore, winner: ConfigurationResult | None, baseline: ConfigurationResult | None
+) -> Comparison | None:
+    """Winner minus baseline over the posts and seeds that were tested for both."""
+    if winner is None or baseline is None or winner.configuration == baseline.configuration:
+        return None
+    seeds = [seed for seed in winner.test if seed in baseline.test]
+    counts = [[_counts(cells, row.cells[seed]) for seed in seeds] for row in (winner, baseline)]
+    if not seeds or not all(map(all, counts)):
+        return None
+    import numpy as np
+
+    array = np.asarray(counts, dtype=np.int64)
+    return _compared(array.tobytes(), array.shape, tuple(seeds))
+
+
+@lru_cache(maxsize=8)
+def _compared(counts: bytes, shape: tuple[int, ...], seeds: tuple[int, ...]) -> Comparison:
+    """The comparison of counts (2, S, N, 3): a driver asks for it several times, it takes long."""
+    import numpy as np
+
+    from orchestrator.tables.statistics import paired_difference
+    from orchestrator.tables.table import Comparison
+
+    first, second = np.frombuffer(counts, dtype=np.int64).reshape(shape)
+    return Comparison.of(paired_difference(first, second), seeds)
+
+
+def _counts(cells: CellStore, key: str) -> list[list[int]]:
+    """Counts behind a cell's test F1, post by post; none where it was not tested."""
+    record = cells.evaluation(key, "test") or {}
+    counts: list[list[int]] = record.get("per_example", {}).get("main", [])
+    return counts
+
+
 def configurations(history: History, cells: CellStore) -> tuple[ConfigurationResult, ...]:
     """Every configuration with all its selection seeds, best first."""
     ranking = history.protocol.ranking()
@@ -196,7 +259,7 @@ def configurations(history: History, cells: CellStore) -> tuple[ConfigurationRes
 
 
 def _result(
-    history: History, cells: CellStore, standing: Standing, phase: str
+    history: History, cells: CellStore, standing: Standing, phase: str, name: str | None = None
 ) -> ConfigurationResult:
     keys = {seed: history.proposed[number].cell for seed, number in standing.numbers.items()}
     # A seed that failed after its test is missing from both means, or they would not compare.
@@ -204,7 +267,7 @@ def _result(
         seed: test_metrics(cells, key) for seed, key in keys.items() if seed in standing.scores
     }
     return ConfigurationResult(
-        name=describe(standing.values),
+        name=name or describe(standing.values),
         phase=phase,
         configuration=standing.configuration,
         values=standing.values,
@@ -213,6 +276,7 @@ def _result(
         missing=dict(sorted(standing.missing.items())),
         cells=keys,
         pruned=dict(sorted(standing.pruned.items())),
+        entry=standing.entry,
     )
 
 

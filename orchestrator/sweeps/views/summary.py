@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from dataclasses import asdict
 from typing import Any
@@ -17,6 +18,10 @@ from shapca.commands.display.training_display import duration
 from shapca.words import counted
 
 _MOST_ROWS = 20
+NOTHING = (
+    "every seed that finished scores 0, so there is no winner: nothing was learned; look at the "
+    "training losses, then at the learning rates, the epochs, and the data (shapca data inspect)"
+)
 
 
 def print_outcome(outcome: SweepOutcome, console: Console | None = None) -> None:
@@ -30,6 +35,7 @@ def print_outcome(outcome: SweepOutcome, console: Console | None = None) -> None
 def configuration_table(outcome: SweepOutcome) -> RenderableType:
     """Configurations, best first: mean ± sample standard deviation over the seeds named."""
     table = Table(title=f"{outcome.sweep}: configurations", title_justify="left")
+    table.add_column("#", justify="right")
     table.add_column("configuration", overflow="fold")
     table.add_column("phase")
     table.add_column("seeds")
@@ -39,6 +45,7 @@ def configuration_table(outcome: SweepOutcome) -> RenderableType:
             outcome.winner.configuration
         )
         table.add_row(
+            str(row.entry),
             Text(row.name, style="bold" if is_winner else ""),
             row.phase,
             Text(seeds(row)),
@@ -58,7 +65,10 @@ def closing_lines(outcome: SweepOutcome) -> list[Text]:
     lines += winner_lines(outcome)
     if not any(row.val for row in outcome.rows):
         lines.append(Text("no configuration has finished", style="red"))
-    for row in (*((winner,) if winner else ()), *outcome.rows):
+    elif outcome.scores_nothing:
+        lines.append(Text(NOTHING, style="bold red"))
+    reported = [row for row in (winner, outcome.baseline) if row is not None]
+    for row in (*reported, *outcome.rows):
         lines += [
             Text(f"missing: {row.name} · seed {seed}: {reason}", style="red")
             for seed, reason in row.missing.items()
@@ -80,15 +90,26 @@ def seeds(row: ConfigurationResult) -> str:
 
 def outcome_json(outcome: SweepOutcome) -> dict[str, Any]:
     """The outcome for programs; scores in percent, standard deviations with n - 1."""
+    against = outcome.against
     record = {
         **vars(outcome),
         "seconds": round(outcome.seconds, 3),
         "winner": None if outcome.winner is None else row_json(outcome.winner),
+        "baseline": None if outcome.baseline is None else row_json(outcome.baseline),
+        "against": None if against is None else known(asdict(against)),
         "configurations": [row_json(row) for row in outcome.rows],
         "tracking": asdict(outcome.tracking),
     }
     del record["rows"]
     return record
+
+
+def known(record: dict[str, Any]) -> dict[str, Any]:
+    """A record for programs: what is not known is null, where a figure would be NaN."""
+    return {
+        key: None if isinstance(value, float) and math.isnan(value) else value
+        for key, value in record.items()
+    }
 
 
 def row_json(row: ConfigurationResult) -> dict[str, Any]:
@@ -165,6 +186,7 @@ def winner_lines(outcome: SweepOutcome) -> list[Text]:
         lines.append(text.append(f"   seeds: {len(winner.test)} ({named})", style="not bold"))
     if winner.phase == "confirm" and winner.missing:
         lines.append(Text("  to try the missing seeds again: the same command with --retry-failed"))
+    lines += [Text(f"  {line}", style="bold") for line in against_lines(outcome)]
     if len(winner.val) > 1:
         lines.append(Text("  ± is the sample standard deviation over those seeds", style="dim"))
     if outcome.model is not None:
@@ -172,6 +194,25 @@ def winner_lines(outcome: SweepOutcome) -> list[Text]:
         model = shlex.quote(outcome.model)
         lines.append(Text(f"  try it   shapca predict {model} --text '…'", style="dim"))
     return lines
+
+
+def against_lines(outcome: SweepOutcome) -> list[str]:
+    """The baseline's test score and the winner's difference to it; none where there is none."""
+    winner, baseline, found = outcome.winner, outcome.baseline, outcome.against
+    if winner is None or baseline is None:
+        return []
+    if winner.configuration == baseline.configuration:
+        return [f"the baseline ({baseline.name}) won: nothing that was tried is better"]
+    lines = [f"baseline {baseline.name}: test F1 {score(baseline.test_mean, baseline.test_std)}"]
+    if found is None:
+        return lines if baseline.test else [f"baseline {baseline.name}: not tested"]
+    shown = f"winner − {baseline.name} = {found.mean:+.2f}"
+    if math.isnan(found.p_value):
+        return [*lines, f"{shown} (one seed: nothing is known of its interval)"]
+    seeds = " ".join(map(str, found.seeds))
+    p_value = "p < 0.001" if found.p_value < 0.001 else f"p = {found.p_value:.2g}"
+    interval = f"95% interval {found.low:+.2f} to {found.high:+.2f}, {p_value}"
+    return [*lines, f"{shown} ({interval}; seeds {seeds}, {found.num_examples} posts)"]
 
 
 def _tracking_lines(outcome: SweepOutcome) -> list[Text]:

@@ -210,3 +210,29 @@ def test_bad_spaces_are_refused_by_key(
 ) -> None:
     with pytest.raises(InputError, match=message):
         load(tmp_path, {**GOOD, **change})
+
+
+def test_given_points_are_whole_and_of_the_experiments_own_types(tmp_path: Path) -> None:
+    first = [{}, {"optimisation.learning_rate": "1e-2"}]
+    sweep = load(tmp_path, {**GOOD, "protocol": {"first": first}})
+    defaults, other = sweep.first()
+    experiment = sweep.resolve({})
+    assert defaults == {
+        "optimisation.learning_rate": experiment.optimisation.learning_rate,
+        "optimisation.batch_size": experiment.optimisation.batch_size,
+        "alignment.objective": experiment.alignment.objective,
+    }
+    assert other == {**defaults, "optimisation.learning_rate": 0.01}  # beyond the bounds
+    assert sweep.resolve(other).canonical() == sweep.resolve(first[1]).canonical()
+
+
+@pytest.mark.parametrize(
+    ("protocol", "words"),
+    [
+        ({"first": [{"head.dropout": 0.1}]}, r"first, point 1: head\.dropout: not among the keys"),
+        ({"first": [{}, {"optimisation.batch_size": "many"}]}, "optimisation.batch_size"),
+    ],
+)
+def test_bad_given_points_are_refused(tmp_path: Path, protocol: dict[str, Any], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        load(tmp_path, {**GOOD, "protocol": protocol})

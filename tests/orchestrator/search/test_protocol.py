@@ -256,6 +256,20 @@ def test_a_seed_keeps_its_role_when_the_file_is_edited() -> None:
     ]
 
 
+def test_of_what_early_stopping_ended_the_later_and_better_stands_first() -> None:
+    protocol = make(kind="single", trials=5)
+    run(
+        protocol,
+        {
+            (1, 1): Outcome("pruned", 40.0, epoch=2),
+            (2, 1): Outcome("pruned", 60.0, epoch=2),
+            (3, 1): Outcome("failed", None, reason="no memory"),
+            (4, 1): Outcome("pruned", 50.0, epoch=6),
+        },
+    )
+    assert [standing.entry for standing in protocol.standings("search")] == [5, 4, 2, 1, 3]
+
+
 def test_duplicates_in_the_search_take_one_place_in_the_shortlist() -> None:
     protocol = Confirm(
         ProtocolConfig(trials=3, shortlist=2, shortlist_seeds=(2,), confirm_seeds=(11,)),

@@ -38,7 +38,7 @@ def sweep_of(kind: str, keep: Keep = "confirmed") -> SweepConfig:
     )
 
 
-def make(sweep: SweepConfig, target: float | None = None) -> Protocol:
+def make(sweep: SweepConfig, target: float | None = None, given: Sequence[Values] = ()) -> Protocol:
     def ask(index: int, history: Sequence[Tried]) -> Values:
         return {LISTED: f"row {index}"} if sweep.configurations else {"x": index}
 
@@ -48,6 +48,7 @@ def make(sweep: SweepConfig, target: float | None = None) -> Protocol:
         lambda values: f"configuration of {next(iter(values.values()))}",
         limit=len(sweep.configurations) or None,
         target=target,
+        given=given,
     )
 
 
@@ -209,6 +210,58 @@ def test_averages_are_whole_in_the_end(kind: str, luck: int) -> None:
         phases, num_seeds = protocol.averaged(phase)
         standings = {s.configuration: s for s in protocol.standings(*phases)}
         assert len(standings[proposal.configuration].numbers) == num_seeds
+
+
+GIVEN = ({"x": 100}, {"x": 101})
+
+
+@every_luck
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "listed"])
+def test_given_points_come_first_and_the_baseline_is_reported_beside_the_winner(
+    kind: str, luck: int
+) -> None:
+    sweep = sweep_of(kind)
+    protocol = make(sweep, given=GIVEN)
+    planned = protocol.planned()
+    record, _ = play(protocol, luck)
+    assert protocol.planned() == planned
+    phases = [proposal.phase for proposal in protocol.proposals]
+    assert all(phases.count(phase) <= planned[phase] for phase in set(phases))
+    searched = [p for p in protocol.proposals if p.phase == protocol.search_phase]
+    entries = {p.entry: p.values for p in searched}
+    assert len(entries) == sweep.protocol.trials
+    assert [entries[1], entries[2]] == list(GIVEN)
+    assert [values["x"] for values in entries.values()][2:] == list(range(1, len(entries) - 1))
+    assert {p.entry for p in searched if p.given} == {1, 2}
+    for place, (what, following) in enumerate(record):
+        again = make(sweep, given=GIVEN)
+        replay(again, record[:place])
+        if what == "proposed":
+            assert again.propose() == following
+    winner, baseline = protocol.winner(), protocol.baseline()
+    confirmed = protocol.confirmed(baseline)
+    if kind == "single" or winner is None or baseline is None:
+        assert confirmed is None or kind != "single"
+        return
+    assert baseline.values == GIVEN[0]
+    assert confirmed is not None
+    if kind == "confirm":
+        assert set(confirmed.numbers) == set(sweep.protocol.confirm_seeds)
+        assert set(protocol.confirmation().numbers) == set(confirmed.numbers)  # type: ignore[union-attr]
+    assert {p.configuration for p in protocol.proposals if p.phase == "confirm"} == {
+        winner.configuration, baseline.configuration,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["confirm", "replicate", "single"])
+def test_what_scores_0_wins_nothing(kind: str) -> None:
+    protocol = make(sweep_of(kind))
+    while isinstance(following := protocol.propose(), Proposal):
+        protocol.proposed(following)
+        protocol.ended(following.number, Outcome("finished", 0.0, epoch=3))
+    assert following is Signal.DONE
+    assert protocol.winner() is None
+    assert {p.phase for p in protocol.proposals} == {protocol.search_phase}
 
 
 @every_kind

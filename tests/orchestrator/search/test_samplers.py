@@ -147,3 +147,20 @@ def test_a_sampler_says_nothing_of_its_own(name: str, capfd: pytest.CaptureFixtu
         history.append(Tried(sampler.ask(index, history), "finished", 50.0 + index, 1))
     shown = capfd.readouterr()
     assert (shown.out, shown.err) == ("", "")
+
+
+@pytest.mark.parametrize(
+    "beyond",
+    [
+        {"optimisation.learning_rate": 1e-2},
+        {"optimisation.batch_size": 28},
+        {"alignment.objective": "none"},
+    ],
+)
+def test_a_given_point_beyond_the_space_teaches_nothing(beyond: dict[str, object]) -> None:
+    sampler = build_sampler(sweep("tpe"))
+    history = run_search(sweep("tpe"), 5)
+    outside = Tried({**history[0].values, **beyond}, "finished", 99.0, 3)  # type: ignore[dict-item]
+    assert sampler.ask(6, [outside, *history]) == sampler.ask(6, history)
+    within = Tried(history[0].values, "finished", 99.0, 3)
+    assert sampler.ask(6, [within, *history]) != sampler.ask(6, history)
