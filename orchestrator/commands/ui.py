@@ -8,9 +8,11 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 import urllib.request
+import webbrowser
 from typing import Annotated
 
 import typer
@@ -34,8 +36,12 @@ def ui(
         int | None,
         typer.Option(min=1, max=65535, help="Port.", show_default="the first free from 5000"),
     ] = None,
+    browser: Annotated[
+        bool,
+        typer.Option("--browser/--no-browser", help="Open a browser, where there is a screen."),
+    ] = True,
 ) -> None:
-    """Open the MLflow UI on 127.0.0.1 until Ctrl-C."""
+    """Serve the MLflow UI on 127.0.0.1 until Ctrl-C, and open what was run last."""
     from orchestrator.store.address import absolute_uri
     from orchestrator.tracking.client.addresses import (
         database_file,
@@ -64,11 +70,13 @@ def ui(
         )
         try:
             if _is_up(server, chosen):
-                typer.echo(
-                    f"MLflow UI: http://127.0.0.1:{chosen} over {redact(uri)} (Ctrl-C stops it)"
-                )
-                for name, address in _links(f"http://127.0.0.1:{chosen}"):
+                root = f"http://127.0.0.1:{chosen}"
+                links = _links(root) or [("experiments", f"{root}/#/experiments")]
+                typer.echo(f"MLflow UI over {redact(uri)} (Ctrl-C stops it)")
+                for name, address in links:
                     typer.echo(f"  {name}: {address}")
+                if browser and _has_screen():
+                    webbrowser.open(links[0][1])
                 server.wait()
             is_slow = server.poll() is None
         except KeyboardInterrupt:
@@ -81,6 +89,13 @@ def ui(
     why = f"gave no answer in {START_SECONDS:g} s" if is_slow else "has ended"
     typer.echo(redact("\n".join([f"error: the MLflow server {why}", *said])), err=True)
     raise typer.Exit(1)
+
+
+def _has_screen() -> bool:
+    """Whether a browser would open a window; on a server it might take over the terminal."""
+    if sys.platform in ("darwin", "win32"):
+        return True
+    return any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
 
 
 def _free_port(asked: int | None) -> int:
@@ -110,7 +125,7 @@ def _is_up(server: subprocess.Popen[bytes], port: int) -> bool:
 
 def _links(server: str) -> list[tuple[str, str]]:
     """Experiments that have a view of their averages, the newest first, with its address."""
-    from orchestrator.tracking.client.saved_views import AVERAGES, link
+    from orchestrator.tracking.client.saved_views import AVERAGES, TAG, link
 
     query = f"max_results={MOST_LINKS}&order_by=last_update_time%20DESC"
     try:
@@ -123,7 +138,7 @@ def _links(server: str) -> list[tuple[str, str]]:
     return [
         (experiment["name"], link(server, experiment["experiment_id"]))
         for experiment in found
-        if any(tag["key"] == AVERAGES.tag for tag in experiment.get("tags", []))
+        if any(tag["key"] == TAG + AVERAGES for tag in experiment.get("tags", []))
     ]
 
 

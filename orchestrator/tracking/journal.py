@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from orchestrator.store.cells import CellStore
+from orchestrator.tracking.figures import LAYOUT
 from orchestrator.tracking.run_document import RunDocument
 from shapca.storage import ObjectStore, digest, read_json, to_json
 
@@ -125,7 +126,7 @@ class Journal:
                 records = [r for r in records if r["epoch"] <= document.last_epoch]
         has_figures = bool(document.metrics) and not document.is_running
         if has_figures and entry is not None:
-            has_figures = entry.figures != digest(dict(document.metrics))
+            has_figures = entry.figures != figures_digest(document)
         return Plan(
             document,
             entry,
@@ -143,6 +144,12 @@ class Journal:
 def document_digest(document: RunDocument) -> str:
     """Digest of a run document without its metrics, which are published at its end."""
     record = {**asdict(document), "metrics": None}
-    if document.model is None:
-        del record["model"]  # journals written before there were models stay valid
+    for part in ("model", "varied"):  # journals written before there were any stay valid
+        if not record[part]:
+            del record[part]
     return digest(record)
+
+
+def figures_digest(document: RunDocument) -> str:
+    """Digest of a run's final figures under the names that they have in MLflow."""
+    return digest({**document.metrics, "layout": LAYOUT})

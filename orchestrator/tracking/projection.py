@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from orchestrator.store.cells import CellStore
 from orchestrator.store.forms import IdentityForm
@@ -30,12 +30,12 @@ from orchestrator.tracking.client.client import (
     MetricPoint,
     Tracking,
     TrackingRefusedError,
-    milliseconds,
 )
 from orchestrator.tracking.client.names import key_of, value_of
-from orchestrator.tracking.client.saved_views import RUN_TYPE, VIEWS
-from orchestrator.tracking.journal import Entry, Journal, Plan, document_digest
-from orchestrator.tracking.run_document import RunDocument, read_run, read_runs
+from orchestrator.tracking.client.saved_views import RUN_TYPE, views
+from orchestrator.tracking.figures import epoch_points, figure_points
+from orchestrator.tracking.journal import Entry, Journal, Plan, document_digest, figures_digest
+from orchestrator.tracking.run_document import PARENT, RunDocument, read_run, read_runs
 from orchestrator.tracking.run_index import RunIndex
 from shapca.storage import FolderStore, ObjectStore, digest, read_json, to_json
 
@@ -147,13 +147,14 @@ class Projection:
             entry = Entry(run_id)
         points: list[MetricPoint] = []
         if metrics or not document.is_running:
-            points = _epoch_points(plan.records)
+            points = list(epoch_points(plan.records))
             if plan.records:
                 last = plan.records[-1]
                 entry = replace(entry, epochs=last["epoch"], last_epoch_at=last["finished_at"])
             if plan.has_figures:
-                points += self._figures(document, entry.epochs)
-                entry = replace(entry, figures=digest(dict(document.metrics)))
+                ended = document.started_at if document.ended_at is None else document.ended_at
+                points += figure_points(document.metrics, ended)
+                entry = replace(entry, figures=figures_digest(document))
         if plan.is_changed:
             params, tags = self._new_params(document, entry, is_new=is_new)
             refusals: list[str] = []
@@ -174,7 +175,7 @@ class Projection:
                 artifacts=artifacts,
             )
             if document.kind == "sweep":
-                about = {view.tag: view.content for view in VIEWS}
+                about = {view.tag: view.content for view in views(document.varied)}
                 about |= {NOTE: document.note} if document.note else {}
                 tracking.tag_experiment(self._runs.experiment, about)
             if not (is_new and document.is_running):  # a new run is RUNNING already
@@ -185,6 +186,10 @@ class Projection:
                     version = self._registry.ensure(
                         document.model, cell, experiment, entry.run_id, self.identity()
                     )
+                    if (above := self._journal.entry(PARENT)) is not None:
+                        self._registry.show(
+                            document.model, cell, experiment, above.run_id, self.identity()
+                        )
                     entry = replace(entry, model=str(version.version))
             if refusals:
                 # Runs below this one need its id; all else of it is sent again the next time.
@@ -258,21 +263,6 @@ class Projection:
         }
         return new, changed
 
-    def _figures(self, document: RunDocument, epochs: int) -> list[MetricPoint]:
-        """Final figures: at the last epoch, when the run ended.
-
-        MLflow's table shows the last value of a series, and the selected epoch is rarely the last:
-        a figure that is also a series goes out as `<name>_best`.
-        """
-        series: Mapping[str, float] = {}
-        if document.cell is not None and epochs:
-            series = self._cells.epochs(document.cell, epochs)[0]["metrics"]
-        ended = document.started_at if document.ended_at is None else document.ended_at
-        return [
-            MetricPoint(f"{key}_best" if key in series else key, value, milliseconds(ended), epochs)
-            for key, value in document.metrics.items()
-        ]
-
     def _publish_artifacts(self, document: RunDocument, entry: Entry) -> dict[str, str]:
         published = dict(entry.artifacts)
         for path, name in document.artifacts.items():
@@ -307,11 +297,3 @@ def _tags(document: RunDocument, parent: str | None) -> dict[str, str]:
     tags = {key: value for key, value in optional.items() if value is not None}
     about = {NAME: document.name, "kind": document.kind, "mlflow.source.name": "orchestrator"}
     return {**document.tags, **about, **tags}
-
-
-def _epoch_points(records: Sequence[Mapping[str, Any]]) -> list[MetricPoint]:
-    return [
-        MetricPoint(key, value, milliseconds(record["finished_at"]), record["epoch"])
-        for record in records
-        for key, value in record["metrics"].items()
-    ]

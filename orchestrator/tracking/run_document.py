@@ -7,7 +7,7 @@ cells' epoch records. Publishing again changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -58,6 +58,7 @@ class RunDocument:
         ended_at: Unix time in seconds, None while running.
         artifacts: Path in MLflow → object name in the store.
         model: Register the cell's best model, which is the sweep's champion.
+        varied: Of a sweep's own run: parameters that differ between its runs.
     """
 
     key: str
@@ -75,6 +76,7 @@ class RunDocument:
     ended_at: float | None = None
     artifacts: Mapping[str, str] = field(default_factory=dict)
     model: ModelDocument | None = None
+    varied: Sequence[str] = ()
 
     @property
     def is_running(self) -> bool:

@@ -32,8 +32,9 @@ def write_epochs(
 
 def parent() -> RunDocument:
     return RunDocument(
-        "sweep", "sweep", "tiny", "running", START, note="# tiny", params={"protocol.trials": "3"}
-    )
+        "sweep", "sweep", "tiny", "running", START, note="# tiny",
+        params={"protocol.trials": "3"}, varied=("optimisation.learning_rate",),
+    )  # fmt: skip
 
 
 def trial(cell: str, **changes: Any) -> RunDocument:

@@ -9,6 +9,16 @@ from orchestrator.config.sweep import LISTED, InvalidSetting
 from orchestrator.search.standings import Standing
 from orchestrator.store.cell_folder import in_cell
 from orchestrator.store.cells import CellStore, test_averages, test_metrics
+from orchestrator.sweeps.control.run_words import (
+    RANK,
+    RESULT,
+    VERDICT,
+    average_name,
+    cell_name,
+    described,
+    ranked,
+    result_of,
+)
 from orchestrator.sweeps.record.event_log import Ended, Proposed
 from orchestrator.sweeps.record.history import History
 from orchestrator.tracking.run_document import (
@@ -31,6 +41,9 @@ STATUS: dict[str, RunStatus] = {
     "diverged": "failed",
     "failed": "failed",
 }
+
+
+MOST_RANKED_AT_ONCE = 100
 
 
 class RunWriter:
@@ -65,6 +78,7 @@ class RunWriter:
             started_at=at,
             tags=self._common,
             params=flatten(self._sweep.model_dump(mode="json", exclude={"runtime"})),
+            varied=tuple(self._sweep.space),
         )
         self._write(document)
 
@@ -97,9 +111,32 @@ class RunWriter:
             metrics=metrics,
             note=note,
             artifacts=dict(artifacts or {}),
-            tags={**self._written[PARENT].tags, **(tags or {})},
+            tags={**self._written[PARENT].tags, **_result(metrics, "finished"), **(tags or {})},
         )
         self._write(document)
+        # All runs are published once more for it, which an interrupted driver has no time for.
+        if status == "finished" or len(self._history.proposed) <= MOST_RANKED_AT_ONCE:
+            self._rank()
+
+    def _rank(self) -> None:
+        """Say of every run what it is called now and at which place it stands, the best first."""
+        documents = read_runs(self._cells.store, self._sweep.name)
+        history, seen = self._history, set[str]()
+        for event, num_seeds in ranked(history):
+            key = self.key_of(event) if num_seeds is None else self._average_key(event)
+            document = documents.get(key)
+            if document is None or key in seen:
+                continue
+            seen.add(key)
+            if num_seeds is None:
+                name = cell_name(history, event, document.tags.get(VERDICT, "finished"))
+            else:
+                name = average_name(history, event, num_seeds)
+            tags = {**document.tags, RANK: f"{len(seen):05}"}
+            if document.status == "finished":  # one that older code wrote does not say so yet
+                tags |= _result(document.metrics, "finished")
+            if (tags, name) != (document.tags, document.name):
+                self._write(replace(document, name=name, tags=tags))
 
     def cell_started(self, event: Proposed) -> None:
         """A cell is at work, or is about to be; the average that it enters comes first."""
@@ -110,7 +147,7 @@ class RunWriter:
         document = RunDocument(
             key=self.key_of(event),
             kind="cell",
-            name=event.name,
+            name=cell_name(self._history, event),
             status="running",
             started_at=event.at,
             parent=f"configuration-{event.configuration}" if is_averaged else PARENT,
@@ -118,16 +155,19 @@ class RunWriter:
             tags={**tags, "cell": event.cell, "seed": seed},
             params={**self._params(event), "seed": seed},
         )
-        self._write(document)
+        self._write(replace(document, note=described(event, document)))
 
     def cell_ended(self, event: Proposed, end: Ended) -> None:
         """A cell's run has its final status; averages that it enters are brought up to date."""
         document = self._written[self.key_of(event)]
-        tags = dict(document.tags)
+        tags, reason = {**document.tags, VERDICT: end.status}, end.reason or end.status
         if end.status == "pruned":
             tags["pruned_at"] = str(end.epoch)
+            reason = f"pruned at epoch {end.epoch}"
         elif end.status != "finished":
-            tags |= {"error": end.reason or end.status, "verdict": end.status}
+            tags["error"] = reason
+        metrics = self._final_metrics(event, end)
+        tags |= _result(metrics, end.status, reason)
         if end.alignment is not None:
             tags["alignment"] = end.alignment
         trained_by = (self._cells.summary(event.cell) or {}).get("sweep")
@@ -135,14 +175,15 @@ class RunWriter:
             tags["reused_from"] = str(trained_by)
         document = replace(
             document,
+            name=cell_name(self._history, event, end.status),
             status=STATUS[end.status],
             ended_at=end.at,
             last_epoch=end.epoch if end.status == "pruned" else None,
             tags=tags,
-            metrics=self._final_metrics(event, end),
+            metrics=metrics,
             artifacts=self._artifacts(event) if end.status == "finished" else {},
         )
-        self._write(document)
+        self._write(replace(document, note=described(event, document)))
         if event.phase != "search":
             self._write_average(event, end.at)
 
@@ -179,20 +220,35 @@ class RunWriter:
             tags["missing_seeds"] = ", ".join(reasons)
         is_complete = standing is not None and len(standing.numbers) >= wanted
         ended: RunStatus = "failed" if missing else "finished"
-        prefix = "shortlist" if phase == "shortlist" else "configuration"
+        metrics = self._averages(standing) if standing else {}
+        tags |= _result(metrics, "finished")
+        num_seeds = len(scores) if is_complete else wanted
         document = RunDocument(
-            key=f"{prefix}-{event.configuration}",
+            key=self._average_key(event),
             kind="configuration",
-            name=f"{event.setting} · mean of {len(scores) if is_complete else wanted} seeds",
+            name=average_name(self._history, event, num_seeds),
             status=ended if is_complete else "running",
-            started_at=event.at,
+            started_at=self._shown_from(event),
             parent=PARENT,
             tags=tags,
             params=self._params(event),
-            metrics=self._averages(standing) if standing else {},
+            metrics=metrics,
             ended_at=at if is_complete else None,
         )
-        self._write(document)
+        self._write(replace(document, note=described(event, document)))
+
+    def _average_key(self, event: Proposed) -> str:
+        prefix = "shortlist" if event.phase == "shortlist" else "configuration"
+        return f"{prefix}-{event.configuration}"
+
+    def _shown_from(self, event: Proposed) -> float:
+        """When an average begins: MLflow shows the latest first, and the winner shall be that."""
+        winner = self._protocol.winner()
+        confirm = [e.at for e in self._history.proposed.values() if e.phase == "confirm"]
+        is_other = winner is not None and winner.configuration != event.configuration
+        if event.phase == "confirm" and is_other:
+            return min(confirm) - 0.001
+        return event.at
 
     def _averages(self, standing: Standing) -> dict[str, float]:
         """Mean and sample standard deviation over the seeds that finished."""
@@ -275,3 +331,9 @@ def interrupted(document: RunDocument, status: RunStatus, at: float, reason: str
     """A document that ends for now."""
     tags = {**document.tags, "interrupted": reason}
     return replace(document, status=status, ended_at=at, tags=tags)
+
+
+def _result(metrics: Mapping[str, float], verdict: str, reason: str = "") -> dict[str, str]:
+    """The tag that says what a run came to; none where it came to nothing yet."""
+    result = result_of(metrics, verdict, reason)
+    return {RESULT: result} if result else {}

@@ -176,7 +176,7 @@ def _running_table(view: SweepView) -> Table:
         table.add_column(column, justify="left" if column == "running" else "right", no_wrap=True)
     for trial in view.running[:_NUM_RUNNING_SHOWN]:
         table.add_row(
-            str(trial.number),
+            str(trial.entry),
             Text(trial.name),
             f"{trial.epoch}/{trial.epochs}",
             _score(trial),
@@ -194,7 +194,7 @@ def _ended_table(view: SweepView) -> Table:
         table.add_column(column, justify=justify, no_wrap=True)
     for trial in view.ended[-_NUM_ENDED_SHOWN:]:
         table.add_row(
-            str(trial.number),
+            str(trial.entry),
             Text(trial.name),
             Text(_verdict(trial), style=_STYLES[trial.status]),
             str(trial.epoch),
@@ -212,7 +212,7 @@ def _verdict(trial: TrialView) -> str:
 
 
 def _ended_words(trial: TrialView) -> str:
-    words = f"{trial.phase} #{trial.number} {trial.name} {trial.status}"
+    words = f"{trial.phase} #{trial.entry} {trial.name} {trial.status}"
     if trial.reason is not None:
         words += f": {trial.reason}"
     if trial.value is not None:

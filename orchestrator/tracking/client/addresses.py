@@ -147,7 +147,8 @@ def server_command(uri: str, port: int) -> tuple[list[str], dict[str, str]]:
 
     The URI goes through the environment, since a command line shows credentials to everyone.
     """
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1"]
+    server = "orchestrator.tracking.client.server"
+    command = [sys.executable, "-m", server, "server", "--host", "127.0.0.1"]
     command += ["--port", str(port), "--workers", "1"]
     environment = {
         "MLFLOW_BACKEND_STORE_URI": uri,

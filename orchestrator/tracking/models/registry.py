@@ -76,6 +76,13 @@ class Registry:
         self._client.set_registered_model_alias(found.name, model.alias, found.version)
         return found
 
+    def show(
+        self, model: ModelDocument, cell: ObjectStore, experiment: str, run_id: str, storage: str
+    ) -> None:
+        """Show a registered model also with another run than its own: that of the sweep."""
+        for logged in self._logged_models(experiment, model_key(cell, storage, model.name)):
+            self._link(run_id, logged.model_id)
+
     def has(self, name: str, version: str) -> bool:
         """Whether a version of a registered model is there."""
         try:

@@ -59,15 +59,16 @@ def test_sync_makes_mlflow_whole_and_a_second_time_changes_nothing(
         above = run["tags"].get("mlflow.parentRunId")
         if key.startswith("confirm-"):
             assert above.startswith("configuration-")
-            assert {"test/f1", "val/f1_best"} <= set(run["latest"])
+            assert {"z_test/f1", "val_best/f1"} <= set(run["latest"])
         elif key != "sweep":
             assert above == "sweep"
-            assert "test/f1" not in run["latest"]
+            assert "z_test/f1" not in run["latest"]
     averages = next(run for key, run in shown.items() if key.startswith("configuration-"))
-    assert averages["latest"]["num_seeds"] == 2
-    assert {"val/f1_mean", "val/f1_std", "test/f1_mean", "test/f1_std"} <= set(averages["latest"])
-    seeds = [run["latest"]["test/f1"] for key, run in shown.items() if key.startswith("confirm-")]
-    assert averages["latest"]["test/f1_mean"] == pytest.approx(sum(seeds) / 2)
+    assert averages["latest"]["val_best/num_seeds"] == 2
+    scores = {f"{split}/f1_{what}" for split in ("val_best", "z_test") for what in ("mean", "std")}
+    assert scores <= set(averages["latest"])
+    seeds = [run["latest"]["z_test/f1"] for key, run in shown.items() if key.startswith("confirm-")]
+    assert averages["latest"]["z_test/f1_mean"] == pytest.approx(sum(seeds) / 2)
     assert shown["sweep"]["tags"]["mlflow.note.content"] == "# the note"
 
     code, output = sync(storage, mlflow_uri, "--json")
@@ -158,7 +159,7 @@ def test_the_ui_serves_the_store_on_loopback_until_interrupted(
     sync(storage, mlflow_uri)
     port = free_port()
     code = "from orchestrator.cli import main; main()"
-    arguments = ["ui", "--tracking-uri", mlflow_uri, "--port", str(port)]
+    arguments = ["ui", "--tracking-uri", mlflow_uri, "--port", str(port), "--no-browser"]
     process = subprocess.Popen(
         [sys.executable, "-c", code, *arguments],
         stdout=subprocess.PIPE,
@@ -167,7 +168,10 @@ def test_the_ui_serves_the_store_on_loopback_until_interrupted(
     )
     try:
         assert process.stdout is not None
-        assert f"http://127.0.0.1:{port}" in process.stdout.readline()
+        assert "MLflow UI over sqlite:" in process.stdout.readline()
+        line = process.stdout.readline()  # the one address: the averages beside their charts
+        assert line.startswith(f"  small: http://127.0.0.1:{port}/#/experiments/")
+        assert line.endswith("viewStateShareKey=averages&compareRunsMode=CHART\n")
         request = urllib.request.Request(
             f"http://127.0.0.1:{port}/api/2.0/mlflow/experiments/get-by-name?experiment_name=small"
         )

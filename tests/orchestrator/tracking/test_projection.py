@@ -43,7 +43,8 @@ def test_a_sweep_becomes_a_tree_of_runs(store: FolderStore, mlflow_uri: str) -> 
     assert not report.refused
     shown = snapshot(mlflow_uri)
 
-    assert shown["sweep"]["latest"] == {"val/f1_mean": 53.0, "val/f1_std": 0.5, "num_seeds": 1}
+    averages = {"val_best/f1_mean": 53.0, "val_best/f1_std": 0.5, "val_best/num_seeds": 1}
+    assert shown["sweep"]["latest"] == averages
     assert shown["sweep"]["tags"]["mlflow.note.content"] == "# tiny"
     assert "mlflow.parentRunId" not in shown["sweep"]["tags"]
     assert shown["configuration-x"]["tags"]["mlflow.parentRunId"] == "sweep"
@@ -58,9 +59,11 @@ def test_a_sweep_becomes_a_tree_of_runs(store: FolderStore, mlflow_uri: str) -> 
     assert one["history"]["train/loss"] == [
         (epoch, 1700000000000 + 2500 * epoch, 1.0 / epoch) for epoch in range(1, 7)
     ]
-    # The series' last value is not the selected epoch's, so the figure has a name of its own.
+    # The series' last value is not the selected epoch's, so the figure has a name of its own. One
+    # at step 0 is drawn as a bar.
     assert one["latest"]["val/f1"] == 52.0
-    assert one["latest"]["val/f1_best"] == 53.0
+    assert one["history"]["val_best/f1"] == [(0, 1700000100000, 53.0)]
+    assert "val/f1_PER" not in one["latest"]  # by type there are final figures alone
 
     assert shown["search-bb"]["status"] == "KILLED"
     assert [step for step, _, _ in shown["search-bb"]["history"]["val/f1"]] == [1]

@@ -212,7 +212,7 @@ def test_a_run_deleted_under_way_is_made_again(store: FolderStore, mlflow_uri: s
     publisher.notify("search-aa")
     assert publisher.stop().status == "current"
     assert runs(mlflow_uri)["search-aa"].info.run_id != deleted
-    assert snapshot(mlflow_uri)["search-aa"]["latest"]["val/f1_best"] == 53.0
+    assert snapshot(mlflow_uri)["search-aa"]["latest"]["val_best/f1"] == 53.0
 
 
 def test_a_refused_run_is_told_of(store: FolderStore, mlflow_uri: str) -> None:

@@ -267,7 +267,7 @@ def test_documents_tell_the_whole_sweep(tmp_path: Path) -> None:
     pruned = next(d for d in documents.values() if d.status == "killed")
     assert pruned.tags["pruned_at"] == str(pruned.last_epoch)
     confirmed = documents[f"configuration-{confirmation.configuration}"]
-    assert confirmed.name.endswith("mean of 2 seeds")
+    assert confirmed.name == "winner"
     assert confirmed.tags["seeds"] == "11 12"
 
 

@@ -126,6 +126,8 @@ def test_it_is_registered_once_and_a_new_champion_is_a_new_version(
     run = client_of(mlflow_uri).get_run(logged.source_run_id)
     assert run.data.tags["cell"] == "aa"
     assert [output.model_id for output in run.outputs.model_outputs] == [logged.model_id]
+    sweep = client_of(mlflow_uri).get_run(runs(mlflow_uri)["sweep"].info.run_id)
+    assert [output.model_id for output in sweep.outputs.model_outputs] == [logged.model_id]
     choose(store, "bb")
     sync(store, mlflow_uri)
     assert versions(mlflow_uri) == [("1", "aa"), ("2", "bb")]
