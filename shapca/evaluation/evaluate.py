@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import TypeAdapter
 
 from shapca.alignment.health import AlignmentHealth
 from shapca.config import RuntimeConfig
@@ -43,28 +44,39 @@ class EvaluationRecord:
         split: `train`, `valid` or `test`.
         label_map: The model's types to the data's, where they differ.
         evaluation: The scores, with counts per example.
+        predictions: What was found, one a post, without tags; None where it is not kept.
     """
 
     data: Mapping[str, str]
     split: str
     evaluation: Evaluation
     label_map: Mapping[str, str] = field(default_factory=dict)
+    predictions: Sequence[Prediction] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As the store keeps it."""
-        return {
+        record = {
             "data": dict(self.data),
             "split": self.split,
             "label_map": dict(self.label_map),
             **self.evaluation.to_json(),
         }
+        if self.predictions is not None:
+            kept = tuple(self.predictions)
+            record["predictions"] = _PREDICTIONS.dump_python(kept, exclude={"__all__": {"tags"}})
+        return record
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> EvaluationRecord:
         """The inverse of `to_json`."""
         rest = dict(record)
         data, split, label_map = (rest.pop(key) for key in ("data", "split", "label_map"))
-        return cls(data, split, Evaluation.from_json(rest), label_map)
+        found = rest.pop("predictions", None)
+        predictions = None if found is None else _PREDICTIONS.validate_python(found)
+        return cls(data, split, Evaluation.from_json(rest), label_map, predictions)
+
+
+_PREDICTIONS = TypeAdapter(tuple[Prediction, ...])
 
 
 def predict_examples(

@@ -18,7 +18,7 @@ from torch import Generator, Tensor
 from shapca import shapley
 from shapca.alignment import Similarities, shapley_contrastive_loss
 from shapca.alignment.contrastive import VALUE_TEMPERATURE, Negatives, positive_pairs
-from shapca.alignment.health import in_words
+from shapca.alignment.standing import in_words
 from shapca.config import RuntimeConfig
 from shapca.data.batches.loader import load_batches
 from shapca.data.batches.sampler import epoch_batches

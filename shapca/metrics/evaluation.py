@@ -25,7 +25,8 @@ class Evaluation:
     Attributes:
         metrics: percentages by name. `f1`, `precision` and `recall` are the task's own: lenient
             span F1 (MNER), micro F1 without None (MRE), joint F1 of the `eega` protocol (MJERE).
-            Others carry a prefix: `f1_<type>`, `strict_f1`, `entity_f1`, `directed_f1` …
+            Others carry a prefix or a type: `f1_<type>`, `recall_<type>`, `strict_f1`,
+            `entity_f1`, `directed_f1` …
         per_example: counts (correct, predicted, gold) of each example by the score's name: the
             empty prefix's is `main`.
     """
@@ -111,6 +112,8 @@ def _collect(scores: Mapping[str, Scores]) -> Evaluation:
         metrics[f"{prefix}recall"] = score.recall
         for kind, of_type in score.per_type.items():
             metrics[f"{prefix}f1_{kind}"] = of_type.f1
+            metrics[f"{prefix}precision_{kind}"] = of_type.precision
+            metrics[f"{prefix}recall_{kind}"] = of_type.recall
     per_example = {
         prefix.rstrip("_") or "main": score.per_example for prefix, score in scores.items()
     }

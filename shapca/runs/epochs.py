@@ -13,7 +13,7 @@ from shapca.runs.layout import RESULT, epoch_record
 from shapca.storage import ObjectStore, place_name, read_json
 
 if TYPE_CHECKING:
-    from shapca.alignment.health import Standing
+    from shapca.alignment.standing import Standing
     from shapca.metrics import Evaluation
 
 SELECTION = "val/f1"  # the metric that chooses the best epoch

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from shapca.alignment.health import COLLAPSED_BELOW, GAP, Standing, standings
+from shapca.alignment.standing import COLLAPSED_BELOW, GAP, Standing, standings
 from shapca.config import AlignmentConfig, ExperimentConfig
 from shapca.runs.epochs import EpochRecord
 

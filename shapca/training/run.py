@@ -232,7 +232,7 @@ class Training:
         labels, health = self.data.labels, AlignmentHealth(read_together=model.reads_together)
         if self._valid is None:
             self._valid = encode_split(self.config, self.data, "valid", model.image)
-        predictions = predict_split(
+        found = predict_split(
             model,
             self._valid,
             labels,
@@ -242,8 +242,8 @@ class Training:
             num_workers=self.runtime.num_workers,
             health=health,
         )
-        evaluation = score(self._record.reading, labels, self.data.splits["valid"], predictions)
-        return EvaluationRecord(self._record.data, "valid", evaluation), health.metrics()
+        scores = score(self._record.reading, labels, self.data.splits["valid"], found)
+        return EvaluationRecord(self._record.data, "valid", scores, {}, found), health.metrics()
 
     def _end(self) -> str | None:
         """Why no epoch is left, or None."""

@@ -11,7 +11,8 @@ from torch.nn import functional
 
 import shapca.alignment.health as health_module
 from shapca.alignment import ContrastiveAlignment, Pairs, Similarities
-from shapca.alignment.health import AlignmentHealth, standing_of, standings
+from shapca.alignment.health import AlignmentHealth
+from shapca.alignment.standing import standing_of, standings
 from tests.oracles import alignment as oracle
 
 pytestmark = pytest.mark.usefixtures("one_thread")
