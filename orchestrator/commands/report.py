@@ -29,7 +29,7 @@ def report(
     tracking_uri: TrackingUriOrNone = None,
     data_root: DataRoot = None,
     figures: Annotated[
-        bool, typer.Option("--figures/--no-figures", help="Also draw PNG and SVG files.")
+        bool, typer.Option("--figures/--no-figures", help="Also draw PNG, SVG and PDF files.")
     ] = True,
     as_json: AsJson = False,
 ) -> None:
@@ -47,7 +47,9 @@ def report(
         raise InputError(f"--out {out}: expected a folder, this is a file")
     code = code_fingerprint()
     plan = stored_plan(store, name)
-    content = content_from(store, name, address, code, {} if plan is None else plan.planned())
+    content = content_from(
+        store, name, address, code, {} if plan is None else plan.planned(), data_root
+    )
     tables = [] if plan is None else [study_table(plan, store, data_root, code)]
     made = report_files(content, figures=figures, tables=tables)
     if out is not None:

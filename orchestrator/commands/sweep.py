@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import typer
@@ -19,7 +20,8 @@ def sweep(space: Space, set_: Overrides = None, **options: Any) -> None:
     from orchestrator.sweeps.views.summary import print_outcome
 
     how = RunOptions(**options).for_driver()
-    outcome = run_sweep(SweepConfig.load(space, set_ or ()), how, report=report_at_the_end)
+    report = partial(report_at_the_end, data_root=how.data_root)
+    outcome = run_sweep(SweepConfig.load(space, set_ or ()), how, report=report)
     print_outcome(outcome)
     if outcome.status == "interrupted":
         raise typer.Exit(130)

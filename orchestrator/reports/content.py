@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal
 
 from orchestrator.config.sweep import SweepConfig
+from orchestrator.reports.errors import Errors, read_errors
 from orchestrator.search.importance import Importance, importance_of
 from orchestrator.store.cells import CellStore
 from orchestrator.store.sweep_folder import DECLARATION, in_sweep
@@ -20,6 +23,7 @@ from shapca.storage import read_json
 
 MOST_CURVES = 60
 """Trials whose epoch records are read for their curves: the best ones, and all of the winner."""
+Split = Literal["valid", "test"]
 ReportState = Literal["running", "complete", "stopped"]
 TrialState = Literal["done", "pruned", "failed", "diverged", "running", "missing"]
 
@@ -33,12 +37,20 @@ class Trial(TrialView):
         is_stale: Made by other code than that which the report compares with.
         scores: Validation F1 after each epoch, where they were read.
         losses: Training loss of each epoch, where they were read.
+        alignment: How the alignment does on the validation split after each epoch, by name
+            (`shapca.alignment.health`), where it was read.
     """
 
     state: TrialState
     is_stale: bool = False
     scores: tuple[float, ...] = ()
     losses: tuple[float, ...] = ()
+    alignment: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+
+    @property
+    def called(self) -> str:
+        """What it is called, in every table and chart: `#4 · seed 1`."""
+        return f"#{self.entry} · seed {self.seed}"
 
 
 @dataclass(frozen=True)
@@ -60,6 +72,8 @@ class Content:
         inputs: By data set, the hash of each part.
         surroundings: Code, libraries and machines that cells were trained with, as their runs
             record them, each with the number of cells, wholly or in part.
+        scores: Of the winner, by split (`valid`, `test`) and seed: every score by its name.
+        errors: Of the winner's kept cell, or why they are not shown; None where there is none.
     """
 
     name: str
@@ -75,6 +89,8 @@ class Content:
     experiment: ExperimentConfig | None
     inputs: Mapping[str, Mapping[str, str]]
     surroundings: tuple[tuple[Mapping[str, Any], int], ...]
+    scores: Mapping[Split, Mapping[int, Mapping[str, float]]]
+    errors: Errors | str | None = None
 
     @property
     def winner(self) -> ConfigurationResult | None:
@@ -96,6 +112,19 @@ class Content:
         """Trials made by other code."""
         return sum(trial.is_stale for trial in self.trials)
 
+    @property
+    def reported(self) -> list[Trial]:
+        """Trials of the reported winner."""
+        return [] if self.winner is None else self.of(self.winner)
+
+    @property
+    def baseline_value(self) -> float | None:
+        """Validation F1 of the baseline in the search, beside that of other trials."""
+        given = self.sweep.protocol.first and self.sweep.first()[0]
+        found = [t.value for t in self.searched() if given and dict(t.values) == given]
+        values = [value for value in found if value is not None]
+        return sum(values) / len(values) if values else None
+
     def searched(self) -> list[Trial]:
         """Trials of the search, in order."""
         return [trial for trial in self.trials if trial.phase in ("search", "replicate")]
@@ -115,6 +144,7 @@ def content_of(
     holder: str | None,
     code: str,
     made_at: float,
+    data_root: Path | None = None,
 ) -> Content:
     """Read a sweep for its report.
 
@@ -126,6 +156,8 @@ def content_of(
         holder: The driver at work, if any.
         code: Fingerprint of the present training code.
         made_at: Unix time in seconds.
+        data_root: Folder of the prepared data sets, for the posts with errors; None: as the
+            sweep's file says.
     """
     stale = set(history.stale(code))
     trials = [_trial(history, number, state, stale) for number in history.proposed]
@@ -149,7 +181,31 @@ def content_of(
         experiment=None if winner is None else history.sweep.resolve(winner.values),
         inputs=declared.get("inputs", {}),
         surroundings=_surroundings(cells, trials),
+        scores={split: _scores(cells, winner, split) for split in ("valid", "test")},
+        errors=_errors(cells, history.sweep, outcome, data_root),
     )
+
+
+def _scores(
+    cells: CellStore, winner: ConfigurationResult | None, split: Split
+) -> dict[int, Mapping[str, float]]:
+    if winner is None:
+        return {}
+    seeds = winner.test if split == "test" else winner.val
+    found = {seed: cells.evaluation(winner.cells[seed], split) for seed in seeds}
+    return {seed: record["metrics"] for seed, record in found.items() if record is not None}
+
+
+def _errors(
+    cells: CellStore, sweep: SweepConfig, outcome: SweepOutcome, data_root: Path | None
+) -> Errors | str | None:
+    """Errors of the kept cell, else of the reported one with the best validation F1."""
+    winner = outcome.winner
+    if winner is None or not winner.val:
+        return None
+    best = max(winner.val, key=lambda seed: (winner.val[seed], -seed))
+    key = outcome.champion or winner.cells[best]
+    return read_errors(cells, key, sweep.runtime, data_root)
 
 
 def _trial(history: History, number: int, state: ReportState, stale: set[str]) -> Trial:
@@ -180,6 +236,11 @@ def _curved(cells: CellStore, trial: Trial) -> Trial:
         value=max(scores, default=None) if trial.value is None else trial.value,
         scores=scores,
         losses=tuple(m["train/loss"] for m in metrics if "train/loss" in m),
+        alignment={
+            name.removeprefix("val/"): tuple(m.get(name, math.nan) for m in metrics)
+            for name in (metrics[-1] if metrics else {})
+            if name.startswith(("val/alignment_gap_", "val/alignment_r1_"))
+        },
     )
 
 

@@ -24,14 +24,17 @@ def configuration_table(content: Content) -> Table | None:
     rows = []
     if content.is_confirmed:
         rows.append(_row(content, winner, "winner", group="winner on fresh seeds"))
+    baseline = content.outcome.baseline
+    if baseline is not None and baseline.configuration != winner.configuration:
+        rows.append(_row(content, baseline, "baseline", group="baseline on the same seeds"))
     for row in content.outcome.rows[:MOST_ROWS]:
         if row.val:
             is_reported = not content.is_confirmed and row.configuration == winner.configuration
             key = "winner" if is_reported else row.configuration
             rows.append(_row(content, row, key, group="selection"))
     notes = [
-        f"Validation F1 chose; test F1 (%) is that of the winner alone. Sweep {content.name}, "
-        f"{content.state}."
+        f"Validation F1 chose; test F1 (%) is that of the winner and the baseline alone. Sweep "
+        f"{content.name}, {content.state}."
     ]
     if (hidden := len(content.outcome.rows) - MOST_ROWS) > 0:
         notes.append(f"{hidden} more configurations are in trials.csv.")
@@ -53,7 +56,7 @@ def _row(content: Content, row: ConfigurationResult, key: str, group: str) -> Ro
     cells = dict(row.cells)
     shown = {"val": TableCell.measured(state, row.val, missing=row.missing, cells=cells)}
     shown["test"] = TableCell("n/a")
-    if key == "winner":
+    if key in ("winner", "baseline"):
         missing = {s: "not tested" for s in row.val if s not in row.test} | dict(row.missing)
         if row.test or content.is_confirmed:
             test_state: CellState = "missing" if missing and state == "done" else state
@@ -62,7 +65,7 @@ def _row(content: Content, row: ConfigurationResult, key: str, group: str) -> Ro
 
 
 _FIELDS = (
-    "number", "phase", "state", "stale", "seed", "val_f1", "test_f1", "best_epoch", "epoch",
+    "trial", "phase", "state", "stale", "seed", "val_f1", "test_f1", "best_epoch", "epoch",
     "epochs", "trained_epochs", "seconds", "found", "configuration", "cell", "reason",
 )  # fmt: skip
 
@@ -70,16 +73,17 @@ _FIELDS = (
 def trials_csv(content: Content) -> bytes:
     """One line a trial: how it ended, its scores in percent, its setting by dotted key.
 
-    Test scores stand with the reported winner's confirmed seeds alone.
+    A trial is known by its number, which is its configuration's, and its seed. Test scores stand
+    with the confirmed seeds of what is reported alone.
     """
     keys = list(content.sweep.space)
     lines: list[list[Any]] = [[*_FIELDS, *keys]]
-    winner = content.winner
+    rows = [row for row in (content.winner, content.outcome.baseline) if row is not None]
+    tested = {row.cells[seed]: score for row in rows for seed, score in row.test.items()}
     for trial in content.trials:
-        is_reported = winner is not None and winner.cells.get(trial.seed) == trial.cell
-        test = winner.test.get(trial.seed) if winner is not None and is_reported else None
+        test = tested.get(trial.cell)
         lines.append([
-            trial.number, trial.phase, trial.state, int(trial.is_stale), trial.seed, trial.value,
+            trial.entry, trial.phase, trial.state, int(trial.is_stale), trial.seed, trial.value,
             test, trial.best_epoch, trial.epoch, trial.epochs, trial.trained,
             round(trial.seconds, 3), int(trial.found), trial.configuration, trial.cell,
             trial.reason, *(trial.values[key] for key in keys),

@@ -1,6 +1,6 @@
 """From a storage to the files of a report, and into the sweep's own run in MLflow.
 
-Layout: sweeps/<sweep>/report/report.html, trials.csv, …, figures/<chart>.png and .svg
+Layout: sweeps/<sweep>/report/report.html, trials.csv, …, figures/<chart>.png , .svg, .pdf
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from orchestrator.reports.content import Content, content_of
 from orchestrator.reports.exports import configuration_table, trials_csv
 from orchestrator.reports.origin import sweep_yaml, winner_yaml
 from orchestrator.reports.page import page_of
+from orchestrator.reports.scores import score_table
 from orchestrator.store.cells import CellStore
 from orchestrator.store.sweep_folder import REPORT, in_sweep
 from orchestrator.sweeps.record.history import History
@@ -42,6 +43,7 @@ def content_from(
     storage: str,
     code: str,
     planned: Mapping[str, int] | None = None,
+    data_root: Path | None = None,
 ) -> Content:
     """What there is to report of a sweep.
 
@@ -51,6 +53,7 @@ def content_from(
         storage: The storage's address, to be shown.
         code: Fingerprint of the present training code.
         planned: Trials per phase of the whole study that it belongs to, if it is one.
+        data_root: Folder of the prepared data sets; None: as the sweep's file says.
 
     Raises:
         InputError: no such sweep in this storage.
@@ -64,6 +67,7 @@ def content_from(
         holder=status.holder,
         code=code,
         made_at=time.time(),
+        data_root=data_root,
     )
 
 
@@ -74,7 +78,7 @@ def report_files(
 
     Args:
         content: What it shows.
-        figures: Also the figures as PNG and SVG, which take seconds.
+        figures: Also the figures as PNG, SVG and PDF, which take seconds.
         tables: A study's, with published figures beside what was measured.
     """
     charts = charts_of(content)
@@ -82,8 +86,8 @@ def report_files(
     for table in tables:
         made |= table_files(table)
     if not content.is_listed:
-        if (configurations := configuration_table(content)) is not None:
-            made |= table_files(configurations)
+        for own in (configuration_table(content), score_table(content)):
+            made |= {} if own is None else table_files(own)
         made["report.md"] = note(content.outcome, content.sweep).encode()
     if (winner := winner_yaml(content)) is not None:
         made["winner.yaml"] = winner.encode()
@@ -164,7 +168,11 @@ def attachments(
 
 
 def report_at_the_end(
-    history: History, cells: CellStore, outcome: SweepOutcome, code: str
+    history: History,
+    cells: CellStore,
+    outcome: SweepOutcome,
+    code: str,
+    data_root: Path | None = None,
 ) -> tuple[dict[str, str], dict[str, str]]:
     """`attachments` of a sweep whose driver ends."""
     return attachments(
@@ -178,5 +186,6 @@ def report_at_the_end(
             holder=None,
             code=code,
             made_at=time.time(),
+            data_root=data_root,
         ),
     )

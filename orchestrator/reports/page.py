@@ -15,9 +15,11 @@ from orchestrator.reports import origin
 from orchestrator.reports.charts.charts import Chart
 from orchestrator.reports.charts.drawing import element_of
 from orchestrator.reports.content import Content, Trial
+from orchestrator.reports.errors import Confusion, Mark
+from orchestrator.reports.scores import score_table
 from orchestrator.search.importance import FEWEST_TRIALS
 from orchestrator.sweeps.record.outcome import ConfigurationResult, score
-from orchestrator.sweeps.views.summary import seeds
+from orchestrator.sweeps.views.summary import NOTHING, against_lines, seeds
 from orchestrator.tables.formats import EMPTY, figures, marks
 from orchestrator.tables.statistics import on_the_scale
 from orchestrator.tables.table import Table
@@ -30,7 +32,10 @@ _STATES = {
     "stopped": "stopped before its end; run the same command again to resume it",
 }
 _SEARCH = ("history", "expected", "parallel", "importance", "cost")
-_SEEDS = ("seeds", "validation_test", "curves", "losses")
+_SEEDS = ("seeds", "validation_curve", "validation_test", "curves", "losses")
+_ALIGNMENT = ("alignment_gap", "alignment_retrieval")
+NUM_COLOURS = 6
+"""Colours of types; further types begin again, and every span has its type written."""
 
 
 def page_of(content: Content, charts: Sequence[Chart], tables: Sequence[Table] = ()) -> bytes:
@@ -49,7 +54,10 @@ def page_of(content: Content, charts: Sequence[Chart], tables: Sequence[Table] =
         names=names,
         space_columns=[(name, "n") for name in names.values()],
         search_charts=[by_key[key] for key in _SEARCH if key in by_key],
+        slice_charts=[chart for chart in charts if chart.key.startswith("slice_")],
         seed_charts=[by_key[key] for key in _SEEDS if key in by_key],
+        alignment_charts=[by_key[key] for key in _ALIGNMENT if key in by_key],
+        score_tables=[table for table in (score_table(content),) if table is not None],
         made_at=time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(content.made_at)),
     )  # fmt: skip
     return f"{page.strip()}\n".encode()
@@ -69,11 +77,13 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     words = (
-        counted, duration, figures, interval, marks, reached, reason, row_state, score, seeds,
-        shown, origin.sweep_command, origin.sweep_yaml, origin.winner_commands, origin.winner_yaml,
+        against_lines, colour, counted, duration, figures, interval, marks, pieces, reached, reason,
+        result_tables, row_state, score, seeds, shown, origin.sweep_command, origin.sweep_yaml,
+        origin.winner_commands, origin.winner_yaml,
     )  # fmt: skip
     environment.globals |= {function.__name__: function for function in words}
     environment.globals |= {"EMPTY": EMPTY, "FEWEST_TRIALS": FEWEST_TRIALS, "STATES": _STATES}
+    environment.globals["NOTHING"] = NOTHING
     environment.globals["svg"] = element_of
     return environment
 
@@ -104,6 +114,24 @@ def interval(scores: Mapping[int, float]) -> str:
 def reached(trials: Sequence[Trial]) -> float | None:
     """What a configuration without a finished seed had reached when it was stopped."""
     return max((t.value for t in trials if t.value is not None), default=None)
+
+
+def pieces(words: Sequence[str], marks: Sequence[Mark]) -> list[tuple[str, Mark | None]]:
+    """A post's text in pieces, each with the entity that it is, if it is one."""
+    found: list[tuple[str, Mark | None]] = []
+    at = 0
+    for mark in marks:
+        if mark.start > at:
+            found.append((" ".join(words[at : mark.start]), None))
+        found.append((" ".join(words[mark.start : mark.end]), mark))
+        at = max(at, mark.end)
+    return [*found, *([(" ".join(words[at:]), None)] if at < len(words) else [])]
+
+
+def colour(kind: str, confusions: Sequence[Confusion]) -> int:
+    """Number of the colour of a type."""
+    types = sorted({one for confusion in confusions for one in confusion.types})
+    return types.index(kind) % NUM_COLOURS if kind in types else 0
 
 
 def reason(trial: Trial) -> str:

@@ -86,7 +86,7 @@ def side_by_side(title: str, cases: Sequence[Case], note: str) -> dict[str, byte
         note: Below it: how they were chosen.
 
     Returns:
-        Suffix (`png`, `svg`) to content; empty where there is no post to show.
+        Suffix (`png`, `svg`, `pdf`) to content; empty where there is no post to show.
     """
     if not cases:
         return {}

@@ -1,6 +1,7 @@
 """A study's tables and figures as files of the storage.
 
-Layout: sweeps/<study>/tables/<study>.md|.csv|.tex|.json, and .png and .svg of its figure
+Layout: sweeps/<study>/tables/<study>.md|.csv|.tex|.json, and .png, .svg and .pdf of its
+figure
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from orchestrator.config.dimensions import ChoiceDimension, Dimension, Scalar
-from orchestrator.config.naming import short_names, shown
+from orchestrator.config.naming import short_names
+from orchestrator.reports.charts.alignment_figures import gaps, retrieval, validation_curve
 from orchestrator.reports.charts.charts import (
     Bar,
     Bars,
@@ -17,7 +17,7 @@ from orchestrator.reports.charts.charts import (
     Series,
     Thread,
 )
-from orchestrator.reports.charts.scales import Axis, axis_over, percent_axis
+from orchestrator.reports.charts.scales import axis_over, percent_axis
 from orchestrator.reports.charts.seed_figures import (
     VAL,
     curves,
@@ -26,6 +26,7 @@ from orchestrator.reports.charts.seed_figures import (
     trial_label,
     validation_against_test,
 )
+from orchestrator.reports.charts.slices import baseline_line, coordinate, dimension_axis, slices
 from orchestrator.reports.content import Content, TrialState
 from orchestrator.tables.statistics import expected_maximum
 
@@ -44,10 +45,14 @@ def charts_of(content: Content) -> list[Chart]:
     made: Iterable[Chart | None] = (
         history(content),
         parallel(content),
+        *slices(content),
         importance(content),
         expected(content),
         seeds(content),
         validation_against_test(content),
+        validation_curve(content),
+        gaps(content),
+        retrieval(content),
         curves(content),
         losses(content),
         cost(content),
@@ -64,23 +69,25 @@ def history(content: Content) -> Plot | None:
     for state, role, mark in _LOOKS:
         some = [trial for trial in trials if trial.state == state]
         if some:
-            points = [(float(t.number), t.value or 0.0) for t in some]
+            points = [(float(t.entry), t.value or 0.0) for t in some]
             series.append(Series(state, points, role, mark, labels=[trial_label(t) for t in some]))
     best, steps = 0.0, []
     for trial in trials:
         if trial.state == "done" and (trial.value or 0.0) > best:
             best = trial.value or 0.0
         if best:
-            steps.append((float(trial.number), best))
+            steps.append((float(trial.entry), best))
     if len(steps) > 1:
         series.insert(0, Series("best so far", steps, "blue", line="step"))
+    numbers = axis_over("configuration", [t.entry for t in trials], whole=True)
+    series += baseline_line(content, numbers)
     without = len(content.searched()) - len(trials)
     caption = "Best validation F1 of each trial of the search, in the order in which they began."
     if without:
         caption += f" {without} without any score are not shown."
     return Plot(
         "history", "Optimisation history", caption,
-        axis_over("trial", [t.number for t in trials], whole=True),
+        numbers,
         percent_axis(VAL, [t.value or 0.0 for t in trials]),
         tuple(series),
     )  # fmt: skip
@@ -95,7 +102,7 @@ def parallel(content: Content) -> Parallel | None:
     space = content.sweep.space
     keys = list(content.importance.shares) if content.importance else list(space)
     names = short_names(list(space))
-    axes = [_dimension_axis(names[key], space[key]) for key in keys]
+    axes = [dimension_axis(names[key], space[key], [t.values[key] for t in trials]) for key in keys]
     score = percent_axis("val F1 (%)", [trial.value or 0.0 for trial in trials])
     ranked = sorted(trial.value or 0.0 for trial in trials)
     winner = content.winner
@@ -103,7 +110,7 @@ def parallel(content: Content) -> Parallel | None:
         Thread(
             places=(
                 *(
-                    axis.place(_coordinate(space[key], trial.values[key]))
+                    axis.place(coordinate(axis, trial.values[key]))
                     for key, axis in zip(keys, axes, strict=True)
                 ),
                 score.place(trial.value or 0.0),
@@ -192,18 +199,3 @@ def cost(content: Content) -> Bars | None:
         "Time that trials occupied their resources in this sweep; found cells cost nothing.",
         f"trial time ({name})", bars,
     )  # fmt: skip
-
-
-def _dimension_axis(name: str, dimension: Dimension) -> Axis:
-    if isinstance(dimension, ChoiceDimension):
-        places = tuple(shown(value) for value in dimension.values)
-        return Axis(name, -0.3, len(places) - 0.7, names=places)
-    return Axis(
-        name, dimension.low, dimension.high, log=dimension.log, whole=dimension.type == "int"
-    )
-
-
-def _coordinate(dimension: Dimension, value: Scalar) -> float:
-    if isinstance(dimension, ChoiceDimension):
-        return float([repr(v) for v in dimension.values].index(repr(value)))
-    return float(value)  # type: ignore[arg-type]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -52,3 +52,14 @@ def percent_axis(label: str, values: Iterable[float]) -> Axis:
     """An axis for percentages: as `axis_over`, but never beyond 0 and 100."""
     axis = axis_over(label, values)
     return Axis(label, max(0.0, axis.low), min(100.0, axis.high) if axis.low < 100 else axis.high)
+
+
+def with_room(axis: Axis, padding: float = 0.04) -> Axis:
+    """The axis with some room at both ends, so that no point there is cut; names have it."""
+    if axis.names:
+        return axis
+    if axis.log:
+        factor = (axis.high / axis.low) ** padding
+        return replace(axis, low=axis.low / factor, high=axis.high * factor)
+    room = padding * (axis.high - axis.low)
+    return replace(axis, low=axis.low - room, high=axis.high + room)

@@ -22,16 +22,21 @@ def seeds(content: Content) -> Plot | None:
         if winner.test:
             rows.append(("winner, test", winner.test, "orange"))
         rows.append(("winner, fresh", winner.val, "blue"))
-    for rank, row in enumerate(content.outcome.rows, start=1):
+    baseline = content.outcome.baseline
+    if baseline is not None and winner and baseline.configuration != winner.configuration:
+        rows.append((f"{baseline.name}, test", baseline.test, "orange"))
+        rows.append((f"{baseline.name}, fresh", baseline.val, "blue"))
+    for row in content.outcome.rows:
+        name = f"#{row.entry}"
         if len(rows) >= MOST_ROWS:
             break
         if content.is_listed and row.test:
-            rows.append((f"#{rank}", row.test, "orange"))
+            rows.append((name, row.test, "orange"))
         elif len(row.val) > 1:
             is_winner = winner is not None and row.configuration == winner.configuration
-            rows.append((f"#{rank} selection" if is_winner else f"#{rank}", row.val, "muted"))
+            rows.append((f"{name} selection" if is_winner else name, row.val, "muted"))
             if is_winner and row.test and not content.is_confirmed:
-                rows.append((f"#{rank} test", row.test, "orange"))
+                rows.append((f"{name} test", row.test, "orange"))
     rows = [row for row in rows if row[1]]
     if not rows:
         return None
@@ -58,8 +63,7 @@ def seeds(content: Content) -> Plot | None:
         legend.append(Series("test", (), "orange", "diamond"))
     legend.append(Series("mean", (), "muted", line="solid"))
     caption = (
-        "Each seed by itself; the upright stroke is the mean. #n is the row of the table of "
-        "configurations."
+        "Each seed by itself; the upright stroke is the mean. #n is the configuration's number."
     )
     names = tuple(name for name, *_ in reversed(rows))
     return Plot(
@@ -156,4 +160,4 @@ def trial_label(trial: Trial) -> str:
     """What a trial says of itself when it is pointed at."""
     value = "" if trial.value is None else f": val F1 {trial.value:.2f}%"
     state = "" if trial.state == "done" else f" ({trial.state})"
-    return f"#{trial.number} {trial.phase}, {trial.setting}, seed {trial.seed}{value}{state}"
+    return f"{trial.called}, {trial.phase}, {trial.setting}{value}{state}"

@@ -58,7 +58,7 @@ def test_the_sweeps_file_is_the_sweep(
 def test_trials_as_csv(finished: Path) -> None:
     shown = content(finished)
     rows = list(csv.DictReader(io.StringIO(trials_csv(shown).decode())))
-    assert [int(row["number"]) for row in rows] == [trial.number for trial in shown.trials]
+    assert [int(row["trial"]) for row in rows] == [trial.entry for trial in shown.trials]
     winner = shown.winner
     assert winner is not None
     tested = {int(row["seed"]): float(row["test_f1"]) for row in rows if row["test_f1"]}
@@ -71,9 +71,11 @@ def test_figures_are_pictures(finished: Path) -> None:
     charts = [chart for chart in charts_of(content(finished)) if chart.key in kinds]
     assert len(charts) == len(kinds)
     made = figure_files(charts, dpi=40)
-    assert set(made) == {f"figures/{c.key}.{kind}" for c in charts for kind in ("png", "svg")}
+    begin = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
+    assert set(made) == {f"figures/{c.key}.{kind}" for c in charts for kind in begin}
     for name, picture in made.items():
-        assert picture.startswith(b"\x89PNG" if name.endswith(".png") else b"<?xml")
+        assert picture.startswith(begin[name[-3:]])
+    assert figure_files(charts, dpi=40) == made  # equal data gives equal bytes
 
 
 def test_the_command_writes_files_and_logs_them_to_the_sweeps_run(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -11,9 +12,10 @@ import pytest
 from orchestrator.reports.charts.figures import charts_of
 from orchestrator.reports.page import page_of
 from shapca.storage import FolderStore
-from tests.orchestrator.reports.conftest import NASTY, content
+from tests.orchestrator.fakes import sweep_config
+from tests.orchestrator.reports.conftest import NASTY, content, run
 
-_VOID = {"meta", "br"}
+_VOID = {"meta", "br", "img"}
 
 
 class Page(HTMLParser):
@@ -49,6 +51,7 @@ class Page(HTMLParser):
         return " ".join(" ".join(self.words).split())
 
 
+@cache
 def page(folder: Path, **options: str) -> Page:
     shown = content(folder, **options)
     return Page(page_of(shown, charts_of(shown)).decode())
@@ -68,7 +71,8 @@ def test_the_page_shows_winner_seeds_and_the_commands(finished: Path) -> None:
     for title in (
         "Optimisation history", "Parallel coordinates", "Hyper-parameter importance",
         "Expected validation performance", "Seeds", "Validation against test", "Learning curves",
-        "Cost", "Failures and pruned trials", "Data, code and versions",
+        "Cost", "Failures and pruned trials", "Slice: lr", "Slice: α", "Validation curve",
+        "Error analysis", "Scores by type", "Data, code and versions",
     ):  # fmt: skip
         assert title in text
 
@@ -124,8 +128,8 @@ def test_nothing_is_loaded_from_anywhere(finished: Path) -> None:
     assert "http://" not in raw
     assert "https://" not in raw
     for tag, attributes in page(finished).tags:
-        assert tag not in ("link", "img", "iframe", "object", "embed", "base")
-        assert "src" not in attributes
+        assert tag not in ("link", "iframe", "object", "embed", "base")
+        assert str(attributes.get("src", "data:")).startswith("data:")
         href = attributes.get("href")
         assert href is None or href.startswith("#")
         assert not any(name.startswith("on") for name in attributes)
@@ -168,12 +172,22 @@ def test_names_and_reasons_cannot_inject_markup(troubled: Path) -> None:
 
 def test_a_sweep_without_any_result_has_a_page(tmp_path: Path) -> None:
     from orchestrator.sweeps.record.declaration import remember
-    from tests.orchestrator.fakes import open_sweep, sweep_config
+    from tests.orchestrator.fakes import open_sweep
 
     sweep = sweep_config()
     open_sweep(tmp_path, sweep)
     remember(FolderStore(tmp_path), sweep)
     assert "No configuration has finished" in page(tmp_path).text
+
+
+def test_a_sweep_that_scores_0_throughout_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.orchestrator.fakes.score", lambda cell, epoch: 0.0)
+    run(tmp_path, sweep_config(protocol={"trials": 2}))
+    text = page(tmp_path).text
+    assert "Every seed that finished scores 0, so there is no winner" in text
+    assert "winner.yaml" not in text
 
 
 @pytest.mark.parametrize("which", ["finished", "troubled", "unfinished"])

@@ -125,7 +125,7 @@ def test_files_and_pictures_are_in_the_storage(
 ) -> None:
     storage, _, outcome = finished
     suffixes = {name.rpartition(".")[2] for name in outcome.files}
-    assert suffixes == {"md", "csv", "tex", "json", "png", "svg"}
+    assert suffixes == {"md", "csv", "tex", "json", "png", "svg", "pdf"}
     for name in outcome.files.values():
         assert (storage / name).stat().st_size > 100
     png = (storage / outcome.files["tiny-study.png"]).read_bytes()
