@@ -20,8 +20,6 @@ _FLAGS = (
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
     "--disable-dev-shm-usage",
 )  # fmt: skip
-# MLflow's assistant opens by itself on the first visit and covers a third of the page.
-_BEFORE_PAGES = "localStorage.setItem('mlflow.assistant.fab.autoOpenedOnFirstLoad_v1', 'true')"
 
 
 def is_there() -> bool:
@@ -76,8 +74,6 @@ class Browser:
         )
         scheme = {"name": "prefers-color-scheme", "value": "dark" if is_dark else "light"}
         command("Emulation.setEmulatedMedia", {"features": [scheme]})
-        if address.startswith("http"):
-            command("Page.addScriptToEvaluateOnNewDocument", {"source": _BEFORE_PAGES})
         self._driver.get("about:blank")  # or another part of the same page would not load anew
         self._driver.get(address)
 

@@ -1,16 +1,20 @@
 """Pictures for the README: the MLflow UI, a report, and the terminal, of a sweep that was run.
 
 `make pictures` (the demo sweep under `storage/`), or
-`python -m tests.pictures SWEEP --storage DIR --out docs/pictures`.
+`python -m tests.pictures SWEEP --storage DIR --out docs/pictures`; data sets elsewhere than the
+sweep's file says lie in $DATA_ROOT.
 """
 
 from __future__ import annotations
 
 import argparse
 import io
+import os
 import re
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from PIL import Image
@@ -35,31 +39,35 @@ def main() -> None:
     arguments.out.mkdir(parents=True, exist_ok=True)
     with Browser() as browser:
         for take in (terminal, report, mlflow):
-            file = take(browser, arguments.sweep, arguments.storage, arguments.out)
-            print(f"{file}: {shrink(file) / 1000:.0f} kB")
+            for file in take(browser, arguments.sweep, arguments.storage, arguments.out):
+                print(f"{file}: {shrink(file) / 1000:.0f} kB")
 
 
-def report(browser: Browser, sweep: str, storage: str, out: Path) -> Path:
-    """The top of the report, light."""
+def report(browser: Browser, sweep: str, storage: str, out: Path) -> Iterator[Path]:
+    """The top of the report and its error analysis, light."""
     from orchestrator.commands.arguments import existing_storage
     from orchestrator.reports.make import PAGE, content_from, report_files
     from shapca.runs.code import code_fingerprint
 
     _, store = existing_storage(storage)
-    content = content_from(store, sweep, Path(storage).name, code_fingerprint())
+    root = Path(os.environ["DATA_ROOT"]) if "DATA_ROOT" in os.environ else None
+    content = content_from(store, sweep, Path(storage).name, code_fingerprint(), data_root=root)
     page = out / PAGE
     page.write_bytes(report_files(content, figures=False)[PAGE])
     try:
         browser.open(page.absolute().as_uri(), width=1240, height=900)
         browser.picture(out / "report.png", height=1500)
+        yield out / "report.png"
+        browser.run("document.getElementById('errors').scrollIntoView()")
+        browser.picture(out / "report_errors.png")
+        yield out / "report_errors.png"
     finally:
         page.unlink()
-    return out / "report.png"
 
 
-def mlflow(browser: Browser, sweep: str, storage: str, out: Path) -> Path:
-    """The view of the averages with their children."""
-    command = [sys.executable, "-m", "orchestrator", "ui", "--storage", storage]
+def mlflow(browser: Browser, sweep: str, storage: str, out: Path) -> Iterator[Path]:
+    """The first screen, and the same runs as a table."""
+    command = [sys.executable, "-m", "orchestrator", "ui", "--storage", storage, "--no-browser"]
     process = subprocess.Popen(
         [*command, "--port", str(free_port())], stdout=subprocess.PIPE, text=True
     )
@@ -67,18 +75,24 @@ def mlflow(browser: Browser, sweep: str, storage: str, out: Path) -> Path:
     try:
         for line in process.stdout:
             if found := re.fullmatch(rf"\s+{re.escape(sweep)}: (http://127\.0\.0\.1:\S+)\n", line):
-                browser.open(found[1], width=1640, height=860)
+                browser.open(found[1], width=1500, height=900)
+                browser.wait("document.querySelectorAll('.js-plotly-plot').length", lambda n: n > 2)
+                time.sleep(2)  # lines are drawn after their frames
+                browser.picture(out / "mlflow.png")
+                yield out / "mlflow.png"
+                browser.open(found[1].replace("&compareRunsMode=CHART", ""), width=1500, height=900)
                 browser.wait("document.querySelectorAll('.ag-row').length", lambda n: n > 8)
                 browser.wait("document.querySelector('.ag-center-cols-container').innerText.length")
-                browser.picture(out / "mlflow.png")
-                return out / "mlflow.png"
+                browser.picture(out / "mlflow_table.png")
+                yield out / "mlflow_table.png"
+                return
     finally:
         process.terminate()
         process.wait(30)
     raise InputError(f"storage {storage}: MLflow there knows no sweep {sweep}")
 
 
-def terminal(browser: Browser, sweep: str, storage: str, out: Path) -> Path:
+def terminal(browser: Browser, sweep: str, storage: str, out: Path) -> Iterator[Path]:
     """What `orchestrator sweep` prints at its end."""
     from rich.console import Console
 
@@ -97,7 +111,7 @@ def terminal(browser: Browser, sweep: str, storage: str, out: Path) -> Path:
         browser.picture(out / "terminal.png", height=int(height) + 8)
     finally:
         page.unlink()
-    return out / "terminal.png"
+    yield out / "terminal.png"
 
 
 def shrink(file: Path) -> int:

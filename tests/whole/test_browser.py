@@ -70,7 +70,15 @@ def page(storage: Path) -> str:
 @pytest.fixture(scope="module")
 def ui(storage: Path) -> Iterator[str]:
     """The address that `orchestrator ui` prints for the sweep."""
-    command = [sys.executable, "-m", "orchestrator", "ui", "--storage", str(storage)]
+    command = [
+        sys.executable,
+        "-m",
+        "orchestrator",
+        "ui",
+        "--storage",
+        str(storage),
+        "--no-browser",
+    ]
     process = subprocess.Popen(
         [*command, "--port", str(free_port())], stdout=subprocess.PIPE, text=True
     )
@@ -134,24 +142,65 @@ def test_tables_sort_and_points_speak(browser: Browser, page: str) -> None:
     assert "val F1" in browser.wait("document.getElementById('tip').innerText")
 
 
-def test_mlflow_opens_on_the_averages_with_their_children_under_them(
+def test_mlflows_first_screen_says_what_won_by_how_much_and_how_it_learned(
     browser: Browser, ui: str, storage: Path, tmp_path: Path
 ) -> None:
     winner = outcome(storage).winner
     assert winner is not None
     browser.open(ui, width=1500, height=900)
     browser.wait("document.querySelectorAll('.ag-row').length", lambda number: number > 8)
-    heads = browser.wait(
-        "[...document.querySelectorAll('.ag-header-cell')].map(h => h.innerText.trim())",
-        lambda found: "test/f1_mean" in found,
-    )
-    assert {"test/f1_mean", "test/f1_std", "val/f1_mean", "num_seeds"} <= set(heads)
+    browser.wait("document.querySelectorAll('.js-plotly-plot').length", lambda number: number >= 3)
     text = browser.run("document.body.innerText")
-    assert f"{winner.test_mean:.4f}"[:-1] in text  # the mean, as far as the column is wide
-    names = [f"seed {seed}" for seed in (11, 12, 13)]
+    assert f"test F1 {winner.test_mean:.2f} ± {winner.test_std:.2f} (seeds 11 12 13)" in text
+    assert winner.name in text  # the parameters
+    assert seen(browser, ".js-plotly-plot") >= 2
     links = browser.run("[...document.querySelectorAll('.ag-row a')].map(a => a.innerText)")
-    assert all(any(link.endswith(name) for link in links) for name in names)
-    assert any("mean of 3 seeds" in link for link in links)
+    assert links[:5] == ["small", "winner", *(f"winner · seed {n}" for n in (13, 12, 11))]
+    names = browser.run("[...document.querySelectorAll('h4')].map(h => h.innerText).join(' ')")
+    assert "z_test" not in names.partition("val")[0]  # curves stand before bars
     picture = tmp_path / "mlflow.png"
     browser.picture(picture)
     assert Image.open(picture).size == (1500, 900)
+
+
+def test_mlflows_table_has_the_result_first_then_the_parameters(
+    browser: Browser, ui: str, storage: Path
+) -> None:
+    winner = outcome(storage).winner
+    assert winner is not None
+    browser.open(ui.replace("&compareRunsMode=CHART", ""), width=1500, height=900)
+    browser.wait("document.querySelectorAll('.ag-row').length", lambda number: number > 8)
+    heads = (
+        "[...document.querySelectorAll('.ag-header-cell')].map("
+        "h => [h.getBoundingClientRect().x, h.innerText.trim()])"
+    )
+    found = browser.wait(heads, lambda found: any(text == "result" for _, text in found))
+    shown = [text for _, text in sorted(found) if text]
+    varied = ["optimisation.learning_rate", "alignment.alpha"]
+    assert shown[:5] == ["Run Name", "Created", "result", *varied]
+    result = f"{winner.test_mean:.2f} ± {winner.test_std:.2f} test (3 seeds)"
+    assert result in browser.run("document.body.innerText")
+
+
+def test_no_way_leads_to_pages_for_language_models(browser: Browser, ui: str) -> None:
+    browser.open(ui, width=1500, height=900)
+    link = "[...document.querySelectorAll('a')].filter(a => a.innerText.trim() == '{}').at(-1)"
+    browser.wait(link.format("Experiments"))
+    browser.run(link.format("Experiments") + ".click()")
+    browser.wait("location.hash", lambda place: place.partition("?")[0] == "#/experiments")
+    browser.wait("document.querySelector('td a[href^=\"#/experiments/\"]')")
+    browser.run(link.format("small") + ".click()")
+    browser.wait("document.querySelectorAll('.ag-row').length", lambda number: number > 8)
+    assert "workflowType=machine_learning" in browser.run("location.href")
+    browser.open(ui.partition("#")[0], width=1500, height=900)
+    browser.wait(link.format("Model registry"))
+    assert "Prompts" not in browser.run("document.body.innerText")
+
+
+def seen(browser: Browser, selector: str) -> int:
+    """How many elements lie wholly or half within the window."""
+    count: int = browser.run(
+        f"[...document.querySelectorAll('{selector}')].map(e => e.getBoundingClientRect())"
+        ".filter(b => b.width > 0 && b.top + b.height / 2 < innerHeight).length"
+    )
+    return count
