@@ -68,16 +68,32 @@ class History:
             declared: What identifies the sweep (`declaration`).
 
         Raises:
-            InputError: The sweep of that name is another one.
+            InputError: The sweep of that name is another one, or its file meant something else when
+                it was begun, since a default has changed.
         """
         declare(store, sweep.name, declared)
+        history = cls(sweep, EventLog.load(store, sweep.name), factory)
+        history._check_meaning()
         remember(store, sweep)
-        return cls(sweep, EventLog.load(store, sweep.name), factory)
+        return history
 
     @classmethod
     def read(cls, store: ObjectStore, sweep: SweepConfig) -> History:
         """What the storage has of a sweep, to be looked at alone: its data may be elsewhere."""
         return cls(sweep, EventLog.load(store, sweep.name), BareFactory())
+
+    def _check_meaning(self) -> None:
+        first = next(iter(self.proposed.values()), None)
+        if first is None or not self.sweep.space or self.refusal(first.values) is not None:
+            return
+        now = self.cell(first.values, first.seed).key
+        if now != first.cell:
+            raise InputError(
+                f"sweep {self.sweep.name}: the same file meant something else when it was begun "
+                f"(its first trial was cell {first.cell}, and would be {now}): a default of the "
+                f"experiment has changed since. --set name={self.sweep.name}-2 begins it anew "
+                "beside; to go on as before, write what that cell's cell.json says into the file"
+            )
 
     def _replay(self) -> None:
         sweep = self.sweep
