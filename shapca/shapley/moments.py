@@ -114,7 +114,7 @@ def _open_block(s: Tensor, y: Tensor, counts: Tensor | None, tables: Tables) -> 
     else:
         member.scatter_(1, index, counts.to(s.dtype)[:, None])
     log_d = _collect(basis @ member.mT, tables, "log_d")
-    p = functional.threshold_(log_d.clamp_(min=-26.0).exp_(), _LEAST, 0.0).mul_(tables.weights)
+    p = torch.threshold_(log_d.clamp_(min=-26.0).exp_(), _LEAST, 0.0).mul_(tables.weights)
     total = _collect((basis * s[:, None]) @ member.mT, tables, "rho")
     return _Block(tables, s, basis, member, p, total)
 
@@ -146,7 +146,7 @@ def own_values(
         block = _open_block(s, y, counts, tables)
         own_s = s.gather(1, own)
         log_z = tables.log_t + y.gather(1, own).to(s.dtype)
-        z = functional.threshold_(log_z.clamp_(-26.0, _LOG_LARGEST).exp_(), _LEAST, 0.0)  # (r, T)
+        z = torch.threshold_(log_z.clamp_(-26.0, _LOG_LARGEST).exp_(), _LEAST, 0.0)  # (r, T)
         c, e = torch.expm1(-z).neg_(), torch.exp(-z).mul_(z)
         a, pr = own_s * e, block.p * block.total
         p_T, qpr_T = block.p @ torch.ones_like(q), pr @ q

