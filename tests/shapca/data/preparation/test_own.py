@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from shapca.data.preparation.readers.conll import Layout
@@ -21,6 +21,7 @@ from shapca.data.schema import NONE, SPLITS, Entity, Labels, Relation, Span
 from shapca.errors import InputError
 
 HEADER = Layout("IMGID:")
+few = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def write(folder: Path, ending: str, **texts: str) -> Path:
@@ -113,6 +114,7 @@ class TestTaggedWords:
         assert find_scheme([post]) == scheme
         assert as_iob2(post, find_scheme([post])) == tuple(expected.split())
 
+    @few
     @given(st.lists(st.tuples(st.integers(1, 3), st.sampled_from("XY"), st.booleans()), max_size=6))
     def test_all_schemes_of_one_annotation_read_alike(
         self, entities: list[tuple[int, str, bool]]
@@ -405,6 +407,7 @@ class TestSplits:
             post.place for post in posts
         )
 
+    @few
     @given(st.lists(st.tuples(st.integers(0, 25), st.integers(0, 25)), min_size=12, max_size=30))
     def test_posts_that_share_an_image_or_a_text_stay_together(
         self, keys: list[tuple[int, int]]
