@@ -54,7 +54,7 @@ def test_a_training_step(tiny_datasets: Datasets, task: Task) -> None:
         f"backward; alignment {sum(whole) - sum(without)}, text and head alone {sum(text)}"
     )
     assert sum(whole) < 1000
-    assert sum(whole) - sum(without) < 300
+    assert sum(whole) - sum(without) < 350
 
 
 @pytest.mark.parametrize("num_words", [20, 40, 100])

@@ -512,20 +512,20 @@ def test_a_model_is_compiled_once_for_batches_of_any_lengths(
     tiny_datasets: Datasets, task: Task
 ) -> None:
     counter = CompileCounter()
-    config = tiny_config(task, **{"text.encoder": "tiny"})
-    data = tiny_datasets[task]
+    config, data = small(task), tiny_datasets[task]
     model = build_model(config, data.labels)
-    split = encode_split(config, data, "train", model.image)
+    split = encode_split(config, data, "train")
     shapes, compiled = set(), []
     _compile(model, counter)
     for rows in ([0, 1, 2, 3], [4, 5, 6], [7, 8, 9, 10, 11], [12, 13], [14, 15, 16], [20, 21, 22]):
         batch = split.collate(rows)
-        batch = dataclasses.replace(batch, image_mask=torch.arange(len(rows)) > 0)
         model(batch, torch.Generator()).loss.backward()
         shapes.add(batch.word_mask.shape)
         compiled.append(counter.frame_count)
     assert len(shapes) > 3
-    assert compiled[-1] == compiled[0]
+    # Sizes that are equal by chance in the first batch are taken for one, until the second.
+    assert set(compiled[1:]) == {compiled[-1]}
+    assert compiled[-1] <= compiled[0] + 1
 
 
 def test_the_train_limit_cuts_training_alone(tiny_mner: PreparedData) -> None:
