@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 export PYTHONHASHSEED ?= 0
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: sweep test test-all check format bench bench-alignment soak fuzz paper-demo ui pictures clean
+.PHONY: help sweep test test-all check format bench bench-alignment soak fuzz paper-demo ui pictures clean
 
 sweep: $(READY)  ## demo sweep on synthetic data: local Ray, SQLite MLflow, 3-seed result
 	$(BIN)/orchestrator sweep search_spaces/demo.yaml
@@ -56,6 +56,9 @@ ui: $(READY)  ## MLflow UI of the demo sweep on loopback
 
 pictures: $(READY)  ## the README's pictures, of the demo sweep; needs Chromium
 	$(BIN)/python -m tests.pictures demo --storage storage --out docs/pictures
+
+help:  ## this list
+	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 17
 
 clean:  ## remove the environment; data and results stay
 	rm -rf $(VENV)

@@ -26,7 +26,6 @@ def sync(
 ) -> None:
     """Bring MLflow into line with the storage. Running it again changes nothing."""
     from orchestrator.store.lease import Lease, abandoned_at
-    from orchestrator.sweeps.control.run_writer import close_open
     from orchestrator.sweeps.record.declaration import recall
     from orchestrator.tracking.client.addresses import redact, resolve_tracking
     from orchestrator.tracking.client.client import (
@@ -34,6 +33,7 @@ def sync(
         TrackingUnavailableError,
     )
     from orchestrator.tracking.publisher import Publisher
+    from orchestrator.tracking.run_document import close_open
 
     name = sweep_name(sweep)
     address, store = existing_storage(storage)

@@ -117,3 +117,34 @@ PARENT = "sweep"
 def flatten(tree: Mapping[str, Any]) -> dict[str, str]:
     """A tree's leaves by dotted key, as text."""
     return {key: str(value) for key, value in leaves(tree).items()}
+
+
+def close_open(
+    store: ObjectStore, sweep: str, status: RunStatus, at: float, reason: str
+) -> list[RunDocument]:
+    """Give every document that still says `running` a final status, also a dead driver's.
+
+    Args:
+        store: The storage.
+        sweep: The sweep's name.
+        status: The sweep's own; its cells and averages are `killed`, and may go on later.
+        at: Unix time in seconds.
+        reason: Why.
+
+    Returns:
+        The documents that were closed.
+    """
+    closed = [
+        interrupted(document, status if key == PARENT else "killed", at, reason)
+        for key, document in read_runs(store, sweep).items()
+        if document.is_running
+    ]
+    for document in closed:
+        write_run(store, sweep, document)
+    return closed
+
+
+def interrupted(document: RunDocument, status: RunStatus, at: float, reason: str) -> RunDocument:
+    """A document that ends for now."""
+    tags = {**document.tags, "interrupted": reason}
+    return replace(document, status=status, ended_at=at, tags=tags)

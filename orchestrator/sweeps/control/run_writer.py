@@ -26,14 +26,14 @@ from orchestrator.tracking.run_document import (
     ModelDocument,
     RunDocument,
     RunStatus,
+    close_open,
     flatten,
-    read_runs,
+    interrupted,
     write_run,
 )
 from shapca.runs.epochs import SELECTION
 from shapca.runs.layout import evaluation_record
 from shapca.runs.provenance import git_commit
-from shapca.storage import ObjectStore
 
 STATUS: dict[str, RunStatus] = {
     "finished": "finished",
@@ -300,37 +300,6 @@ class RunWriter:
         self._written[document.key] = document
         write_run(self._cells.store, self._sweep.name, document)
         self._on_change(document.key)
-
-
-def close_open(
-    store: ObjectStore, sweep: str, status: RunStatus, at: float, reason: str
-) -> list[RunDocument]:
-    """Give every document that still says `running` a final status, also a dead driver's.
-
-    Args:
-        store: The storage.
-        sweep: The sweep's name.
-        status: The sweep's own; its cells and averages are `killed`, and may go on later.
-        at: Unix time in seconds.
-        reason: Why.
-
-    Returns:
-        The documents that were closed.
-    """
-    closed = [
-        interrupted(document, status if key == PARENT else "killed", at, reason)
-        for key, document in read_runs(store, sweep).items()
-        if document.is_running
-    ]
-    for document in closed:
-        write_run(store, sweep, document)
-    return closed
-
-
-def interrupted(document: RunDocument, status: RunStatus, at: float, reason: str) -> RunDocument:
-    """A document that ends for now."""
-    tags = {**document.tags, "interrupted": reason}
-    return replace(document, status=status, ended_at=at, tags=tags)
 
 
 def _result(metrics: Mapping[str, float], verdict: str, reason: str = "") -> dict[str, str]:
