@@ -8,7 +8,7 @@ cells' epoch records. Publishing again changes nothing.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from orchestrator.store.sweep_folder import RUNS, in_sweep

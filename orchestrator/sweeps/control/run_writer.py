@@ -29,6 +29,7 @@ from orchestrator.tracking.run_document import (
     close_open,
     flatten,
     interrupted,
+    read_runs,
     write_run,
 )
 from shapca.runs.epochs import SELECTION
