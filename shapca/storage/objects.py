@@ -104,7 +104,9 @@ class FolderStore:
         self._identity: tuple[int, int] | None = None
 
     def _path(self, name: str) -> Path:
-        return below(self.root, check_name(name))
+        place = self.root / check_name(name)
+        with self._told(place):
+            return below(self.root, name)
 
     @contextmanager
     def _told(self, path: Path) -> Iterator[None]:
@@ -195,8 +197,8 @@ class FolderStore:
         if prefix:
             check_name(prefix)
         # Only the folder that the prefix names is walked, so that a store of many cells lists fast.
-        folder = below(self.root, prefix.rpartition("/")[0])
-        with self._told(folder):
+        with self._told(self.root / prefix):
+            folder = below(self.root, prefix.rpartition("/")[0])
             self._require_root()
         names = []
         for parent, folders, files in os.walk(folder):
