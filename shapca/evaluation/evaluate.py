@@ -44,7 +44,7 @@ class EvaluationRecord:
         split: `train`, `valid` or `test`.
         label_map: The model's types to the data's, where they differ.
         evaluation: The scores, with counts per example.
-        predictions: What was found, one a post, without tags; None where it is not kept.
+        predictions: What was found, one a post, without tags: of validation splits alone.
     """
 
     data: Mapping[str, str]
@@ -235,7 +235,8 @@ def evaluate_run(
         num_workers=runtime.num_workers,
     )
     evaluation = score(record.reading, data.labels, examples, predictions, label_map=names)
-    result = EvaluationRecord(asked.hashes, split, evaluation, names)
+    kept = predictions if split == "valid" else None  # errors may be looked at there alone
+    result = EvaluationRecord(asked.hashes, split, evaluation, names, kept)
     store.put_new(asked.name, to_json(result.to_json()))
     return result
 

@@ -70,8 +70,11 @@ def test_a_model_read_back_scores_as_it_did_in_training(
     stored = read_json(store, "evaluations/valid.json")
     store.delete("evaluations/valid.json")
     record = evaluate_run(store, tiny_datasets[task], split="valid", runtime=RUNTIME)
-    assert record.to_json() == stored
+    assert json.loads(to_json(record.to_json())) == stored
     assert read_json(store, "evaluations/valid.json") == stored
+    gold = tiny_datasets[task].splits["valid"]
+    assert len(stored["predictions"]) == len(gold)
+    assert {"entities", "relations"} == set(stored["predictions"][0])
 
 
 def test_the_own_test_split_is_scored_once(
