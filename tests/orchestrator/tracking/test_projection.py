@@ -77,7 +77,7 @@ ODD = ("/per/loc/", "/per/org//member_of", "a(b", "a)b", "../x", "per:loc", "ün
 def test_names_of_data_and_of_people_reach_mlflow(store: FolderStore, mlflow_uri: str) -> None:
     whole_sweep(store)
     record = {"epoch": 1, "is_best": True, "seconds": 1.0, "finished_at": START}
-    record["metrics"] = {"val/f1": 1.0} | {f"val/f1_{name}": 1.5 for name in ODD}
+    record["metrics"] = {"val/f1": 1.0} | {f"val/{name}": 1.5 for name in ODD}
     store.put("cells/ee/epochs/0001.json", to_json(record))
     odd = finished(
         trial("ee"),
@@ -90,8 +90,8 @@ def test_names_of_data_and_of_people_reach_mlflow(store: FolderStore, mlflow_uri
     shown = snapshot(mlflow_uri)["search-ee"]
     assert shown["status"] == "FINISHED"
     for name in ODD:
-        assert shown["latest"][key_of(f"val/f1_{name}")] == 1.5
-        assert shown["latest"][key_of(f"test/f1_{name}")] == 2.5
+        assert shown["latest"][key_of(f"val/{name}")] == 1.5
+        assert shown["latest"][key_of(f"z_test/f1_{name}")] == 2.5
         assert shown["tags"][key_of(name)] == "yes"
     assert len(shown["params"]) == len(ODD) + 2
     write(store, replace(odd, tags={}, params={**odd.params, "a(b": "2"}))
@@ -116,7 +116,7 @@ def test_what_mlflow_refuses_leaves_no_run_open_and_costs_no_other(
         assert len(shown) == 6
         assert "RUNNING" not in {run["status"] for name, run in shown.items() if name[0] == "s"}
         assert shown["sweep"]["params"] == {"b": "2"}
-        assert shown["search-aa"]["latest"]["val/f1_best"] == 53.0
+        assert shown["search-aa"]["latest"]["val_best/f1"] == 53.0
     monkeypatch.undo()
     write(store, finished(trial("aa")))
     assert not publisher(store, mlflow_uri).reconcile().refused
