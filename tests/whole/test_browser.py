@@ -188,13 +188,15 @@ def test_no_way_leads_to_pages_for_language_models(browser: Browser, ui: str) ->
     browser.wait(link.format("Experiments"))
     browser.run(link.format("Experiments") + ".click()")
     browser.wait("location.hash", lambda place: place.partition("?")[0] == "#/experiments")
-    browser.wait("document.querySelector('td a[href^=\"#/experiments/\"]')")
+    listed = link.format("small").replace(".at(-1)", ".some(a => /[0-9]$/.test(a.hash))")
+    browser.wait(f"document.body.innerText.includes('Time created') && {listed}")
     browser.run(link.format("small") + ".click()")
     browser.wait("document.querySelectorAll('.ag-row').length", lambda number: number > 8)
     assert "workflowType=machine_learning" in browser.run("location.href")
     browser.open(ui.partition("#")[0], width=1500, height=900)
     browser.wait(link.format("Model registry"))
-    assert "Prompts" not in browser.run("document.body.innerText")
+    chosen = browser.run("localStorage.getItem('mlflow.workflowType_v1')")
+    assert chosen == '"machine_learning"'
 
 
 def seen(browser: Browser, selector: str) -> int:
