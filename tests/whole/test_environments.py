@@ -43,8 +43,8 @@ ENVIRONMENTS: dict[str, dict[str, str]] = {
 }
 
 
-def weights(folder: Path, **environment: str) -> str:
-    """Hash of the weights that a sweep of one trial trains, and MLflow shows as finished."""
+def outcome(folder: Path, **environment: str) -> tuple[int, str]:
+    """Exit code of a sweep of one trial, which MLflow shows as finished, and its weights' hash."""
     tiny_data(folder / "data", num_train=12, num_valid=6, num_test=6)
     experiment = tiny_config(**{"image.encoder": "none", "optimisation.epochs": 1})
     tree = {
@@ -62,7 +62,7 @@ def weights(folder: Path, **environment: str) -> str:
         command, cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
         capture_output=True, timeout=300,
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    assert done.returncode in (0, 1), done.stderr  # 1: one epoch may end with a score of 0
     assert b"Traceback" not in done.stderr
     store = FolderStore(folder / "storage")
     (key,) = CellStore(store).statuses()
@@ -71,15 +71,16 @@ def weights(folder: Path, **environment: str) -> str:
     shown = runs(resolve_tracking(None, str(store.root)), "tiny")
     assert [run.info.status for run in shown.values()] == ["FINISHED", "FINISHED"]
     assert all(run.data.metrics for run in shown.values() if "cell" in run.data.tags)
-    return hashlib.sha256(b"".join(store.get(name) or b"" for name in found)).hexdigest()
+    weights = b"".join(store.get(name) or b"" for name in found)
+    return done.returncode, hashlib.sha256(weights).hexdigest()
 
 
 @pytest.fixture(scope="module")
-def plain(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return weights(tmp_path_factory.mktemp("plain"))
+def plain(tmp_path_factory: pytest.TempPathFactory) -> tuple[int, str]:
+    return outcome(tmp_path_factory.mktemp("plain"))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ENVIRONMENTS)
-def test_the_environment_changes_nothing(name: str, plain: str, tmp_path: Path) -> None:
-    assert weights(tmp_path, **ENVIRONMENTS[name]) == plain
+def test_the_environment_changes_nothing(name: str, plain: tuple[int, str], tmp_path: Path) -> None:
+    assert outcome(tmp_path, **ENVIRONMENTS[name]) == plain
