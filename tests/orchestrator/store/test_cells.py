@@ -24,7 +24,11 @@ def key(seed: int = 1, parts: dict[str, str] | None = None, **changes: object) -
 
 def test_a_key_is_stable_and_tells_results_apart() -> None:
     base = key()
-    assert base == key(alignment={"temperature": 0.1})  # a default written out is the default
+    assert base == key(alignment={"temperature": 1.0})  # a default written out is the default
+    as_printed = {
+        "negatives": "sum", "estimator": "cyclic", "temperature": 0.1, "value_temperature": 0.02,
+    }  # fmt: skip
+    assert key(alignment=as_printed) == "e574a4c7ecd76b3a"  # the key of the defaults of before
     assert base == key(data={"dataset": "renamed", "contexts": "other-name"})  # content counts
     assert len(base) == 16
     others = [
