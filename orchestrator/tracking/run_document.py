@@ -7,7 +7,7 @@ cells' epoch records. Publishing again changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
@@ -76,7 +76,7 @@ class RunDocument:
     ended_at: float | None = None
     artifacts: Mapping[str, str] = field(default_factory=dict)
     model: ModelDocument | None = None
-    varied: Sequence[str] = ()
+    varied: tuple[str, ...] = ()
 
     @property
     def is_running(self) -> bool:
@@ -107,8 +107,9 @@ def _name(sweep: str, key: str) -> str:
 
 
 def _document(record: dict[str, Any]) -> RunDocument:
-    model = record.pop("model", None)
-    return RunDocument(**record, model=None if model is None else ModelDocument(**model))
+    model, varied = record.pop("model", None), tuple(record.pop("varied", ()))
+    model = None if model is None else ModelDocument(**model)
+    return RunDocument(**record, model=model, varied=varied)
 
 
 PARENT = "sweep"

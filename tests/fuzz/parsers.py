@@ -32,6 +32,7 @@ from shapca.data.preparation.captions import import_contexts
 from shapca.data.preparation.context_record import ContextRecord
 from shapca.data.preparation.readers import READERS
 from shapca.data.schema import Labels
+from shapca.data.word_splitter import WordSplitter
 from shapca.evaluation.evaluate import EvaluationRecord
 from shapca.evaluation.label_map import read_label_map
 from shapca.runs.checkpoint import load_history, load_state, pack, unpack
@@ -40,7 +41,6 @@ from shapca.runs.forms import EvaluationForm
 from shapca.runs.reading import Reading
 from shapca.runs.run_record import Environment, RunRecord, load_run
 from shapca.runs.trained import best_epoch
-from shapca.runs.words import WordSplitter
 from shapca.storage import FolderStore, read_json, to_json
 from shapca.training.random_state import RandomState
 from tests.factories import tiny_config

@@ -83,9 +83,9 @@ def test_the_papers_setting(path: Path) -> None:
     }
     assert ranges == {
         "optimisation.learning_rate": (1e-5, 5e-4, True),
-        "alignment.alpha": (0.0, 1.0, False),
-        "alignment.beta": (0.0, 1.0, False),
-        "alignment.temperature": (0.02, 0.3, True),
+        "alignment.alpha": (0.05, 1.0, False),
+        "alignment.beta": (0.05, 1.0, False),
+        "alignment.temperature": (0.3, 10.0, True),
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -74,7 +75,12 @@ def trained(tmp_path: Path, tiny_mner: PreparedData) -> tuple[CellStore, str, Ru
     found = [{"entities": [list(e) for e in post.entities], "relations": []} for post in posts]
     first = next(n for n, post in enumerate(posts) if post.entities)
     found[first]["entities"] = found[first]["entities"][1:]
-    record = {"data": tiny_mner.part_hashes(config), "metrics": {}, "predictions": found}
+    record = {
+        "data": tiny_mner.part_hashes(config),
+        "metrics": {},
+        "per_example": {},
+        "predictions": found,
+    }
     cells.run_store(cell.key).put("evaluations/valid.json", to_json(record))
     return cells, cell.key, RuntimeConfig(data_root=tiny_mner.folder.parent)
 

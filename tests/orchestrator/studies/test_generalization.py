@@ -27,7 +27,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("data")
     tiny_data(root, num_train=12, num_valid=6, num_test=6, domain="festival")
     (root / "tiny-mner").rename(root / "festival")
-    home = tiny_data(root, num_train=12, num_valid=6, num_test=6)
+    home = tiny_data(root, num_train=24, num_valid=6, num_test=6)
     with_renamed_type(home, root / "renamed", "MISC", "OTHER")
     return root
 
@@ -35,7 +35,11 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def storage(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A sweep of one configuration, confirmed on two seeds."""
-    experiment = tiny_config(**{"image.encoder": "none", "optimisation.epochs": 1})
+    quick = {"encoder_learning_rate": 5e-3, "epochs": 20, "patience": 20}  # to find anything at all
+    experiment = tiny_config(
+        **{"image.encoder": "none", "alignment.objective": "none"},
+        **{f"optimisation.{key}": value for key, value in quick.items()},
+    )
     sweep = SweepConfig.model_validate(
         {
             "name": "home",

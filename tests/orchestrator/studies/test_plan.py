@@ -176,7 +176,7 @@ def test_changing_a_row_runs_only_its_cells(tmp_path: Path) -> None:
     run(tmp_path, study_tree())
     before = set(trained_epochs(tmp_path))
     tree = study_tree()
-    tree["rows"]["w/o Shapley Value"]["set"] = {"alignment.temperature": 0.2}
+    tree["rows"]["w/o Shapley Value"]["set"] = {"alignment.temperature": 0.3}
     changed = run(tmp_path, tree)
     new = {cell for cell, _ in set(trained_epochs(tmp_path)) - before}
     wanted = {

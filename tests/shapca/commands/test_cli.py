@@ -113,6 +113,7 @@ def test_what_became_of_the_input_is_reported(
 ) -> None:
     command = ["train", config_file, "--data-root", tiny_root, "--out", tmp_path / "run"]
     command += ["--set", "text.max_length=8", "--set", "alignment.temperature=0.5"]
+    command += ["--set", "alignment.negatives=sum"]
     assert call(*command, "--no-test") == 0
     shown = capsys.readouterr().err
     assert "train: 24 posts, of which " in shown

@@ -564,8 +564,9 @@ def test_a_run_folder_is_plain_files(tiny_mner: PreparedData, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("change", "warns"),
     [
-        ({"alignment.temperature": 0.4}, True),
-        ({"alignment.temperature": 0.35}, False),
+        ({"alignment.temperature": 0.4, "alignment.negatives": "sum"}, True),
+        ({"alignment.temperature": 0.35, "alignment.negatives": "sum"}, False),
+        ({"alignment.temperature": 0.4}, False),
         ({"alignment.temperature": 0.4, "alignment.negatives": "mean"}, False),
         ({"alignment.temperature": 0.4, "alignment.objective": "infonce"}, False),
     ],
