@@ -9,6 +9,7 @@ from typing import Any, NoReturn, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from shapca.config.keys import suggestion
 from shapca.errors import InputError
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -17,6 +18,7 @@ MAX_BYTES = 2**18
 MAX_DEPTH = 50
 MAX_DIGITS = 100
 MAX_SHOWN = 200
+MAX_SUGGESTED = 20
 _TOO_DEEP = f"more than {MAX_DEPTH} lists or mappings in each other"
 
 
@@ -65,6 +67,23 @@ def parse_yaml(text: str) -> Any:
         raise yaml.YAMLError(str(error)) from error
     finally:
         loader.dispose()
+
+
+def to_yaml(value: Any, *, inline: bool = False) -> str:
+    """YAML text of plain values, lists and mappings, keys in the order that they have.
+
+    Args:
+        value: What to write.
+        inline: All on one line; otherwise only lists and mappings of plain values are.
+    """
+    text: str = yaml.safe_dump(
+        value,
+        sort_keys=False,
+        allow_unicode=True,
+        width=float("inf") if inline else 100,
+        default_flow_style=inline or None,
+    )
+    return text
 
 
 class _PlainLoader(yaml.SafeLoader):
@@ -185,10 +204,11 @@ def validate(model: type[Model], tree: Any, source: str, prefix: str = "") -> Mo
         return model.model_validate(tree)
     except ValidationError as error:
         lines = []
-        for item in error.errors():
+        for number, item in enumerate(error.errors()):
             dotted = ".".join([prefix, *map(str, item["loc"])] if prefix else map(str, item["loc"]))
             if item["type"] == "extra_forbidden":
                 problem = "unknown key"
+                problem += suggestion(model, item["loc"]) if number < MAX_SUGGESTED else ""
             else:
                 problem = item["msg"].removeprefix("Value error, ")
                 if item["loc"] and isinstance(item.get("input"), str | int | float | bool):
