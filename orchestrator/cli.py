@@ -12,6 +12,7 @@ import typer
 from shapca.cli import mount, run_application
 
 COMMANDS = (
+    "config",
     "doctor",
     "forecast",
     "sweep",
@@ -19,6 +20,7 @@ COMMANDS = (
     "generalize",
     "contexts",
     "submit",
+    "list",
     "status",
     "stop",
     "report",
@@ -27,7 +29,10 @@ COMMANDS = (
     "predict",
 )
 app = mount(
-    "orchestrator.commands", COMMANDS, "Sweeps and studies of Shap-CA on Ray, Optuna and MLflow."
+    "orchestrator.commands",
+    COMMANDS,
+    "Sweeps and studies of Shap-CA on Ray, Optuna and MLflow.",
+    places={"config": "showing.config", "list": "showing.listing"},
 )
 
 

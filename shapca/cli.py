@@ -8,29 +8,49 @@ from __future__ import annotations
 import errno
 import importlib
 import sys
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from types import ModuleType
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
+import shapca
 from shapca.commands.display.streams import make_steady
 from shapca.errors import InputError
 from shapca.words import visible
 
 STOPS_WORK = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE)
 """What comes over a system in the middle of work, and not from what was asked for."""
-COMMANDS = ("data", "contexts", "train", "evaluate", "predict", "parameters", "shapley-report")
+COMMANDS = (
+    "data",
+    "contexts",
+    "config",
+    "train",
+    "evaluate",
+    "predict",
+    "parameters",
+    "shapley-report",
+)
 
 
-def mount(package: str, commands: Sequence[str], summary: str) -> typer.Typer:
+def _say_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"Shap-CA {shapca.__version__}")
+        raise typer.Exit
+
+
+def mount(
+    package: str, commands: Sequence[str], summary: str, places: Mapping[str, str] | None = None
+) -> typer.Typer:
     """A command line whose commands are imported when they are asked for: start-up stays fast.
 
     Args:
-        package: Holds a module for each command, with a function of the command's name, or an
-            `app` of sub-commands.
+        package: Holds a module for each command, with a function of the module's name, or an
+            `app` of sub-commands. The function's `EPILOG` beside it is shown under its help.
         commands: Their names in the order of a user's work.
         summary: What the command line is for, in a sentence.
+        places: Modules below the package, of commands that have not their own name's.
     """
 
     class Commands(TyperGroup):
@@ -40,9 +60,9 @@ def mount(package: str, commands: Sequence[str], summary: str) -> typer.Typer:
         def get_command(self, ctx: Any, cmd_name: str) -> Any:
             if cmd_name not in commands:
                 return None
-            name = cmd_name.replace("-", "_")
-            module = importlib.import_module(f"{package}.{name}")
-            app = getattr(module, "app", None) or _alone(getattr(module, name))
+            place = (places or {}).get(cmd_name, cmd_name.replace("-", "_"))
+            module = importlib.import_module(f"{package}.{place}")
+            app = getattr(module, "app", None) or _alone(module)
             command = typer.main.get_command(app)
             command.name = cmd_name
             return command
@@ -51,16 +71,28 @@ def mount(package: str, commands: Sequence[str], summary: str) -> typer.Typer:
         cls=Commands,
         help=summary,
         no_args_is_help=True,
-        add_completion=False,
+        context_settings={"help_option_names": ["-h", "--help"]},  # of all commands below it too
         pretty_exceptions_enable=False,
     )
-    app.callback()(lambda: None)  # without one, Typer takes it for an empty command line
+    app.callback()(_top)
     return app
 
 
-def _alone(function: Callable[..., Any]) -> typer.Typer:
+def _top(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", is_eager=True, callback=_say_version, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Typer takes the options before a command's name from here."""
+
+
+def _alone(module: ModuleType) -> typer.Typer:
     app = typer.Typer(add_completion=False)
-    app.command()(function)
+    function = getattr(module, module.__name__.rpartition(".")[2])
+    app.command(epilog=getattr(module, "EPILOG", None))(function)
     return app
 
 

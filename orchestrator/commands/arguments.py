@@ -33,22 +33,35 @@ OptionalSpaceOrName = Annotated[
 Storage = Annotated[
     str, typer.Option(help="Where cells and records are kept: a folder, or s3://bucket/prefix.")
 ]
-_tracking_option = partial(typer.Option, envvar="MLFLOW_TRACKING_URI", show_envvar=True)
-_MLFLOW = "MLflow's store; by default SQLite under the storage"
-TrackingUri = Annotated[str | None, _tracking_option(help=f"{_MLFLOW}.")]
-TrackingUriOrNone = Annotated[str | None, _tracking_option(help=f"{_MLFLOW}; `none`: no tracking.")]
-DataRoot = Annotated[Path | None, typer.Option(help="Folder of the prepared data sets.")]
-Address = Annotated[
-    str | None,
-    typer.Option(
-        help="The cluster's job server, e.g. http://127.0.0.1:8265; by default "
-        "RAY_API_SERVER_ADDRESS."
+_tracking_option = partial(
+    typer.Option, envvar="MLFLOW_TRACKING_URI", show_default="SQLite under the storage"
+)
+TrackingUri = Annotated[str | None, _tracking_option(help="MLflow's store.")]
+TrackingUriOrNone = Annotated[
+    str | None, _tracking_option(help="MLflow's store; `none`: no tracking.")
+]
+_data_root_option = partial(
+    typer.Option, show_default="the file's runtime.data_root, else $SHAPCA_DATA, else data"
+)
+DataRoot = Annotated[Path | None, _data_root_option(help="Folder of the prepared data sets.")]
+DataRootOnCluster = Annotated[
+    Path | None,
+    _data_root_option(
+        help="Folder of the prepared data sets, here or at the same path on the cluster."
     ),
 ]
+_JOB_SERVER = "The cluster's job server, e.g. http://127.0.0.1:8265"
+Address = Annotated[
+    str | None,
+    typer.Option(help=f"{_JOB_SERVER}.", envvar=["RAY_API_SERVER_ADDRESS", "RAY_ADDRESS"]),
+]
+AddressToAsk = Annotated[str | None, typer.Option(help=f"{_JOB_SERVER}, to show jobs there too.")]
 Submission = Annotated[str | None, typer.Option(help="Submission id of one attempt at a sweep.")]
 RayAddress = Annotated[
     str | None,
-    typer.Option(help="Address of a Ray cluster; by default RAY_ADDRESS, or a local Ray."),
+    typer.Option(
+        help="Address of a Ray cluster.", envvar="RAY_ADDRESS", show_default="a local Ray"
+    ),
 ]
 WaitForResources = Annotated[
     bool,

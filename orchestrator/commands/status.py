@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from orchestrator.commands.arguments import (
-    Address,
+    AddressToAsk,
     OptionalSpaceOrName,
     Storage,
     Submission,
@@ -18,6 +18,7 @@ from orchestrator.commands.arguments import (
     find_job,
     sweep_name,
 )
+from orchestrator.commands.showing.listing import show_listing
 from shapca.commands.options import AsJson
 from shapca.errors import InputError, StorageError
 from shapca.storage import ObjectStore
@@ -30,19 +31,21 @@ if TYPE_CHECKING:
 def status(
     sweep: OptionalSpaceOrName = None,
     storage: Storage = "storage",
-    address: Address = None,
+    address: AddressToAsk = None,
     submission: Submission = None,
     as_json: AsJson = False,
 ) -> None:
     """Show how a sweep stands: trials, averages, winner, whether a driver is at work.
 
+    Without a name: all sweeps and studies of the storage, as `orchestrator list` does.
     With --address: also the state of its job there; without a sweep, of every submitted one.
     """
     if address is not None or submission is not None:
         _show_jobs(sweep, storage, address, submission, as_json)
         return
     if sweep is None:
-        raise InputError("expected a sweep's file or name, or --address")
+        show_listing(storage, as_json=as_json)
+        return
     from orchestrator.studies.plan import planned_cells
     from orchestrator.sweeps.record.status import sweep_status
 

@@ -27,6 +27,11 @@ LabelMap = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
+def examples(*lines: str) -> str:
+    """Command lines to be shown under a command's help, as Typer takes them."""
+    return "\n\n".join(("Examples:", *lines))
+
+
 def with_options_of(
     other: Callable[..., Any],
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -153,5 +153,5 @@ def test_status_and_stop_find_what_was_submitted(
     assert capsys.readouterr().out == f"{detail.submission_id}: failed already\n"
     with pytest.raises(InputError, match="not submitted to this cluster with storage /elsewhere"):
         app(args=["stop", "small", *where, "--storage", "/elsewhere"], standalone_mode=False)
-    with pytest.raises(InputError, match="expected a sweep's file or name, or --address"):
-        app(args=["status"], standalone_mode=False)
+    with pytest.raises(InputError, match="storage /elsewhere: no such folder"):
+        app(args=["status", "--storage", "/elsewhere"], standalone_mode=False)
