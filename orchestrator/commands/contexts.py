@@ -8,8 +8,13 @@ import typer
 
 from orchestrator.commands.arguments import RayAddress, WaitForResources
 from shapca.commands.generation import generate, run_generation
-from shapca.commands.options import with_options_of
+from shapca.commands.options import examples, with_options_of
 from shapca.errors import InputError
+
+EPILOG = examples(
+    "orchestrator contexts --generator hf:Salesforce/blip-image-captioning-base --data data/mine "
+    "--out raw/captions.jsonl --gpus-per-worker 1",
+)
 
 
 @with_options_of(generate)
@@ -18,7 +23,10 @@ def contexts(
     workers: Annotated[
         int | None,
         typer.Option(
-            min=1, max=10_000, help="Workers, each with its model; by default all that fit."
+            min=1,
+            max=10_000,
+            help="Workers, each with its model.",
+            show_default="all that fit",
         ),
     ] = None,
     cpus_per_worker: Annotated[

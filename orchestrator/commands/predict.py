@@ -10,7 +10,11 @@ import typer
 
 from orchestrator.commands.arguments import Storage, TrackingUri
 from shapca.commands.extraction import PostOptions
-from shapca.commands.options import with_options_of
+from shapca.commands.options import examples, with_options_of
+
+EPILOG = examples(
+    "orchestrator predict models:/demo@champion --text 'Ada plays in Paris' --image post.jpg",
+)
 
 if TYPE_CHECKING:
     from shapca.config import RuntimeConfig

@@ -16,10 +16,15 @@ from orchestrator.commands.arguments import (
     existing_storage,
     sweep_name,
 )
-from shapca.commands.options import AsJson
+from shapca.commands.options import AsJson, examples
 from shapca.errors import InputError, StorageError
 from shapca.storage import ObjectStore
 from shapca.words import counted
+
+EPILOG = examples(
+    "orchestrator report demo",
+    "orchestrator report search_spaces/demo.yaml --out report --no-figures",
+)
 
 
 def report(

@@ -10,8 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from orchestrator.commands.arguments import RunOptions, existing_storage
-from shapca.commands.options import AsJson, Overrides, with_options_of
+from shapca.commands.options import AsJson, Overrides, examples, with_options_of
 from shapca.words import counted
+
+EPILOG = examples(
+    "orchestrator study search_spaces/paper/demo/table1.yaml --out tables",
+    "orchestrator study search_spaces/paper/demo/table1.yaml --no-train",
+)
 
 if TYPE_CHECKING:
     from orchestrator.studies.config import StudyConfig

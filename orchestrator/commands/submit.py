@@ -10,6 +10,7 @@ import typer
 from orchestrator.commands.arguments import (
     AcceptStale,
     Address,
+    DataRootOnCluster,
     RerunStale,
     RetryFailed,
     Space,
@@ -17,8 +18,14 @@ from orchestrator.commands.arguments import (
     WaitForResources,
     stale_policy,
 )
-from shapca.commands.options import Overrides
+from shapca.commands.options import Overrides, examples
 from shapca.errors import InputError
+
+EPILOG = examples(
+    "orchestrator submit search_spaces/demo.yaml --address http://127.0.0.1:8265 "
+    "--storage /shared/storage",
+    "orchestrator submit search_spaces/demo.yaml --storage s3://bucket/sweeps --no-wait",
+)
 
 if TYPE_CHECKING:
     from orchestrator.config.sweep import SweepConfig
@@ -29,12 +36,7 @@ def submit(
     address: Address = None,
     set_: Overrides = None,
     storage: Storage = "storage",
-    data_root: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder of the prepared data sets, here or at the same path on the cluster."
-        ),
-    ] = None,
+    data_root: DataRootOnCluster = None,
     send_data: Annotated[
         bool | None,
         typer.Option(

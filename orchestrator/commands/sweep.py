@@ -8,7 +8,12 @@ from typing import Any
 import typer
 
 from orchestrator.commands.arguments import RunOptions, Space
-from shapca.commands.options import Overrides, with_options_of
+from shapca.commands.options import Overrides, examples, with_options_of
+
+EPILOG = examples(
+    "orchestrator sweep search_spaces/demo.yaml",
+    "orchestrator sweep search_spaces/demo.yaml --set name=demo-50 --set protocol.trials=50",
+)
 
 
 @with_options_of(RunOptions)

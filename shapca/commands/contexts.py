@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from shapca.commands.display.console import open_console
-from shapca.commands.generation import generate
+from shapca.commands.generation import EPILOG, generate
 from shapca.commands.options import AsJson, Prepared
 
 app = typer.Typer(
@@ -18,7 +18,7 @@ app = typer.Typer(
 )
 
 
-app.command("generate")(generate)
+app.command("generate", epilog=EPILOG)(generate)
 
 
 @app.command("import")

@@ -11,7 +11,7 @@ import typer
 from shapca.commands.data_arguments import columns, context_files, names, shares
 from shapca.commands.display.console import open_console
 from shapca.commands.display.progress import progress_report
-from shapca.commands.options import AsJson, Prepared
+from shapca.commands.options import AsJson, Prepared, examples
 from shapca.config import Task
 from shapca.data.formats import Format, Scheme, Separator
 from shapca.data.schema import STORED_SIZE
@@ -30,7 +30,7 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a prepared
 
 @app.command()
 def sources(
-    name: Annotated[str | None, typer.Argument(help=f"{BENCHMARKS}; all if left out.")] = None,
+    name: Annotated[str | None, typer.Argument(help=f"{BENCHMARKS}.", show_default="all")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Say where to get each benchmark's text, captions and pictures, and under what terms."""
@@ -56,7 +56,7 @@ def fetch(
         typer.Option(help="Folder to make, or a fetched one to complete."),
     ],
     commit: Annotated[
-        str | None, typer.Option(help="Hash of the commit to take; the newest if left out.")
+        str | None, typer.Option(help="Hash of the commit to take.", show_default="the newest")
     ] = None,
     folder: Annotated[
         str | None, typer.Option(help="Folder in the repository, where several hold the files.")
@@ -74,7 +74,16 @@ def fetch(
         print("\n".join(fetched_lines(result, out)))
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        "shapca data prepare twitter2017 --source raw/twitter2017 --images raw/images "
+        "--out data/twitter2017",
+        "shapca data prepare mine --format jsonl --source posts.jsonl --split 0.8,0.1,0.1 "
+        "--images images --out data/mine",
+        "shapca data prepare mine --format conll --source train.txt,valid.txt,test.txt "
+        "--header IMGID: --out data/mine",
+    )
+)
 def prepare(
     name: Annotated[
         str, typer.Argument(help=f"A benchmark ({BENCHMARKS}), or your data's name with --format.")
@@ -105,13 +114,13 @@ def prepare(
         ),
     ] = None,
     task: Annotated[
-        Task | None, typer.Option(help="Task that your data serves; mner if left out.")
+        Task | None, typer.Option(help="Task that your data serves.", show_default="mner")
     ] = None,
     labels: Annotated[
-        str | None, typer.Option(help="Entity types A,B,…; those that occur if left out.")
+        str | None, typer.Option(help="Entity types, as A,B.", show_default="those that occur")
     ] = None,
     relations: Annotated[
-        str | None, typer.Option(help="Relation types A,B,…; those that occur if left out.")
+        str | None, typer.Option(help="Relation types, as A,B.", show_default="those that occur")
     ] = None,
     split: Annotated[
         str | None,
@@ -121,8 +130,8 @@ def prepare(
     header: Annotated[
         str | None,
         typer.Option(
-            help="conll: what a post's header line begins with, e.g. 'IMGID:' or '# id ='; blank "
-            "lines part posts if left out."
+            help="conll: what a post's header line begins with, e.g. 'IMGID:' or '# id ='.",
+            show_default="none: blank lines part posts",
         ),
     ] = None,
     separator: Annotated[
@@ -130,7 +139,7 @@ def prepare(
     ] = "tab",
     word_column: Annotated[int, typer.Option(min=1, help="conll: the words' column, from 1.")] = 1,
     tag_column: Annotated[
-        int | None, typer.Option(min=1, help="conll: the tags' column; the last if left out.")
+        int | None, typer.Option(min=1, help="conll: the tags' column.", show_default="the last")
     ] = None,
     pos_column: Annotated[
         int | None,
@@ -138,7 +147,7 @@ def prepare(
     ] = None,
     scheme: Annotated[
         Scheme | None,
-        typer.Option(help="Of the tags; the one that all tags keep to if left out."),
+        typer.Option(help="Of the tags.", show_default="the one that all tags keep to"),
     ] = None,
     column: Annotated[
         list[str] | None,

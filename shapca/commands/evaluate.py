@@ -8,8 +8,13 @@ from typing import Annotated
 
 import typer
 
-from shapca.commands.options import AsJson, Device, FinishedRun, LabelMap
+from shapca.commands.options import AsJson, Device, FinishedRun, LabelMap, examples
 from shapca.evaluation.label_map import read_label_map
+
+EPILOG = examples(
+    "shapca evaluate runs/demo-seed1 --data data/synthetic --split valid",
+    "shapca evaluate runs/demo-seed1 --data data/other --label-map PER=PERSON --json",
+)
 
 
 def evaluate(

@@ -14,9 +14,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from shapca.commands.options import AsJson
+from shapca.commands.options import AsJson, examples
 from shapca.errors import InputError
 from shapca.words import counted
+
+EPILOG = examples(
+    "shapca contexts generate --generator hf:Salesforce/blip-image-captioning-base "
+    "--data data/mine --out raw/captions.jsonl --import blip",
+    "shapca contexts generate --generator ocr:rapidocr --images raw/images --out raw/ocr.jsonl",
+)
 
 if TYPE_CHECKING:
     from shapca.contexts.report import GenerationReport
@@ -44,7 +50,7 @@ def generate(
         ),
     ] = None,
     prompt: Annotated[
-        Path | None, typer.Option(help="File with the prompt; by default a plain request.")
+        Path | None, typer.Option(help="File with the prompt.", show_default="a plain request")
     ] = None,
     temperature: Annotated[
         float, typer.Option(min=0.0, max=5.0, help="1: the model's own distribution; 0: greedy.")

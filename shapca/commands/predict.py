@@ -5,7 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from shapca.commands.extraction import PostOptions
-from shapca.commands.options import FinishedRun, with_options_of
+from shapca.commands.options import FinishedRun, examples, with_options_of
+
+EPILOG = examples(
+    "shapca predict runs/demo-seed1 --text 'Ada plays in Paris' --image post.jpg",
+)
 
 if TYPE_CHECKING:
     from shapca.config import RuntimeConfig

@@ -10,8 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from shapca.commands.options import AsJson, Overrides
+from shapca.commands.options import AsJson, Overrides, examples
 from shapca.words import counted
+
+EPILOG = examples(
+    "shapca train configs/demo.yaml",
+    "shapca train configs/demo.yaml --seed 2 --set optimisation.epochs=5 --out runs/short",
+)
 
 if TYPE_CHECKING:
     from shapca.runs.epochs import FitResult
@@ -28,7 +33,11 @@ def train(
         ),
     ] = None,
     data_root: Annotated[
-        Path | None, typer.Option(help="Folder of the prepared data sets.", show_default="data")
+        Path | None,
+        typer.Option(
+            help="Folder of the prepared data sets.",
+            show_default="the file's runtime.data_root, else $SHAPCA_DATA, else data",
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Seed of everything random.")] = 1,
     test: Annotated[
