@@ -62,9 +62,8 @@ def status(
 def _close_runs(store: ObjectStore, name: str, place: str) -> None:
     """Close the runs that a driver which is known to be gone left open, in MLflow too."""
     from orchestrator.store.lease import Lease, abandoned_at
-    from orchestrator.sweeps.control.run_writer import close_open
     from orchestrator.sweeps.driver import publisher_of
-    from orchestrator.tracking.run_document import read_runs
+    from orchestrator.tracking.run_document import close_open, read_runs
 
     gone_at = abandoned_at(store, name)
     if gone_at is None or not any(run.is_running for run in read_runs(store, name).values()):
