@@ -1,4 +1,4 @@
-"""`orchestrator predict`: entities and relations of a new post, by a registered model."""
+"""`orchestrator predict`: entities and relations of new posts, by a registered model."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def predict(
     tracking_uri: TrackingUri = None,
     **options: Any,
 ) -> None:
-    """Extract entities, relations or both from one post with a model of MLflow's registry."""
+    """Extract entities, relations or both from posts with a model of MLflow's registry."""
 
     def load(runtime: RuntimeConfig) -> Extractor:
         from orchestrator.store.address import absolute_uri

@@ -1,4 +1,4 @@
-"""`shapca predict`: entities and relations of a new post."""
+"""`shapca predict`: entities and relations of new posts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @with_options_of(PostOptions)
 def predict(run: FinishedRun, **options: Any) -> None:
-    """Extract entities, relations or both from one post."""
+    """Extract entities, relations or both from a post, or from a file of them."""
 
     def load(runtime: RuntimeConfig) -> Extractor:
         from shapca.prediction import Extractor

@@ -12,15 +12,15 @@ from pydantic import TypeAdapter
 
 from shapca.alignment.health import AlignmentHealth
 from shapca.config import RuntimeConfig
+from shapca.data.batches.batch import Batch
 from shapca.data.batches.dataset import EncodedSplit
-from shapca.data.batches.loader import load_batches
-from shapca.data.batches.sampler import epoch_batches
 from shapca.data.prepared import PreparedData
 from shapca.data.schema import SPLITS, Example, Labels, Prediction
 from shapca.errors import InputError
+from shapca.evaluation.batches import read_batches
 from shapca.evaluation.label_map import complete_label_map, rename_types
 from shapca.metrics import Evaluation, evaluate_predictions
-from shapca.model.device import arithmetic, set_up
+from shapca.model.device import set_up
 from shapca.model.heads.predictions import to_predictions
 from shapca.model.inputs import encode_posts, split_examples, without_gold
 from shapca.model.network import ShapCA
@@ -154,18 +154,14 @@ def predict_split(
         num_workers: Worker processes that collate batches.
         health: Takes in the pairs that the model's alignment would align.
     """
-    model.eval()
-    batches = epoch_batches(
-        split.lengths, split.image_ids, batch_size, seed=0, epoch=0, shuffle=False
-    )
-    predictions: dict[int, Prediction] = {}
-    loaded = load_batches(split, batches, num_workers=num_workers, pin_memory=device.type == "cuda")
-    with torch.inference_mode(), arithmetic(device, precision):
-        for rows, batch in zip(batches, loaded, strict=True):
-            decoded = model.predict(batch.to(device), health)
-            examples = [split.examples[row] for row in rows]
-            predictions |= zip(rows, to_predictions(decoded, examples, labels), strict=True)
-    return [predictions[row] for row in range(len(split))]
+
+    def read(batch: Batch, examples: Sequence[Example]) -> list[Prediction]:
+        return to_predictions(model.predict(batch, health), examples, labels)
+
+    return read_batches(
+        model, split, read,
+        batch_size=batch_size, precision=precision, device=device, num_workers=num_workers,
+    )  # fmt: skip
 
 
 def score(

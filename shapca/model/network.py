@@ -120,6 +120,12 @@ class ShapCA(nn.Module):
             health.add(self.alignment.pairs(*self._aligned_features(batch, text, image)))
         return self.head.decode(self._channels(batch, text, image), batch)
 
+    @torch.no_grad()
+    def predict_with_evidence(self, batch: Batch) -> tuple[Any, Any]:
+        """What `predict` gives, and what `shapca.model.heads.confidences` reads beside it."""
+        text, image = self._encode(batch)
+        return self.head.decode_with_evidence(self._channels(batch, text, image), batch)
+
     @property
     def reads_together(self) -> bool:
         """Whether the texts and contexts to be aligned come out of one pass."""

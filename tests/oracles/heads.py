@@ -44,6 +44,23 @@ def crf_best(crf: CRF, emissions: Tensor, tags: tuple[str, ...]) -> list[int]:
     return list(max(allowed, key=lambda path: crf_score(crf, emissions, path).item()))
 
 
+def crf_entity(
+    crf: CRF, emissions: Tensor, tags: tuple[str, ...], entity: tuple[int, int, str]
+) -> float:
+    """The share of all paths that BIO allows which hold exactly an entity, by enumeration."""
+    start, end, kind = entity
+    total = held = 0.0
+    for path in itertools.product(range(len(tags)), repeat=len(emissions)):
+        names = tuple(tags[tag] for tag in path)
+        if is_bio(names):
+            weight = crf_score(crf, emissions, path).exp().item()
+            total += weight
+            wanted = (f"B-{kind}", *(end - start - 1) * (f"I-{kind}",))
+            if names[start:end] == wanted and names[end : end + 1] != (f"I-{kind}",):
+                held += weight
+    return held / total
+
+
 def pair_layer(linear: nn.Linear, features: Tensor) -> Tensor:
     """Eq. 14 with the concatenation built: (B, W, width) -> (B, W, W, d2)."""
     num_words = features.shape[1]

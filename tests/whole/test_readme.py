@@ -119,7 +119,7 @@ def test_every_command_parses(words: list[str], monkeypatch: pytest.MonkeyPatch)
     "line",
     [
         "make no-such-target",
-        "shapca predict runs/first",  # --text is missing
+        "shapca evaluate runs/first",  # --data is missing
         "shapca predict runs/first --text a --no-such-option",
         "shapca data prepare twitter2017 --source DIR --contexts",
         "shapca train config.yaml --seed one",

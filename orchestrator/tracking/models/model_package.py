@@ -114,16 +114,18 @@ def signature() -> Any:
     from mlflow.types.schema import Array, ColSpec, DataType, Object, Property, Schema
 
     string, long = DataType.string, DataType.long
+    sure = Property("confidence", DataType.double, required=False)
     entity = Object(
         [
             Property("text", string),
             Property("start", long),
             Property("end", long),
             Property("type", string, required=False),
+            sure,
         ]
     )
     relation = Object(
-        [Property("head", entity), Property("tail", entity), Property("type", string)]
+        [Property("head", entity), Property("tail", entity), Property("type", string), sure]
     )
     optional = {"context": string, "image": string, "image_base64": string}
     return ModelSignature(

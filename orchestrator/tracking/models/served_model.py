@@ -10,7 +10,8 @@ A request is a table of posts (`dataframe_records` and the like), a row a post:
                   what strangers name reaches what they cannot
     entities      for relations between given entities (MRE): [[start, end], …] in characters
 
-The answer has `text`, `entities` and `relations` for every post. SHAPCA_DEVICE chooses the device.
+The answer has `text`, `entities` and `relations` for every post, those that were found
+with a `confidence`. SHAPCA_DEVICE chooses the device.
 """
 
 from __future__ import annotations
@@ -96,6 +97,8 @@ def extract(extractor: Extractor, records: Sequence[Mapping[str, Any]]) -> list[
     Raises:
         InputError: A post beyond the limits, or one that the model has no use for.
     """
+    from shapca.prediction import PostError
+
     if len(records) > MAX_POSTS:
         raise InputError(f"{len(records)} posts: expected {MAX_POSTS} at most in a request")
     with TemporaryDirectory() as folder:
@@ -111,7 +114,10 @@ def extract(extractor: Extractor, records: Sequence[Mapping[str, Any]]) -> list[
                 f"{num_pairs} pairs of entities: expected {MAX_PAIRS} at most in a request; send "
                 "fewer posts at once"
             )
-        return [found.to_json() for found in extractor.extract_many(posts)]
+        try:
+            return [found.to_json() for found in extractor.extract_many(posts)]
+        except PostError as error:
+            raise InputError(f"post {error.index + 1}: {error}") from None
 
 
 def read_post(record: Mapping[str, Any], file: Path) -> Post:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from shapca.data.batches.batch import Batch
 from shapca.model.heads.channels import Channels
+from shapca.model.heads.marginals import TagPaths, tag_paths
 from shapca.model.heads.partition import log_partition
 from shapca.model.heads.viterbi import require_words, viterbi
 
@@ -143,16 +144,26 @@ class CRFHead(nn.Module):
         Raises:
             ValueError: a post without an encoded word.
         """
+        return viterbi(*self._allowed(channels))
+
+    @torch.no_grad()
+    def decode_with_evidence(
+        self, channels: Channels, batch: Batch
+    ) -> tuple[list[list[int]], list[TagPaths]]:
+        """What `decode` gives, and of each post the distribution over the paths that it is of."""
+        scores = self._allowed(channels)
+        return viterbi(*scores), tag_paths(*scores)
+
+    def _allowed(self, channels: Channels) -> list[Tensor]:
+        """Emissions, mask and the CRF's scores, -inf where BIO forbids a step."""
         # On the CPU, since every step is small, and there by one copy.
         crf = self.crf
-        return viterbi(
-            *_to_cpu(
-                self(channels),
-                channels.mask,
-                crf.start_transitions.masked_fill(self.forbidden_start, -torch.inf),
-                crf.transitions.masked_fill(self.forbidden, -torch.inf),
-                crf.end_transitions,
-            )
+        return _to_cpu(
+            self(channels),
+            channels.mask,
+            crf.start_transitions.masked_fill(self.forbidden_start, -torch.inf),
+            crf.transitions.masked_fill(self.forbidden, -torch.inf),
+            crf.end_transitions,
         )
 
 

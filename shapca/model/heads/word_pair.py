@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Literal, get_args
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 
@@ -257,18 +259,54 @@ class WordPairHead(nn.Module):
         Raises:
             ValueError: a batch without a mask of word pairs.
         """
+        mask, cells, final = self._final(channels, batch)
+        if self.task == "mre":
+            # Dividing by the number of cells does not move the maximum; of equals, 0 is the first.
+            labels: list[int] = _totals(final, cells, mask).argmax(dim=-1).cpu().tolist()
+            return labels
+        table = torch.zeros_like(mask, dtype=torch.long)  # (B, W, W)
+        table.view(-1).index_copy_(0, cells, final.argmax(dim=-1))
+        return list(table.cpu().numpy())
+
+    @torch.no_grad()
+    def decode_with_evidence(
+        self, channels: Channels, batch: Batch
+    ) -> tuple[list[int] | list[Table], list[float | None] | list[NDArray[np.float32]]]:
+        """What `decode` gives, and how probable it is.
+
+        Returns:
+            The decoded labels. MRE: B probabilities of the label by the averaged log-probabilities,
+            normalised; None where there is no cell. MJERE: B tables (W, W) of the probabilities of
+            the cells' labels.
+        """
+        mask, cells, final = self._final(channels, batch)
+        if self.task == "mre":
+            totals = _totals(final, cells, mask)
+            labels = totals.argmax(dim=-1)
+            sizes = mask.flatten(1).sum(1)  # (B,)
+            mean = (totals / sizes[:, None].clamp_min(1)).softmax(dim=-1)
+            sure = mean.gather(1, labels[:, None])[:, 0].cpu().tolist()
+            given = zip(sure, sizes.cpu().tolist(), strict=True)
+            return labels.cpu().tolist(), [value if size else None for value, size in given]
+        best = final.argmax(dim=-1)  # (N,)
+        table = torch.zeros_like(mask, dtype=torch.long)  # (B, W, W)
+        table.view(-1).index_copy_(0, cells, best)
+        chances = final.new_zeros(mask.shape)
+        chances.view(-1).index_copy_(0, cells, final.gather(1, best[:, None])[:, 0].exp())
+        return list(table.cpu().numpy()), list(chances.float().cpu().numpy())
+
+    def _final(self, channels: Channels, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Mask (B, W, W), its cells (N,) and their final log-probabilities (N, L)."""
         if batch.pair_mask is None or batch.pair_cells is None:
             raise ValueError("the batch holds no mask of word pairs")
-        final, _ = self(channels, batch.pair_cells)  # (N, L)
-        if self.task == "mre":
-            post = batch.pair_cells // batch.pair_mask[0].numel()
-            totals = final.new_zeros(len(batch), final.shape[-1]).index_add(0, post, final)
-            # Dividing by the number of cells does not move the maximum; of equals, 0 is the first.
-            labels: list[int] = totals.argmax(dim=-1).cpu().tolist()
-            return labels
-        table = torch.zeros_like(batch.pair_mask, dtype=torch.long)  # (B, W, W)
-        table.view(-1).index_copy_(0, batch.pair_cells, final.argmax(dim=-1))
-        return list(table.cpu().numpy())
+        final, _ = self(channels, batch.pair_cells)
+        return batch.pair_mask, batch.pair_cells, final
+
+
+def _totals(final: Tensor, cells: Tensor, mask: Tensor) -> Tensor:
+    """Log-probabilities (N, L) of cells (N,), summed over each post's: (B, L)."""
+    post = cells // mask[0].numel()
+    return final.new_zeros(len(mask), final.shape[-1]).index_add(0, post, final)
 
 
 def _log_softmax(scores: Tensor) -> Tensor:

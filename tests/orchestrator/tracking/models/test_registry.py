@@ -236,7 +236,7 @@ def test_what_the_model_is_made_of(store: FolderStore, mlflow_uri: str, trained:
     assert not suffixes & {".pkl", ".pickle", ".pt", ".pth", ".bin", ".pyc"}
     (weights,) = (name for name in run.list("best/") if name.endswith(".safetensors"))
     assert run.get(weights) == (trained / "cells" / "aa" / weights).read_bytes()
-    assert "shapca/prediction.py" in code.list()
+    assert "shapca/prediction/extractor.py" in code.list()
     text = (folder / "MLmodel").read_text()
     assert str(ROOT) not in text
     assert "/tmp" not in text.replace(str(folder), "")

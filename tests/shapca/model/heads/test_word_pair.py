@@ -136,6 +136,38 @@ def test_mre_decodes_the_mean_log_probability_over_the_given_cells():
     assert head.decode(channels, batch) == expected
 
 
+def test_mre_is_as_sure_as_the_mean_log_probability_says():
+    head, (channels, batch) = build("mre"), inputs("mre")
+    final, _ = head(channels, batch.pair_cells)
+    post = batch.pair_cells // batch.pair_mask[0].numel()
+    wanted = [final[post == number].mean(0).softmax(0).max().item() for number in range(3)]
+    labels, sure = head.decode_with_evidence(channels, batch)
+    assert labels == head.decode(channels, batch)
+    assert sure == pytest.approx(wanted)
+    single = batch.pair_mask.clone()
+    single[0] = False
+    single[0, 1, 3], single[1] = True, False
+    one = masked(batch, single)
+    final, _ = head(channels, one.pair_cells)
+    _, sure = head.decode_with_evidence(channels, one)
+    assert sure[:2] == [pytest.approx(final[0].exp().max().item()), None]  # the cell's own; no cell
+
+
+def test_a_table_is_as_sure_as_its_cells():
+    head, (channels, batch) = build("mjere"), inputs("mjere")
+    tables, chances = head.decode_with_evidence(channels, batch)
+    for ours, theirs in zip(tables, head.decode(channels, batch), strict=True):
+        assert (ours == theirs).all()
+    final, _ = head(channels, batch.pair_cells)
+    shape = batch.pair_mask.shape
+    for cell, probabilities in zip(batch.pair_cells.tolist(), final.exp(), strict=True):
+        post, rest = divmod(cell, shape[1] * shape[2])
+        place = divmod(rest, shape[2])
+        wanted = probabilities[tables[post][place]].item()
+        assert chances[post][place] == pytest.approx(wanted, rel=1e-6)
+        assert wanted == probabilities.max().item()
+
+
 def test_mre_is_ordered_from_head_to_tail():
     head, (channels, batch) = build("mre"), inputs("mre")
     final, _ = head(channels, batch.pair_cells)

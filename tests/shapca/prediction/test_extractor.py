@@ -20,6 +20,7 @@ from shapca.errors import InputError
 from shapca.evaluation.evaluate import predict_split
 from shapca.metrics import direction_rule
 from shapca.model.encoders import load_tokenizer
+from shapca.model.heads.confidences import Confidence
 from shapca.model.inputs import encode_split
 from shapca.prediction import Extraction, Extractor, FoundEntity, Post
 from shapca.runs.checkpoint import pack, unpack
@@ -154,11 +155,14 @@ def test_relations_point_as_in_training(
         ]
         if rule.apply(decoded).relations == (relation,)
     )
-    monkeypatch.setattr("shapca.prediction.predict_encoded", lambda *_, **__: [decoded])
+    sure = Confidence((0.25,) * len(decoded.entities), (0.75,))
+    monkeypatch.setattr(
+        "shapca.prediction.extractor.predict_with_confidence", lambda *_: [(decoded, sure)]
+    )
     found = extractors["mjere"].extract(" ".join(example.words))
     assert len(found.entities) == len(example.entities)
     (given,) = found.relations
-    assert given.type == relation.type
+    assert (given.type, given.confidence, given.head.confidence) == (relation.type, 0.75, 0.25)
     assert given.head.text == " ".join(example.words[slice(*relation.head)])
     assert given.tail.text == " ".join(example.words[slice(*relation.tail)])
 
@@ -257,13 +261,13 @@ def test_image_and_context_enter_the_model(
     from shapca.model.network import ShapCA
 
     seen: list[Any] = []
-    original = ShapCA.predict
+    original = ShapCA.predict_with_evidence
 
-    def predict(self: ShapCA, batch: Any, *arguments: Any) -> Any:
+    def predict(self: ShapCA, batch: Any) -> Any:
         seen.append(batch)
-        return original(self, batch, *arguments)
+        return original(self, batch)
 
-    monkeypatch.setattr(ShapCA, "predict", predict)
+    monkeypatch.setattr(ShapCA, "predict_with_evidence", predict)
     file = tmp_path / "photo.png"
     Image.new("RGB", (60, 50), (200, 10, 30)).save(file)
     extractors["mner"].extract("Anna", image=file, context="a red wall")
@@ -279,10 +283,11 @@ def test_image_and_context_enter_the_model(
 def test_the_result_as_json(extractors: dict[Task, Extractor]) -> None:
     found = extractors["mre"].extract("Anna and Bob", entities=[(0, 4), (9, 12)])
     record = json.loads(json.dumps(found.to_json()))
-    head = {"text": "Anna", "start": 0, "end": 4, "type": None}
+    head = {"text": "Anna", "start": 0, "end": 4, "type": None, "confidence": None}
     assert record["entities"][0] == head
     assert record["relations"][0]["head"] == head
     assert record["relations"][0]["type"] == found.relations[0].type
+    assert 0 < record["relations"][0]["confidence"] < 1
 
 
 def test_a_pretrained_model_is_loaded_without_its_origin(

@@ -1,18 +1,19 @@
-"""Extraction from new posts with a trained model."""
+"""A trained model, ready for new posts."""
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from itertools import chain, combinations, count, islice
+from dataclasses import replace
+from itertools import chain, combinations, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Self
+from typing import Self
 
-from pydantic import TypeAdapter
+import torch
 
-from shapca.config import RuntimeConfig
+from shapca.config import ExperimentConfig, RuntimeConfig
 from shapca.data.batches.encoding import EncodingReport
 from shapca.data.images import ImageStore
 from shapca.data.pos import tag_words
@@ -21,76 +22,25 @@ from shapca.data.preparation.readers.source import checked_text
 from shapca.data.schema import NONE, Entity, Example, Prediction, Relation, Span
 from shapca.data.word_splitter import Word
 from shapca.errors import InputError
-from shapca.evaluation.evaluate import predict_encoded
+from shapca.evaluation.batches import predict_with_confidence
 from shapca.model.device import set_up
+from shapca.model.heads.confidences import Confidence
 from shapca.model.inputs import encode_examples
+from shapca.prediction.extraction import (
+    Characters,
+    Extraction,
+    FoundEntity,
+    FoundRelation,
+    Post,
+    PostError,
+)
 from shapca.runs.trained import TrainedModel
-from shapca.storage import ObjectStore
+from shapca.storage import ObjectStore, digest
 
 logger = logging.getLogger(__name__)
 
-Characters = tuple[int, int]
-
-
-@dataclass(frozen=True)
-class Post:
-    """A post to extract from.
-
-    Attributes:
-        text: What was written.
-        image: File of its picture.
-        context: Bridging context, e.g. a caption of the picture.
-        entities: Given entities as characters [start, end), for a model of relations between given
-            entities (MRE): each one with every later one makes a candidate pair (head, tail).
-    """
-
-    text: str
-    image: Path | None = None
-    context: str | None = None
-    entities: tuple[Characters, ...] = ()
-
-
-@dataclass(frozen=True)
-class FoundEntity:
-    """An entity in the text: characters [start, end); the type is None where it was given."""
-
-    text: str
-    start: int
-    end: int
-    type: str | None
-
-
-@dataclass(frozen=True)
-class FoundRelation:
-    """A directed relation; of a given pair (MRE) it may be `None`."""
-
-    head: FoundEntity
-    tail: FoundEntity
-    type: str
-
-
-@dataclass(frozen=True)
-class Extraction:
-    """What a model finds in one post.
-
-    Attributes:
-        text: The post's text.
-        words: Its words with their places.
-        entities: Entities from left to right, or as given.
-        relations: Relations between them.
-    """
-
-    text: str
-    words: tuple[Word, ...]
-    entities: tuple[FoundEntity, ...] = ()
-    relations: tuple[FoundRelation, ...] = ()
-
-    def to_json(self) -> dict[str, Any]:
-        """As a program reads it."""
-        return _EXTRACTION.dump_python(self, mode="json", exclude={"words"})
-
-
-_EXTRACTION = TypeAdapter(Extraction)
+PLACES = 4
+"""Decimals of a confidence: more would differ with a post's company in its batch."""
 
 
 class Extractor:
@@ -142,23 +92,60 @@ class Extractor:
             InputError: a picture that cannot be read, half a character in a text, or something that
                 the model has no use for.
         """
-        for post in posts:
-            self._check(post)
-        splitter = self._trained.record.reading.words
-        words = [tuple(splitter.split(post.text)) for post in posts]
-        spans = [
-            [_words_of(characters, post.text, found) for characters in post.entities]
-            for post, found in zip(posts, words, strict=True)
-        ]
-        pos = tag_words([[word.text for word in found] for found in words])
+        words, spans = [], []
+        for index, post in enumerate(posts):
+            try:
+                found, given = self.read(post)
+            except InputError as error:
+                raise PostError(index, str(error)) from error
+            words.append(found)
+            spans.append(given)
+        untagged = [found for found, post in zip(words, posts, strict=True) if not post.pos]
+        pos = iter(tag_words([[word.text for word in found] for found in untagged]))
+        tags = [post.pos or next(pos) for post in posts]
         made = [
-            self._examples(*parts) for parts in zip(count(), posts, words, pos, spans, strict=False)
+            self._examples(index, *parts)
+            for index, parts in enumerate(zip(posts, words, tags, spans, strict=True))
         ]
         predictions = iter(self._predict(posts, list(chain.from_iterable(made))))
         return [
             self._extraction(post, found, list(islice(predictions, len(examples))))
             for post, found, examples in zip(posts, words, made, strict=True)
         ]
+
+    def read(self, post: Post) -> tuple[tuple[Word, ...], list[Span]]:
+        """The words of a post, and those of its given entities, without its picture.
+
+        Raises:
+            InputError: half a character in a text, or something that the model has no use for.
+        """
+        self._check(post)
+        words = post.words
+        if words is None:
+            words = tuple(self._trained.record.reading.words.split(post.text))
+        return words, [_words_of(given, post.text, words) for given in post.entities]
+
+    @property
+    def config(self) -> ExperimentConfig:
+        """The configuration of the model's run."""
+        return self._trained.config
+
+    def fingerprint(self) -> str:
+        """A hash of what the model is: its weights, configuration, labels and way of reading."""
+        record = self._trained.record
+        found = hashlib.sha256(
+            digest(
+                {
+                    "config": record.config.model_dump(mode="json"),
+                    "labels": record.labels.to_json(),
+                    "reading": record.reading.to_json(),
+                }
+            ).encode()
+        )
+        for name, weight in sorted(self._trained.model.state_dict().items()):
+            found.update(f"{name} {tuple(weight.shape)} {weight.dtype}".encode())
+            found.update(weight.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+        return found.hexdigest()
 
     def _check(self, post: Post) -> None:
         config = self._trained.config
@@ -201,7 +188,9 @@ class Extractor:
             for head, tail in combinations(spans, 2)
         ]
 
-    def _predict(self, posts: Sequence[Post], examples: Sequence[Example]) -> list[Prediction]:
+    def _predict(
+        self, posts: Sequence[Post], examples: Sequence[Example]
+    ) -> list[tuple[Prediction, Confidence]]:
         if not examples:
             return []
         trained, config = self._trained, self._trained.config
@@ -216,7 +205,7 @@ class Extractor:
                 images=self._images(posts, Path(folder)),
             )
             _warn_of_cuts(encoded.report)
-            return predict_encoded(trained, encoded)
+            return predict_with_confidence(trained, encoded)
 
     def _images(self, posts: Sequence[Post], folder: Path) -> ImageStore | None:
         """The posts' pictures, squared as those of a prepared data set."""
@@ -226,40 +215,45 @@ class Extractor:
         files = {_image_id(i): post.image for i, post in enumerate(posts) if post.image is not None}
         store = write_images(folder / "images.npy", folder / "images.json", files, size)
         for name, reason in store.broken.items():
-            raise InputError(f"{files[name]}: no readable picture ({reason})")
+            index = next(i for i in range(len(posts)) if _image_id(i) == name)
+            raise PostError(index, f"{files[name]}: no readable picture ({reason})")
         return store
 
     def _extraction(
         self,
         post: Post,
         words: tuple[Word, ...],
-        predictions: Sequence[Prediction],
+        predictions: Sequence[tuple[Prediction, Confidence]],
     ) -> Extraction:
         if post.entities:
             given = [
                 FoundEntity(post.text[start:end], start, end, None) for start, end in post.entities
             ]
-            types = [
-                relation.type for prediction in predictions for relation in prediction.relations
-            ]
+            pairs = zip(combinations(given, 2), predictions, strict=True)
             relations = [
-                FoundRelation(head, tail, kind)
-                for (head, tail), kind in zip(combinations(given, 2), types, strict=True)
+                FoundRelation(head, tail, prediction.relations[0].type, _rounded(sure.relations[0]))
+                for (head, tail), (prediction, sure) in pairs
             ]
             return Extraction(post.text, words, tuple(given), tuple(relations))
         directions = self._trained.record.reading.directions
         entities: dict[Span, FoundEntity] = {}
         relations = []
-        for prediction in predictions:  # one, or none where the text has no words
-            for entity in prediction.entities:
+        for prediction, sure in predictions:  # one, or none where the text has no words
+            for entity, value in zip(prediction.entities, sure.entities, strict=True):
                 start, end = words[entity.start].start, words[entity.end - 1].end
-                entities[entity.span] = FoundEntity(post.text[start:end], start, end, entity.type)
+                entities[entity.span] = FoundEntity(
+                    post.text[start:end], start, end, entity.type, _rounded(value)
+                )
             if directions is not None:
                 prediction = directions.apply(prediction)
-            for relation in prediction.relations:
+            for relation, value in zip(prediction.relations, sure.relations, strict=True):
                 head, tail = entities[relation.head], entities[relation.tail]
-                relations.append(FoundRelation(head, tail, relation.type))
+                relations.append(FoundRelation(head, tail, relation.type, _rounded(value)))
         return Extraction(post.text, words, tuple(entities.values()), tuple(relations))
+
+
+def _rounded(probability: float | None) -> float | None:
+    return None if probability is None else round(probability, PLACES)
 
 
 def _warn_of_cuts(report: EncodingReport) -> None:

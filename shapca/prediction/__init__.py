@@ -1,0 +1,6 @@
+"""Extraction from new posts with a trained model, one by one or a file of them."""
+
+from shapca.prediction.extraction import Extraction, FoundEntity, FoundRelation, Post, PostError
+from shapca.prediction.extractor import Extractor
+
+__all__ = ["Extraction", "Extractor", "FoundEntity", "FoundRelation", "Post", "PostError"]
