@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from shapca.data.word_splitter import Word, WordSplitter
 from shapca.errors import InputError
 from shapca.prediction.extraction import Post
 from shapca.prediction.extractor import Extractor
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -93,36 +96,52 @@ def read_lines(file: Path) -> list[Line]:
 def read_posts(lines: Sequence[Line], form: PostForm, extractor: Extractor) -> list[NumberedPost]:
     """Lines as posts that a model can read; pictures are looked for, and not opened.
 
+    A picture that is not there is one that a post has not, as in a prepared data set; how many
+    are missing is logged.
+
     Raises:
         InputError: a line that is not as expected, that holds what the model does not read, or
-            whose id was there before; the message begins with file and line.
+            whose id was there before, the message beginning with file and line; or none of the
+            pictures is there.
     """
     check_columns(form.columns)
-    posts, seen = [], {}
+    posts, seen, missing, num_named = [], {}, [], 0
     for number, (place, record) in enumerate(lines, start=1):
+        if isinstance(record, Mapping):
+            record = {name: value for name, value in record.items() if name not in form.unread}
         post = _read_post(record, place, form, extractor.config)
         try:
             extractor.read(post)
         except InputError as error:
             raise InputError(f"{place}: {error}") from error
+        if post.image is not None:
+            num_named += 1
+            if not post.image.is_file():
+                missing.append(f"{place}: {post.image}")
+                post = replace(post, image=None)
         given = record.get(form.columns.get("id", "id"))
         name = number if given is None else given
         if (before := seen.setdefault(str(name).strip(), place)) != place:
             raise InputError(f"{place}: the id {shown(name)} is that of {before} too")
         posts.append(NumberedPost(place, name, post))
+    if missing:
+        if len(missing) == num_named:
+            raise InputError(f"{missing[0]} is not there, nor any other picture")
+        logger.warning("%d of %d pictures are not there: %s …", len(missing), num_named, missing[0])
     return posts
 
 
 def _read_post(record: Any, place: str, form: PostForm, config: ExperimentConfig) -> Post:
-    raw = read_record(record, place, RecordForm(form.columns, form.unread, form.characters))
     keys = {key: form.columns.get(key, key) for key in KEYS}
-    values = {key: record.get(name) for key, name in keys.items() if name not in form.unread}
+    given = record if isinstance(record, Mapping) else {}
+    values = {key: given.get(name) for key, name in keys.items()}
     for key in sorted(set(KEYS) - _keys_read(config)):
-        if values.get(key) not in (None, [], {}):
+        if values[key] not in (None, [], {}):
             raise InputError(
                 f"{place}: the model does not read {keys[key]!r}; --ignore {keys[key]} passes "
                 "over it"
             )
+    raw = read_record(record, place, RecordForm(form.columns, characters=form.characters))
     text, words = values["text"], None
     if text is None:
         text, words = " ".join(raw.words), _joined(raw.words)
@@ -130,12 +149,17 @@ def _read_post(record: Any, place: str, form: PostForm, config: ExperimentConfig
         words = tuple(Word(c, i, i + 1) for i, c in enumerate(text) if not c.isspace())
     if raw.pos and words is None:
         raise InputError(f"{place}: {keys['pos']!r} counts words; expected 'words', not 'text'")
+    if len(raw.relations) > 1:
+        raise InputError(f"{place}: {len(raw.relations)} relations; expected one at most")
     places = WordSplitter().split(text) if words is None else words
+    spans = [entity.span for entity in raw.entities]
+    for relation in raw.relations:
+        spans = [relation.head, relation.tail]
     return Post(
         text,
         image=_picture(values["image"], place, form),
         context=_context(raw.contexts, config.data.contexts, place),
-        entities=tuple((places[e.start].start, places[e.end - 1].end) for e in raw.entities),
+        entities=tuple((places[start].start, places[end - 1].end) for start, end in spans),
         words=words,
         pos=raw.pos,
     )
@@ -149,7 +173,7 @@ def _keys_read(config: ExperimentConfig) -> set[str]:
     if config.data.contexts is not None:
         keys.add("context")
     if config.task == "mre":
-        keys.add("entities")
+        keys |= {"entities", "relations"}  # a relation says which one is the head
     return keys
 
 
@@ -173,10 +197,7 @@ def _picture(value: Any, place: str, form: PostForm) -> Path | None:
             f"{place}: an image is named, and no folder of images given; give --images FOLDER"
         )
     name = names[0]["path"] if isinstance(names[0], Mapping) else names[0]  # as tables have it
-    file = form.images / name
-    if not file.is_file():
-        raise InputError(f"{place}: no picture {shown(name)} below {form.images}")
-    return file
+    return form.images / name
 
 
 def _context(contexts: Mapping[str, str], name: str | None, place: str) -> str | None:

@@ -430,6 +430,65 @@ def test_predict_prints_entities_or_json(
         assert text[entity["start"] : entity["end"]] == entity["text"]
 
 
+def test_predict_writes_a_line_a_post_and_goes_on(
+    run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, out = tmp_path / "posts.jsonl", tmp_path / "found.jsonl"
+    texts = ["Anna visits [Paris] today", "Bob", "two men in Green Hill"]
+    file.write_text(
+        "".join(json.dumps({"id": f"p{i}", "said": text}) + "\n" for i, text in enumerate(texts))
+    )
+    command = ("predict", run_folder, "--input", file, "--out", out, "--column", "text=said")
+    assert call(*command) == 0
+    assert f"{out}: 3 posts, " in capsys.readouterr().out
+    found = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
+    assert [line.pop("id") for line in found] == ["p0", "p1", "p2"]
+    for line, text in zip(found, texts, strict=True):
+        assert call("predict", run_folder, "--text", text, "--json") == 0
+        assert json.loads(capsys.readouterr().out)["text"] == line["text"] == text
+    whole = out.read_bytes()
+    out.write_bytes(whole[:-5])
+    assert call(*command, "--json") == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["num_posts"], report["num_kept"], report["out"]) == (3, 2, str(out))
+    assert out.read_bytes() == whole
+    file.write_text(file.read_text() + '{"said": "more"}\n')
+    assert call(*command) == 2
+    assert "found.jsonl: was begun with another input" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "expected either --text or --input"),
+        (["--text", "a", "--input", "posts.jsonl"], "expected either --text or --input"),
+        (["--text", "a", "--out", "x"], "--out: of no use beside --text"),
+        (["--input", "posts.jsonl"], "--input: expected --out too"),
+        (["--input", "posts.jsonl", "--out", "x", "--context", "c"], "--context: of no use beside"),
+        (["--input", "absent.jsonl", "--out", "x"], "absent.jsonl: cannot be read"),
+        (["--input", "posts.jsonl", "--out", "x"], "posts.jsonl:2: not JSON"),
+        (["--input", "image.jsonl", "--out", "x"], "does not read 'image'; --ignore image"),
+    ],
+)
+def test_predict_refuses_files_before_anything_is_predicted(
+    run_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("posts.jsonl").write_text('{"text": "Anna"}\n{\n')
+    Path("image.jsonl").write_text('{"text": "Anna"}\n{"text": "Bob", "image": "1.jpg"}\n')
+    assert call("predict", run_folder, *arguments) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    assert not Path("x").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from transformers import BertConfig, BertModel, CLIPVisionConfig, CLIPVisionModel
 
-from shapca.config import ExperimentConfig, RuntimeConfig, Task
+from shapca.config import Task
 from shapca.data.prepared import PreparedData
 from shapca.data.schema import Prediction, Relation
 from shapca.errors import InputError
@@ -23,42 +23,16 @@ from shapca.model.encoders import load_tokenizer
 from shapca.model.heads.confidences import Confidence
 from shapca.model.inputs import encode_split
 from shapca.prediction import Extraction, Extractor, FoundEntity, Post
-from shapca.runs.checkpoint import pack, unpack
+from shapca.runs.checkpoint import unpack
 from shapca.runs.trained import TrainedModel
 from shapca.storage import FolderStore
 from shapca.training import fit
 from tests.factories import tiny_config
+from tests.shapca.prediction.conftest import RUNTIME, trained_store
 from tests.stores import MemoryStore
 
-RUNTIME = RuntimeConfig(device="cpu", num_threads=1)
 CPU = torch.device("cpu")
 Datasets = dict[Task, PreparedData]
-
-
-def trained_store(data: PreparedData, config: ExperimentConfig) -> MemoryStore:
-    store = MemoryStore()
-    fit(config, data, seed=1, runtime=RUNTIME, store=store)
-    return store
-
-
-@pytest.fixture(scope="module")
-def stores(tiny_datasets: Datasets) -> dict[Task, MemoryStore]:
-    made = {
-        task: trained_store(data, tiny_config(task, **{"optimisation.epochs": epochs}))
-        for (task, data), epochs in zip(tiny_datasets.items(), (6, 1, 1), strict=True)
-    }
-    # A table of word pairs takes long to learn: exaggerated scores find something at once.
-    joint, name = made["mjere"], "best/0001.safetensors"
-    weights = unpack(joint, name)
-    weights["head.classifier.weight"] *= 100
-    weights["head.classifier.bias"] *= 0
-    joint.put(name, pack(weights))
-    return made
-
-
-@pytest.fixture(scope="module")
-def extractors(stores: dict[Task, MemoryStore]) -> dict[Task, Extractor]:
-    return {task: Extractor.load(store, runtime=RUNTIME) for task, store in stores.items()}
 
 
 def evaluated(store: MemoryStore, data: PreparedData, split: str) -> list[Prediction]:

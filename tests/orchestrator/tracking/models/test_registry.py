@@ -366,6 +366,10 @@ def test_a_fresh_process_and_both_commands_give_the_same(
         assert answer(shapca.cli.app, "predict", run, "--text", TEXT, *options) == expected
         model = ("predict", f"models:/{SWEEP}@champion", "--tracking-uri", mlflow_uri)
         assert answer(orchestrator.cli.app, *model, "--text", TEXT, *options) == expected
+    (tmp_path / "posts.jsonl").write_text(json.dumps({"id": "p", "text": TEXT}) + "\n")
+    to_file = ("--input", str(tmp_path / "posts.jsonl"), "--out", str(tmp_path / "out.jsonl"))
+    assert answer(orchestrator.cli.app, *model, *to_file)["num_posts"] == 1
+    assert json.loads((tmp_path / "out.jsonl").read_bytes()) == {"id": "p", **plain[0]}
 
 
 def test_relations_of_given_entities(store: FolderStore, mlflow_uri: str) -> None:
