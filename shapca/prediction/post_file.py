@@ -105,7 +105,10 @@ def read_posts(lines: Sequence[Line], form: PostForm, extractor: Extractor) -> l
             pictures is there.
     """
     check_columns(form.columns)
-    posts, seen, missing, num_named = [], {}, [], 0
+    posts: list[NumberedPost] = []
+    seen: dict[str, str] = {}
+    missing: list[str] = []
+    num_named = 0
     for number, (place, record) in enumerate(lines, start=1):
         if isinstance(record, Mapping):
             record = {name: value for name, value in record.items() if name not in form.unread}

@@ -9,7 +9,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import torch
@@ -72,11 +71,12 @@ def tag_paths(
     ):
         step = torch.logsumexp(transitions + (emission + after[-1])[:, None], dim=2)
         after.append(torch.where(valid[:, None], step, end))
-    tables: list[Any] = [emissions, torch.stack(before, 1), torch.stack(after[::-1], 1)]
-    tables = [table.numpy() for table in tables]
+    words, sums_before, sums_after = (
+        table.numpy() for table in (emissions, torch.stack(before, 1), torch.stack(after[::-1], 1))
+    )
     steps = transitions.numpy()
     return [
-        TagPaths(*(table[post, :length] for table in tables), steps)
+        TagPaths(words[post, :length], sums_before[post, :length], sums_after[post, :length], steps)
         for post, length in enumerate(mask.sum(1).tolist())
     ]
 

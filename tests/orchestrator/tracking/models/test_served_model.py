@@ -13,6 +13,7 @@ from PIL import Image
 from orchestrator.tracking.models import served_model
 from orchestrator.tracking.models.served_model import IMAGE_ROOT, extract, read_post
 from shapca.errors import InputError
+from shapca.prediction import PostError
 
 
 def picture(size: tuple[int, int] = (8, 8), kind: str = "PNG") -> bytes:
@@ -121,3 +122,12 @@ def test_one_bad_post_refuses_the_request() -> None:
         extract(Extractor(), [many] * 5)  # type: ignore[arg-type]
     with pytest.raises(AssertionError, match="nothing may be predicted"):
         extract(Extractor(), [many] * 4)  # type: ignore[arg-type]
+
+
+def test_a_post_that_the_model_cannot_read_is_numbered() -> None:
+    class Extractor:
+        def extract_many(self, posts: Any) -> Any:
+            raise PostError(1, "the model reads no images")
+
+    with pytest.raises(InputError, match="post 2: the model reads no images"):
+        extract(Extractor(), [{"text": "a"}, {"text": "b"}])  # type: ignore[arg-type]
