@@ -13,7 +13,8 @@ from shapca.commands.extraction import PostOptions
 from shapca.commands.options import examples, with_options_of
 
 EPILOG = examples(
-    "orchestrator predict models:/demo@champion --text 'Ada plays in Paris' --image post.jpg",
+    "orchestrator predict models:/demo@champion --text 'Frida Kahlo lives in Lisbon now'",
+    "orchestrator predict models:/demo@champion --input posts.jsonl --out found.jsonl",
 )
 
 if TYPE_CHECKING:

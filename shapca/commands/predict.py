@@ -8,7 +8,8 @@ from shapca.commands.extraction import PostOptions
 from shapca.commands.options import FinishedRun, examples, with_options_of
 
 EPILOG = examples(
-    "shapca predict runs/demo-seed1 --text 'Ada plays in Paris' --image post.jpg",
+    "shapca predict runs/demo-seed1 --text 'Frida Kahlo lives in Lisbon now'",
+    "shapca predict runs/demo-seed1 --input posts.jsonl --out found.jsonl",
 )
 
 if TYPE_CHECKING:
