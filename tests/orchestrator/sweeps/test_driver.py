@@ -87,6 +87,7 @@ def test_a_finished_sweep_run_again_trains_nothing_and_starts_no_ray(
         assert module not in again["modules"]
 
 
+@pytest.mark.slow
 def test_killed_drivers_lose_nothing(
     undisturbed: tuple[Path, dict[str, Any]], tmp_path: Path, mlflow_uri: str
 ) -> None:
@@ -183,10 +184,12 @@ def test_an_outage_from_start_to_end_is_made_up_for(
     assert {run["status"] for run in expected.values()} <= {"FINISHED", "KILLED"}
 
 
-HANG_UP = pytest.param(signal.SIGHUP, marks=pytest.mark.slow)
+TERMINATE, HANG_UP = (
+    pytest.param(number, marks=pytest.mark.slow) for number in (signal.SIGTERM, signal.SIGHUP)
+)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, HANG_UP])
+@pytest.mark.parametrize("number", [signal.SIGINT, TERMINATE, HANG_UP])
 def test_an_interrupt_ends_within_seconds_and_says_how_to_go_on(
     number: signal.Signals, undisturbed: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:
