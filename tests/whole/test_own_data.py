@@ -133,7 +133,8 @@ def test_own_posts_go_through_a_sweep(tmp_path: Path, monkeypatch: pytest.Monkey
     write_posts(tmp_path)
     search = yaml.safe_load(YAML[1])
     search["experiment"] = smaller(search["experiment"])
-    search["experiment"]["optimisation"]["epochs"] = 20  # to find anything: a score of 0 wins nothing
+    # Enough to find something: a score of 0 wins nothing.
+    search["experiment"]["optimisation"]["epochs"] = 20
     search["protocol"]["trials"] = 2
     (tmp_path / "search.yaml").write_text(yaml.safe_dump(search), encoding="utf-8")
     run(COMMANDS[0])
