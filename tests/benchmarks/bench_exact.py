@@ -95,13 +95,13 @@ def test_exact_against_cyclic(num_players, kind):
 @pytest.mark.parametrize("temperature", [0.02, 0.3])
 def test_other_temperatures(temperature):
     print()
-    compare(28, "uniform", temperature=temperature)
+    assert compare(28, "uniform", temperature=temperature) <= 40  # the whole grid took 43 to 69
 
 
 def test_all_values():
     print()
     for num_players in (28, 64):
-        compare(num_players, "trained", negatives="softmax")
+        assert compare(num_players, "trained", negatives="softmax") <= 15  # the grid: 15 to 31
 
 
 def test_growth_with_the_players():
