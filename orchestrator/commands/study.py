@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 
 @with_options_of(RunOptions)
 def study(
-    studies: Annotated[list[Path], typer.Argument(metavar="STUDY...", help="Study files (YAML).")],
+    studies: Annotated[
+        list[Path],
+        typer.Argument(metavar="STUDY...", help="Study files (YAML), or names such as table1."),
+    ],
     set_: Overrides = None,
     row: Annotated[
         list[str] | None, typer.Option(help="Run this row only; repeatable. All are shown.")

@@ -42,7 +42,7 @@ def submit(
         typer.Option(
             "--send-data/--no-send-data",
             help="Package the data that the sweep reads into the storage.",
-            show_default="if the storage is s3://…",
+            show_default="if the storage is a bucket",
         ),
     ] = None,
     tracking_uri: Annotated[

@@ -23,6 +23,7 @@ from shapca.config import (
     Section,
     apply_overrides,
     read_yaml,
+    shipped,
     validate,
     with_value,
 )
@@ -179,13 +180,15 @@ class SweepConfig(Section):
 
     @classmethod
     def load(cls, path: str | Path, overrides: Sequence[str] = ()) -> SweepConfig:
-        """Read a search-space file; every corner of the space must be a valid experiment.
+        """Read a search-space file, or by its name one that comes along.
 
-        So must what lies inside of ranges, and pairs of choices.
+        Every corner of the space must be a valid experiment. So must what lies inside of ranges,
+        and pairs of choices.
 
         Raises:
             InputError: With the file and the dotted key.
         """
+        path = shipped.find(path, "search_spaces")
         sweep = validate(cls, apply_overrides(read_yaml(path), overrides), str(path))
         for values in itertools.chain(sweep.corners(), sweep.probes()):
             sweep.resolve(values, source=str(path))

@@ -8,6 +8,9 @@ from shapca.config import RuntimeConfig
 from shapca.errors import InputError
 from shapca.storage import FolderStore, ObjectStore, make_private_folder
 
+BUCKETS = ("s3", "gs", "az")
+PLACES = "a folder, or a bucket: s3://bucket/prefix, gs:// or az://"
+
 
 class StorageLost(RuntimeError):
     """The storage failed under a sweep at work, so this driver must stop."""
@@ -25,7 +28,7 @@ def absolute_uri(uri: str) -> str:
         InputError: An empty address, which would mean the working directory.
     """
     if not uri.strip():
-        raise InputError("storage: expected a folder or s3://bucket/prefix, got an empty name")
+        raise InputError(f"storage: expected {PLACES}, got an empty name")
     return uri if is_remote(uri) else str(Path(uri).expanduser().absolute())
 
 
@@ -38,18 +41,18 @@ def open_store(uri: str, *, make: bool = True) -> ObjectStore:
     """The store at an address.
 
     Args:
-        uri: A folder, or `s3://bucket/prefix`.
+        uri: A folder, or a bucket's address.
         make: Make a folder that is missing.
 
     Raises:
         InputError: An address of another kind, or a folder that cannot be.
     """
-    if uri.startswith("s3://"):
-        from orchestrator.store.s3 import S3Store
-
-        return S3Store(uri)
     if is_remote(uri):
-        raise InputError(f"storage {uri}: expected a folder or s3://bucket/prefix")
+        if uri.partition("://")[0] not in BUCKETS:
+            raise InputError(f"storage {uri}: expected {PLACES}")
+        from orchestrator.store.bucket import BucketStore
+
+        return BucketStore(uri)
     folder = Path(uri).expanduser().absolute()
     try:
         if make:

@@ -14,7 +14,16 @@ from pydantic import Field, model_validator
 
 from orchestrator.config.dimensions import Scalar
 from orchestrator.config.sweep import BudgetConfig, ResourceConfig, Seed
-from shapca.config import Name, Number, RuntimeConfig, Section, apply_overrides, read_yaml, validate
+from shapca.config import (
+    Name,
+    Number,
+    RuntimeConfig,
+    Section,
+    apply_overrides,
+    read_yaml,
+    shipped,
+    validate,
+)
 from shapca.config.variants import VARIANTS
 
 PARAMETERS = "parameters"
@@ -161,11 +170,12 @@ class StudyConfig(Section):
 
     @classmethod
     def load(cls, path: str | Path, overrides: Sequence[str] = ()) -> StudyConfig:
-        """Read a study file.
+        """Read a study file, or one that comes along by its name.
 
         Raises:
             InputError: with the file and the dotted key.
         """
+        path = shipped.find(path, "search_spaces")
         return validate(cls, apply_overrides(read_yaml(path), overrides), str(path))
 
     def all_rows(self) -> dict[str, StudyRow]:

@@ -52,7 +52,7 @@ class SweepOptions:
     """Where and how a sweep runs; nothing here changes a result.
 
     Attributes:
-        storage: A folder, or `s3://bucket/prefix`.
+        storage: A folder, or a bucket (`s3://bucket/prefix`, `gs://`, `az://`).
         tracking_uri: MLflow's; None: SQLite under the storage; `none`: no tracking.
         data_root: Folder of the prepared data sets; None: as the sweep's file says.
         ray: How to reach Ray.

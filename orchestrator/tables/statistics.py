@@ -16,8 +16,9 @@ S seeds, N examples; counts are (S, N, 3): correct, predicted, gold.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from statistics import fmean, stdev
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,7 @@ from scipy import optimize, stats
 
 Counts = npt.NDArray[np.integer]
 Floats = npt.NDArray[np.float64]
+LEVEL = 0.95
 _CHUNK = 4_000_000  # resampled counts held at once
 
 
@@ -57,6 +59,18 @@ def on_the_scale(low: float, high: float) -> str:
     """An interval of a score in words, cut where no score can be: below 0 and above 100."""
     cut = " (cut at the ends of the scale)" if low < 0.0 or high > 100.0 else ""
     return f"{max(0.0, low):.2f} to {min(100.0, high):.2f}{cut}"
+
+
+def seeds_interval(scores: Collection[float]) -> tuple[float, float] | None:
+    """Student's 95% interval of a mean over seeds; None below two.
+
+    It is that of the expected score *on this test set*: it knows of seeds alone.
+    """
+    if len(scores) < 2:
+        return None
+    half = float(stats.t.ppf((1 + LEVEL) / 2, len(scores) - 1))
+    half *= stdev(scores) / math.sqrt(len(scores))
+    return fmean(scores) - half, fmean(scores) + half
 
 
 def micro_f1(counts: Counts) -> Floats:

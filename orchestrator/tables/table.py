@@ -11,7 +11,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from orchestrator.tables.statistics import Difference, holm, on_the_scale, smallest_p
+from orchestrator.tables.statistics import (
+    Difference,
+    holm,
+    on_the_scale,
+    seeds_interval,
+    smallest_p,
+)
 from shapca.metrics.seed_scores import SeedScores
 
 CellState = Literal["done", "running", "stale", "missing", "n/a", "published"]
@@ -135,7 +141,7 @@ class TableCell:
             **others: More of the cell's attributes.
         """
         seeds = SeedScores(list(scores.values()))
-        low, high = seeds.interval or (None, None)
+        low, high = seeds_interval(scores.values()) or (None, None)
         return cls(state, seeds.mean, seeds.std, low, high, dict(scores), **others)
 
 

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from shapca.commands.display.console import open_console
 from shapca.commands.options import AsJson, Overrides
-from shapca.config import ExperimentConfig, apply_overrides, read_yaml, validate
+from shapca.config import ExperimentConfig, apply_overrides, read_yaml, shipped, validate
 from shapca.errors import InputError
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ def parameters(
 
 
 def _read(path: Path, overrides: Sequence[str]) -> ExperimentConfig:
+    path = shipped.find(path, "configs")
     tree = read_yaml(path)
     tree = tree.get("experiment", tree)  # of a sweep's file
     if not isinstance(tree, dict):

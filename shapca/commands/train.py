@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def train(
-    config: Annotated[Path, typer.Argument(help="Training YAML, e.g. configs/demo.yaml.")],
+    config: Annotated[Path, typer.Argument(help="Training YAML, or a name such as demo.")],
     set_: Overrides = None,
     out: Annotated[
         Path | None,

@@ -1,5 +1,6 @@
 """The frozen configuration, the paper's rows as changes to it, and the YAML it is read from."""
 
+from shapca.config import shipped
 from shapca.config.files import Model, apply_overrides, read_yaml, to_yaml, validate, with_value
 from shapca.config.runtime import RuntimeConfig, load_training_file
 from shapca.config.sections import (
@@ -43,6 +44,7 @@ __all__ = [
     "is_local_path",
     "load_training_file",
     "read_yaml",
+    "shipped",
     "to_yaml",
     "validate",
     "with_value",

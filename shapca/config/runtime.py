@@ -9,6 +9,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from shapca.config import shipped
 from shapca.config.files import apply_overrides, read_yaml, validate
 from shapca.config.sections import ExperimentConfig, Section
 
@@ -29,11 +30,14 @@ class RuntimeConfig(Section):
 def load_training_file(
     path: str | Path, overrides: Sequence[str] = ()
 ) -> tuple[ExperimentConfig, RuntimeConfig]:
-    """Read a training YAML: the experiment's sections and, optionally, `runtime`.
+    """Read a training YAML, or by its name one that comes along.
+
+    It holds the experiment's sections and, optionally, `runtime`.
 
     Raises:
         InputError: the file is missing, is not YAML, or a key or value is not allowed.
     """
+    path = shipped.find(path, "configs")
     tree = apply_overrides(read_yaml(path), overrides)
     runtime = tree.pop("runtime", {})
     return (

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from shapca.config import shipped
 from shapca.config.files import apply_overrides, read_yaml, validate
 
 Task = Literal["mner", "mre", "mjere"]
@@ -269,9 +270,12 @@ class ExperimentConfig(Section):
     def load(cls, path: str | Path, overrides: Sequence[str] = ()) -> ExperimentConfig:
         """Read a YAML file and apply `dotted.key=value` overrides; its `runtime` part is left out.
 
+        The name of a configuration that comes along will do as well.
+
         Raises:
             InputError: the file is missing, is not YAML, or a key or value is not allowed.
         """
+        path = shipped.find(path, "configs")
         tree = apply_overrides(read_yaml(path), overrides)
         tree.pop("runtime", None)
         return validate(cls, tree, str(path))

@@ -1,13 +1,10 @@
-"""Mean, deviation and interval of a score over training seeds."""
+"""Mean and deviation of a score over training seeds."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
-
-LEVEL = 0.95
 
 
 @dataclass(frozen=True)
@@ -34,19 +31,6 @@ class SeedScores:
     def std(self) -> float | None:
         """Their sample standard deviation (n - 1); None below two seeds."""
         return stdev(self.values) if self.num > 1 else None
-
-    @property
-    def interval(self) -> tuple[float, float] | None:
-        """Student's 95% interval of the mean; None below two seeds.
-
-        It is that of the expected score *on this test set*: it knows of seeds alone.
-        """
-        if self.mean is None or self.std is None:
-            return None
-        from scipy import stats
-
-        half = float(stats.t.ppf((1 + LEVEL) / 2, self.num - 1)) * self.std / math.sqrt(self.num)
-        return self.mean - half, self.mean + half
 
     def named(self, name: str) -> dict[str, float]:
         """`<name>_mean` and `<name>_std`, where they are known."""

@@ -11,7 +11,6 @@ from functools import lru_cache, partial
 
 import numpy as np
 import torch
-from scipy.special import wrightomega
 from torch import Tensor
 
 
@@ -77,8 +76,8 @@ def _stretched(count: int, stretch: float) -> tuple[np.ndarray, np.ndarray]:
 def reciprocal_nodes(span: float, tolerance: float) -> tuple[np.ndarray, np.ndarray]:
     """As `reciprocal_rule` for every X from exp(-span) to 1: ln t (T,), weights (T,) less t."""
     digits = -math.log(tolerance)
-    ends = np.array([-digits, span + math.log(digits)])
-    first, last = ends + wrightomega(-ends)  # x - exp(-x) at either end
+    ends = torch.tensor([-digits, span + math.log(digits)], dtype=torch.float64)
+    first, last = _invert(ends).tolist()
     num_nodes = 1 + math.ceil((last - first) / _step(tolerance))
     x_T, step = np.linspace(first, last, num_nodes, retstep=True)
     return x_T - np.exp(-x_T), step * (1 + np.exp(-x_T))

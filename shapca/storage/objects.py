@@ -1,6 +1,6 @@
 """Where runs keep what they make: a small store of named objects.
 
-Only five operations, so that a folder and an object store (S3) serve alike: nothing relies on
+Only five operations, so that a folder and a bucket serve alike: nothing relies on
 appending, renaming or syncing across objects. Names are relative, `/`-separated.
 """
 

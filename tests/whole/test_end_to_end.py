@@ -139,7 +139,7 @@ def test_bad_input_is_one_message_and_exit_code_2(
         (("--set", "experiment.data.dataset=absent"), "'absent' is not under"),
         (("--set", "experiment.alignment.temperature=0.001"), "alignment.temperature"),
         (("--set", "experiment.data.contexts=other"), "available: captions, detailed"),
-        (("--storage", "gs://bucket"), "expected a folder or s3://"),
+        (("--storage", "ftp://bucket"), "expected a folder, or a bucket: s3://"),
     ):
         process = command(
             "sweep", space, "--storage", storage, "--data-root", tiny_root, *arguments

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import subprocess
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -25,6 +26,11 @@ from shapca.runs import layout
 from tests.paths import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+EXTRAS = set(
+    tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"][
+        "optional-dependencies"
+    ]
+)
 APPLICATIONS = {"shapca": shapca.cli.app, "orchestrator": orchestrator.cli.app}
 # Done in seconds and without further data, so these are run; all others are parsed.
 QUICK = (("shapca", "parameters"), ("shapca", "data", "synthesise"))
@@ -94,6 +100,14 @@ def check_command(words: list[str]) -> None:
     elif program == "sbatch":  # Slurm is not here: its script is tested where cluster files are
         script = next(word for word in words[1:] if not word.startswith("-"))
         assert (ROOT / script).is_file(), f"{script} is not in this project"
+    elif words[:2] == ["pip", "install"]:
+        for word in words[2:]:
+            name, _, extras = word.rstrip("]").partition("[")
+            if word == "requirements.lock":
+                assert (ROOT / word).is_file()
+            elif not word.startswith("-"):
+                assert name in (".", "shap-ca"), name
+                assert set(extras.split(",")) - {""} <= EXTRAS
     else:
         raise AssertionError(f"{program}: what does this run?")
 
@@ -127,6 +141,7 @@ def test_every_command_parses(words: list[str], monkeypatch: pytest.MonkeyPatch)
         "orchestrator sweep",
         "orchestrator ui --port 0",
         "pip install something",
+        "pip install .[no_such_extra]",
         "ray no-such-command",
         "sbatch --nodes=3 no/such/script.sh",
     ],

@@ -21,7 +21,7 @@ from shapca.commands.config import (
     training_values,
 )
 from shapca.commands.options import AsJson, Overrides, examples
-from shapca.config import ExperimentConfig, Section, apply_overrides, read_yaml
+from shapca.config import ExperimentConfig, Section, apply_overrides, read_yaml, shipped
 from shapca.config.keys import keys_of, schema_of
 
 EPILOG = examples(
@@ -98,6 +98,7 @@ def _renamed(part: Any) -> Any:
 
 
 def _values(file: Path, overrides: list[str]) -> dict[str, Any]:
+    file = shipped.find(file, "search_spaces")
     tree = apply_overrides(read_yaml(file), overrides)
     if {"rows", "series", "columns"} & set(tree):
         return StudyConfig.load(file, overrides).model_dump(mode="json")

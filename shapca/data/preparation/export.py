@@ -145,7 +145,7 @@ def _write_table(
         import pyarrow.parquet
     except ImportError as error:
         raise InputError(
-            "--format datasets: writing tables needs pyarrow; install it with `pip install pyarrow`"
+            "--format datasets: writing tables needs pyarrow; pip install 'shap-ca[tables]'"
         ) from error
     text, number = pyarrow.string(), pyarrow.int64()
     entity = pyarrow.struct({"start": number, "end": number, "type": text})

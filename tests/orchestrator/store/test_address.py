@@ -6,20 +6,19 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
+from orchestrator.store import bucket
 from orchestrator.store.address import absolute_uri, open_store
 from orchestrator.store.lease import Lease
 from shapca.errors import InputError, StorageError
 from shapca.storage import ObjectStore, SubStore
+from tests.clouds import Cloud, serve
 
 
 @pytest.fixture(scope="module")
 def s3_server() -> Iterator[str]:
-    pytest.importorskip("s3fs")
     server = pytest.importorskip("moto.server").ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
@@ -31,7 +30,6 @@ def test_a_bucket_is_looked_for_where_the_environment_says_now(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The same address at one endpoint, then at another, in one process."""
-    pytest.importorskip("s3fs")
     server_type = pytest.importorskip("moto.server").ThreadedMotoServer
     import boto3
 
@@ -52,7 +50,17 @@ def test_a_bucket_is_looked_for_where_the_environment_says_now(
         server.stop()
 
 
-@pytest.fixture(params=["folder", "part of a folder", "s3"])
+@pytest.fixture
+def cloud(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> Iterator[tuple[dict[str, str], type[Cloud]]]:
+    """Google's or Azure's storage on loopback: the environment that leads there, its handler."""
+    scheme = getattr(request, "param", None) or request.node.callspec.params["store"]
+    with serve(scheme, tmp_path) as served:
+        yield served
+
+
+@pytest.fixture(params=["folder", "part of a folder", "s3", "gs", "az"])
 def store(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> ObjectStore:
@@ -60,19 +68,24 @@ def store(
         return open_store(str(tmp_path))
     if request.param == "part of a folder":
         return SubStore(open_store(str(tmp_path)), "cells/a")
+    if request.param in ("gs", "az"):
+        environment, _ = request.getfixturevalue("cloud")
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        return open_store(f"{request.param}://bucket/some/prefix")
     import boto3
 
     address = request.getfixturevalue("s3_server")
-    for name, value in {
+    for key, value in {
         "AWS_ENDPOINT_URL": address,
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",
         "AWS_DEFAULT_REGION": "us-east-1",
     }.items():
-        monkeypatch.setenv(name, value)
-    bucket = f"bucket-{tmp_path.name.replace('_', '-')}"[:60].lower().strip("-")
-    boto3.client("s3").create_bucket(Bucket=bucket)
-    return open_store(f"s3://{bucket}/some/prefix")
+        monkeypatch.setenv(key, value)
+    name = f"bucket-{tmp_path.name.replace('_', '-')}"[:60].lower().strip("-")
+    boto3.client("s3").create_bucket(Bucket=name)
+    return open_store(f"s3://{name}/some/prefix")
 
 
 def test_objects_are_written_read_listed_and_deleted(store: ObjectStore) -> None:
@@ -96,27 +109,25 @@ def test_objects_are_written_read_listed_and_deleted(store: ObjectStore) -> None
 
 
 @pytest.mark.parametrize("store", ["s3"], indirect=True)
-def test_a_bucket_is_asked_once_for_each_thing(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bucket_is_asked_once_for_each_thing(
+    store: ObjectStore, caplog: pytest.LogCaptureFixture
+) -> None:
     store.put("a/b", b"1")
-    asked: list[str] = []
-    client = store._files.s3
-
-    def note(params: Any, model: Any, **_: Any) -> None:
-        asked.append(model.name)
-
-    client.meta.events.register("before-call.s3", note)
     for use, request in (
-        (lambda: store.get("a/b"), "GetObject"),
-        (lambda: store.get("a/missing"), "GetObject"),
-        (lambda: store.list("a/"), "ListObjectsV2"),
-        (lambda: store.list("missing/"), "ListObjectsV2"),
-        (lambda: store.put("c", b"2"), "PutObject"),
-        (lambda: store.put_new("d", b"3"), "PutObject"),
-        (lambda: store.delete("c"), "DeleteObject"),
+        (lambda: store.get("a/b"), "GET /{}/some/prefix/a/b "),
+        (lambda: store.get("a/missing"), "GET /{}/some/prefix/a/missing "),
+        (lambda: store.list("a/"), "GET /{}?list-type=2&prefix=some/prefix/a/ "),
+        (lambda: store.list("missing/"), "GET /{}?list-type=2&prefix=some/prefix/missing/ "),
+        (lambda: store.put("c", b"2"), "PUT /{}/some/prefix/c "),
+        (lambda: store.put_new("d", b"3"), "PUT /{}/some/prefix/d "),
+        (lambda: store.delete("c"), "POST /{}?delete "),
     ):
-        asked.clear()
-        use()
-        assert asked == [request]
+        caplog.clear()
+        with caplog.at_level("INFO", logger="werkzeug"):
+            use()
+        place = store.uri.split("/")[2]  # type: ignore[attr-defined]
+        (line,) = [record.getMessage() for record in caplog.records if record.name == "werkzeug"]
+        assert request.format(place) in line
 
 
 def test_a_new_object_has_one_writer(store: ObjectStore) -> None:
@@ -159,9 +170,9 @@ def test_a_lease_has_one_holder_in_any_store(store: ObjectStore) -> None:
 def test_addresses() -> None:
     assert absolute_uri("storage") == str(Path.cwd() / "storage")
     assert absolute_uri("s3://bucket/x") == "s3://bucket/x"
-    with pytest.raises(InputError, match="expected a folder or s3"):
-        open_store("gs://bucket")
-    with pytest.raises(InputError, match="expected a folder or s3"):
+    with pytest.raises(InputError, match="expected a folder, or a bucket: s3"):
+        open_store("ftp://bucket")
+    with pytest.raises(InputError, match="expected a folder, or a bucket: s3"):
         absolute_uri("")
 
 
@@ -183,16 +194,18 @@ def test_a_bucket_that_is_not_there_is_named(
         open_store("s3://key:secret@bucket/x")
 
 
-def test_a_bucket_that_refuses_is_told_as_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("s3fs")
-    from orchestrator.store.s3 import S3Store
-
-    def refuse(*_: object, **__: object) -> None:
-        raise OSError("An error occurred (503) when calling the PutObject operation: Slow Down")
-
-    store = S3Store.__new__(S3Store)
-    store.root = "bucket/part"
-    store._files = SimpleNamespace(pipe_file=refuse, cat_file=refuse, find=refuse, rm_file=refuse)
+@pytest.mark.parametrize(("scheme", "cloud"), [("gs", "gs"), ("az", "az")], indirect=["cloud"])
+def test_a_bucket_that_refuses_is_told_as_its_own(
+    scheme: str, cloud: tuple[dict[str, str], type[Cloud]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment, answering = cloud
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setitem(bucket.PATIENCE, "max_retries", 0)
+    with pytest.raises(InputError, match=f"storage {scheme}://other/part: no such bucket"):
+        open_store(f"{scheme}://other/part")
+    store = open_store(f"{scheme}://bucket/part")
+    answering.refusal = 503
     for use in (
         lambda: store.put("x", b""),
         lambda: store.put_new("x", b""),
@@ -200,5 +213,47 @@ def test_a_bucket_that_refuses_is_told_as_its_own(monkeypatch: pytest.MonkeyPatc
         lambda: store.list("x"),
         lambda: store.delete("x"),
     ):
-        with pytest.raises(StorageError, match=r"^s3://bucket/part/x: An error .*503.*Slow Down"):
+        with pytest.raises(StorageError, match=rf"^{scheme}://bucket/part/x: .*503.*Slow down"):
             use()
+    with pytest.raises(InputError, match=r"cannot be used \(.*503"):
+        open_store(f"{scheme}://bucket/part")
+
+
+def test_what_an_address_needs_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"needs obstore: pip install 'shap-ca\[gs\]'"):
+        open_store("gs://bucket/x")
+
+
+def test_s3_without_credentials_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    with pytest.raises(InputError, match="cannot be used \\(no AWS credentials"):
+        open_store("s3://bucket/x")
+
+
+def test_s3_takes_profile_region_and_endpoint_from_the_files_of_aws(
+    s3_server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import boto3
+
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.delenv("AWS_DEFAULT_REGION", raising=False)
+    (tmp_path / "config").write_text(
+        f"[profile lab]\nregion = eu-central-1\nendpoint_url = {s3_server}\n"
+    )
+    (tmp_path / "credentials").write_text(
+        "[lab]\naws_access_key_id = test\naws_secret_access_key = test\n"
+    )
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    monkeypatch.setenv("AWS_PROFILE", "lab")
+    region = {"LocationConstraint": "eu-central-1"}
+    client = boto3.Session().client("s3")
+    client.create_bucket(Bucket="of-the-lab", CreateBucketConfiguration=region)
+    open_store("s3://of-the-lab/part").put("x", b"1")
+    assert client.get_object(Bucket="of-the-lab", Key="part/x")["Body"].read() == b"1"

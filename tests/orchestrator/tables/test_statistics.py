@@ -18,6 +18,7 @@ from orchestrator.tables.statistics import (
     on_the_scale,
     paired_difference,
     pooled_difference,
+    seeds_interval,
     smallest_p,
 )
 
@@ -210,3 +211,25 @@ def test_coverage_and_type_one_error_in_simulation(
     # 1,000 repetitions estimate a rate near 0.04 with a standard error of 0.006.
     assert rejected <= 0.06
     assert 0.92 <= covered <= 0.98
+
+
+def test_the_interval_over_seeds_is_students() -> None:
+    scores = [80.0, 81.0, 84.0]
+    expected = stats.t.interval(0.95, 2, loc=np.mean(scores), scale=stats.sem(scores))
+    assert seeds_interval(scores) == pytest.approx(expected)
+    assert seeds_interval([80.0]) is None
+    assert seeds_interval([]) is None
+
+
+@pytest.mark.parametrize("num_seeds", [3, 5])
+def test_intervals_of_a_mean_over_seeds_cover_it(num_seeds: int) -> None:
+    generator = np.random.default_rng(num_seeds)
+    covered = []
+    naive = []
+    for _ in range(4000):
+        scores = generator.normal(76.9, 0.7, num_seeds)
+        low, high = seeds_interval(scores.tolist()) or (0.0, 0.0)
+        covered.append(low <= 76.9 <= high)
+        naive.append(abs(scores.mean() - 76.9) <= 1.96 * scores.std(ddof=1) / math.sqrt(num_seeds))
+    assert 0.94 <= np.mean(covered) <= 0.96
+    assert np.mean(naive) < 0.90  # what the normal distribution would claim to be 95%

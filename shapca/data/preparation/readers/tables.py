@@ -69,7 +69,7 @@ def read_rows(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         import pyarrow.parquet
     except ImportError as error:
         raise InputError(
-            f"{file}: reading tables needs pyarrow; install it with `pip install pyarrow`"
+            f"{file}: reading tables needs pyarrow; pip install 'shap-ca[tables]'"
         ) from error
     number = 0
     try:
