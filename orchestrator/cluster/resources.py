@@ -11,6 +11,9 @@ from shapca.errors import InputError
 from shapca.storage.processes import num_cpus
 from shapca.words import counted
 
+SHARE = 0.25
+"""The least part of a GPU that is worth a word when it stays idle."""
+
 
 def slots_of(nodes: list[dict[str, float]], resources: ResourceConfig) -> int:
     """Trials that fit on the nodes at once.
@@ -22,6 +25,70 @@ def slots_of(nodes: list[dict[str, float]], resources: ResourceConfig) -> int:
     asked = {"CPU": resources.cpu} | ({"GPU": resources.gpu} if resources.gpu else {})
     fits = ([node.get(kind, 0.0) / asked[kind] for kind in asked] for node in nodes)
     return sum(math.floor(min(times) + 1e-9) for times in fits)
+
+
+def idle(nodes: list[dict[str, float]], resources: ResourceConfig) -> str | None:
+    """What no trial would use, and the value that would use it; None where nothing stays idle.
+
+    GPUs come first: cores are named only where no GPU stays idle.
+
+    Args:
+        nodes: Resources of each node.
+        resources: What one trial occupies.
+    """
+    fits = slots_of(nodes, resources)
+    slots = min(fits, resources.max_concurrent or fits)
+    cpus, gpus = (sum(node.get(kind, 0.0) for node in nodes) for kind in ("CPU", "GPU"))
+    if slots == 0:
+        return None
+    if gpus >= 1 and not resources.gpu:
+        return f"{_stay_idle(gpus, 'GPU')}: resources.gpu=1 trains on them"
+    for kind, total, each in (("GPU", gpus, resources.gpu), ("core", cpus, resources.cpu)):
+        free = total - slots * each
+        if free < (SHARE if kind == "GPU" else 1):
+            continue
+        if slots < fits:
+            more = f"resources.max_concurrent={fits} runs {fits} trials at once"
+        elif kind == "GPU":
+            more = _better_gpu_use(nodes, resources, slots)
+        else:
+            more = _better_core_use(nodes, resources, slots)
+        if more:
+            return f"{_stay_idle(free, kind)}: {more}"
+    return None
+
+
+def _better_gpu_use(
+    nodes: list[dict[str, float]], resources: ResourceConfig, slots: int
+) -> str | None:
+    by_gpu = [(math.floor(node.get("GPU", 0.0) / resources.gpu + 1e-9), node) for node in nodes]
+    if (wanted := sum(num for num, _ in by_gpu)) > slots:
+        cpu = min(node.get("CPU", 0.0) / num for num, node in by_gpu if num)
+        cpu = float(math.floor(cpu)) or math.floor(100 * cpu) / 100
+        return f"resources.cpu={cpu:g} (now {resources.cpu:g}) runs {wanted} trials at once"
+    share = 1 / (math.floor(1 / resources.gpu) + 1) if resources.gpu < 1 else 0.5
+    share = math.floor(100 * share) / 100
+    more = slots_of(nodes, resources.model_copy(update={"gpu": share}))
+    if more <= slots:
+        return None
+    return f"resources.gpu={share:g} (now {resources.gpu:g}) runs {more} trials at once"
+
+
+def _better_core_use(
+    nodes: list[dict[str, float]], resources: ResourceConfig, slots: int
+) -> str | None:
+    """As many trials with more cores each; else more trials with fewer."""
+    for cpu in range(math.ceil(max(node.get("CPU", 0.0) for node in nodes)), 0, -1):
+        other = resources.model_copy(update={"cpu": cpu})
+        if cpu > resources.cpu and slots_of(nodes, other) == slots:
+            return f"resources.cpu={cpu} (now {resources.cpu:g}) gives them to the trials"
+        if cpu < resources.cpu and (more := slots_of(nodes, other)) > slots:
+            return f"resources.cpu={cpu} (now {resources.cpu:g}) runs {more} trials at once"
+    return None
+
+
+def _stay_idle(number: float, kind: str) -> str:
+    return f"{counted(round(number, 2), kind)} {'stays' if number == 1 else 'stay'} idle"
 
 
 def check_resources(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -125,6 +126,11 @@ def sweep_name(space_or_name: str) -> str:
     if not re.fullmatch(NAME, space_or_name):
         raise InputError(f"{space_or_name!r}: expected a search-space file or the name of a sweep")
     return space_or_name
+
+
+def is_training_file(tree: Mapping[str, Any]) -> bool:
+    """Whether a file's content is a training file's, not a sweep's or study's."""
+    return "data" in tree and not {"name", "space", "rows", "series", "columns"} & set(tree)
 
 
 def stale_policy(accept: bool, rerun: bool) -> StalePolicy:

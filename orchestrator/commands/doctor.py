@@ -6,16 +6,30 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from orchestrator.commands.arguments import DataRoot, RayAddress, Storage, TrackingUriOrNone
+from orchestrator.commands.arguments import (
+    DataRoot,
+    RayAddress,
+    Storage,
+    TrackingUriOrNone,
+    is_training_file,
+)
 from shapca.commands.options import AsJson, Overrides
+from shapca.config import load_training_file, read_yaml, shipped
+from shapca.errors import InputError
+
+if TYPE_CHECKING:
+    from orchestrator.config.sweep import SweepConfig
 
 
 def doctor(
-    space: Annotated[Path | None, typer.Argument(metavar="SPACE", help="As for `sweep`.")] = None,
+    space: Annotated[
+        Path | None,
+        typer.Argument(metavar="SPACE", help="As for `sweep`, or a training file."),
+    ] = None,
     set_: Overrides = None,
     storage: Storage = "storage",
     tracking_uri: TrackingUriOrNone = None,
@@ -26,29 +40,33 @@ def doctor(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Check all that a sweep needs. Exit code 1 if something would stop it."""
+    """Check all that a sweep or a run needs. Exit code 1 if something would stop it."""
     from orchestrator.cluster.session import RayOptions
-    from orchestrator.config.sweep import SweepConfig
     from orchestrator.store.address import absolute_uri, resolve_data_root
     from orchestrator.sweeps.checks import doctor as examine
     from orchestrator.sweeps.checks.doctor_cluster import examine_cluster, examine_machine
     from orchestrator.tracking.client.addresses import NO_TRACKING, resolve_tracking
-    from shapca.errors import InputError
     from shapca.storage.processes import num_cpus
 
-    sweep = None if space is None else SweepConfig.load(space, set_ or ())
     cluster = RayOptions(address).cluster
     place = absolute_uri(storage)
 
     def examined() -> Iterator[examine.Finding]:
+        sweep, is_run = None, False
+        if space is not None:  # what else is wrong is said all the same
+            try:
+                sweep, is_run = _read(space, set_ or [])
+            except InputError as error:
+                remedy = "`orchestrator config` and `shapca config` list every key"
+                yield examine.Finding("fail", "file", str(error), remedy)
         yield from examine.examine_versions()
         yield from examine.examine_language()
         stored = list(examine.examine_storage(place))
         yield from stored
         if cluster is None:
-            yield from examine_machine(sweep)
+            yield from examine_machine(None if is_run else sweep)
         else:
-            yield from examine_cluster(cluster, sweep, place)
+            yield from examine_cluster(cluster, None if is_run else sweep, place)
         if tracking_uri == NO_TRACKING:
             yield examine.Finding("ok", "tracking", "off, as asked for")
         else:
@@ -63,7 +81,7 @@ def doctor(
         root = resolve_data_root(data_root, sweep.runtime)
         yield from examine.examine_data(sweep, root)
         yield from examine.examine_weights(sweep, ask_hub=ask_hub)
-        if stored[0].level == "ok":
+        if stored[0].level == "ok" and not is_run:
             slots = sweep.resources.max_concurrent or num_cpus()
             yield from examine.examine_disk(sweep, place, slots)
 
@@ -78,3 +96,28 @@ def doctor(
         typer.echo(json.dumps([asdict(finding) for finding in findings], ensure_ascii=False))
     if any(finding.level == "fail" for finding in findings):
         raise typer.Exit(1)
+
+
+def _read(file: Path, overrides: list[str]) -> tuple[SweepConfig, bool]:
+    """A sweep's file; or a training file as a sweep of one configuration, and that it is one.
+
+    Raises:
+        InputError: as of the file.
+    """
+    from orchestrator.config.sweep import SweepConfig
+
+    try:
+        is_run = is_training_file(read_yaml(shipped.find(file, "search_spaces")))
+    except InputError:
+        return SweepConfig.load(file, overrides), False  # its own message
+    if not is_run:
+        return SweepConfig.load(file, overrides), False
+    experiment, runtime = load_training_file(file, overrides)
+    tree = experiment.model_dump(mode="json", exclude_defaults=True)
+    form = {
+        "name": "run",
+        "configurations": {"run": {"experiment": tree}},
+        "protocol": {"kind": "listed"},
+        "runtime": runtime,
+    }
+    return SweepConfig.model_validate(form), True

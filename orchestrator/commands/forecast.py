@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +13,7 @@ import typer
 
 from orchestrator.commands.arguments import DataRoot, Space, Storage
 from shapca.commands.options import AsJson, Overrides
+from shapca.errors import InputError
 from shapca.words import counted
 
 if TYPE_CHECKING:
@@ -28,16 +29,25 @@ def forecast(
         int | None,
         typer.Option(min=1, help="Trials at once.", show_default="as this machine allows"),
     ] = None,
+    epoch_seconds: Annotated[
+        float | None,
+        typer.Option(
+            min=0.001,
+            help="What an epoch takes where the sweep will run; nothing is trained here.",
+            show_default="measured",
+        ),
+    ] = None,
     probe: Annotated[
         bool, typer.Option("--probe", help="Train an epoch even if the sweep has trained some.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Forecast a sweep's time, GPU hours and disk, from one real epoch or those it has trained."""
-    from orchestrator.cluster.resources import check_resources, this_machine
+    from orchestrator.cluster.resources import check_resources, idle, this_machine
     from orchestrator.config.sweep import SweepConfig
     from orchestrator.store.address import absolute_uri, is_remote, open_store, resolve_data_root
     from orchestrator.sweeps.checks import forecast as forecasts
+    from orchestrator.sweeps.checks.doctor import largest_model
     from orchestrator.sweeps.checks.probe import probe as train_one_epoch
     from orchestrator.sweeps.record.history import History
     from shapca.storage import FolderStore, ObjectStore
@@ -48,9 +58,21 @@ def forecast(
     # A refused forecast makes no folder.
     store: ObjectStore = FolderStore(address) if is_new else open_store(address)
     history = History.read(store, sweep)
-    if slots is None:
-        slots = check_resources([this_machine()], sweep.resources)
+    here = this_machine()
+    is_elsewhere = sweep.resources.gpu > 0 and here["GPU"] == 0
     cost = None if probe else forecasts.recorded_cost(store, history)
+    if epoch_seconds is not None:
+        size = largest_model(sweep)
+        cost = replace(size, seconds=epoch_seconds, source="as given")
+    elif cost is None and is_elsewhere:
+        cost = forecasts.cost_of_another(store, sweep)
+        if cost is None:
+            raise InputError(
+                f"resources.gpu: {sweep.resources.gpu:g}, and this machine has no GPU to measure "
+                "an epoch on: give --epoch-seconds, or run it where a GPU is"
+            )
+    if slots is None:
+        slots = 1 if is_elsewhere else check_resources([here], sweep.resources)
     if cost is None:
         threads = sweep.runtime.num_threads or max(1, int(sweep.resources.cpu))
         root = resolve_data_root(data_root, sweep.runtime)
@@ -61,11 +83,14 @@ def forecast(
     if is_new:
         typer.echo(f"storage {address} did not exist: it is made to keep the forecast", err=True)
     forecasts.record(open_store(address), found)
+    unused = None if is_elsewhere else idle([here], sweep.resources)
     if as_json:
         past_records = [{**vars(one), "error": one.error} for one in past]
         typer.echo(json.dumps({**asdict(found), "past": past_records}, sort_keys=True))
     else:
         _show(found, past)
+        if unused is not None:
+            typer.echo(f"  {unused}")
 
 
 def _show(found: Forecast, past: list[PastForecast]) -> None:

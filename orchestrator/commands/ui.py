@@ -13,7 +13,9 @@ import tempfile
 import time
 import urllib.request
 import webbrowser
+from collections.abc import Iterable
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import typer
 
@@ -41,7 +43,10 @@ def ui(
         typer.Option("--browser/--no-browser", help="Open a browser, where there is a screen."),
     ] = True,
 ) -> None:
-    """Serve the MLflow UI on 127.0.0.1 until Ctrl-C, and open what was run last."""
+    """Serve the MLflow UI on 127.0.0.1 until Ctrl-C, and open what was run last.
+
+    Of a tracking server the addresses are shown: it has a UI of its own.
+    """
     from orchestrator.store.address import absolute_uri
     from orchestrator.tracking.client.addresses import (
         database_file,
@@ -55,6 +60,11 @@ def ui(
     uri = resolve_tracking(tracking_uri, absolute_uri(storage))
     if uri.startswith(("http://", "https://")):
         typer.echo(f"{redact(uri)} is an MLflow server: open it in a browser")
+        links = _links_of_server(uri)
+        for name, address in links:
+            typer.echo(f"  {name}: {address}")
+        if links and browser and _has_screen():
+            webbrowser.open(links[0][1])
         return
     command, environment = server_command(existing_database(uri), chosen := _free_port(port))
     if (file := database_file(uri)) is not None:
@@ -125,8 +135,6 @@ def _is_up(server: subprocess.Popen[bytes], port: int) -> bool:
 
 def _links(server: str) -> list[tuple[str, str]]:
     """Experiments that have a view of their averages, the newest first, with its address."""
-    from orchestrator.tracking.client.saved_views import AVERAGES, TAG, link
-
     query = f"max_results={MOST_LINKS}&order_by=last_update_time%20DESC"
     try:
         with DIRECT.open(
@@ -135,11 +143,40 @@ def _links(server: str) -> list[tuple[str, str]]:
             found = json.load(answer).get("experiments", [])
     except (OSError, ValueError):
         return []  # a server that shows no list still shows the runs
-    return [
-        (experiment["name"], link(server, experiment["experiment_id"]))
-        for experiment in found
-        if any(tag["key"] == TAG + AVERAGES for tag in experiment.get("tags", []))
-    ]
+    return _with_averages(
+        server,
+        (
+            (one["name"], one["experiment_id"], {tag["key"] for tag in one.get("tags", [])})
+            for one in found
+        ),
+    )
+
+
+def _links_of_server(uri: str) -> list[tuple[str, str]]:
+    """As `_links` for a tracking server, with the credentials that tracking has for it."""
+    from orchestrator.tracking.client.client import (
+        Tracking,
+        TrackingRefusedError,
+        TrackingUnavailableError,
+    )
+
+    try:
+        found = Tracking(uri).client.search_experiments(
+            max_results=MOST_LINKS, order_by=["last_update_time DESC"]
+        )
+    except (TrackingUnavailableError, TrackingRefusedError):
+        return []
+    parts = urlsplit(uri)
+    root = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl().rstrip("/")
+    return _with_averages(root, ((one.name, one.experiment_id, set(one.tags)) for one in found))
+
+
+def _with_averages(
+    server: str, experiments: Iterable[tuple[str, str, set[str]]]
+) -> list[tuple[str, str]]:
+    from orchestrator.tracking.client.saved_views import AVERAGES, TAG, link
+
+    return [(name, link(server, key)) for name, key, tags in experiments if TAG + AVERAGES in tags]
 
 
 def _stop(server: subprocess.Popen[bytes]) -> None:

@@ -21,7 +21,7 @@ from orchestrator.search.importance import FEWEST_TRIALS
 from orchestrator.sweeps.record.outcome import ConfigurationResult, score
 from orchestrator.sweeps.views.summary import NOTHING, against_lines, seeds
 from orchestrator.tables.formats import EMPTY, figures, marks
-from orchestrator.tables.statistics import on_the_scale, seeds_interval
+from orchestrator.tables.statistics import on_the_scale, t_interval
 from orchestrator.tables.table import Table
 from shapca.commands.display.training_display import duration
 from shapca.words import counted
@@ -104,7 +104,7 @@ def row_state(row: ConfigurationResult, trials: Sequence[Trial]) -> tuple[str, s
 
 def interval(scores: Mapping[int, float]) -> str:
     """What a mean over seeds could have been."""
-    found = seeds_interval(scores.values())
+    found = t_interval(scores.values())
     if found is None:
         return "not known from one seed"
     return f"{on_the_scale(*found)}: Student's t over {len(scores)} seeds, this test set"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from orchestrator.cluster.nodes import check_code, check_storage, deliver
 from orchestrator.cluster.parcels.delivery import find_data_root
-from orchestrator.cluster.resources import check_resources, node_resources
+from orchestrator.cluster.resources import check_resources, idle, node_resources
 from orchestrator.cluster.session import RayOptions, interruptible, ray_session
 from orchestrator.cluster.watch import RayLostError, watched
 from orchestrator.config.sweep import SweepConfig
@@ -205,7 +206,10 @@ class _Driver:
         sweep = self.history.sweep
         with ray_session(self.options.ray):
             store, wait = self.cells.store, self.options.ray.wait_for_resources
-            slots = check_resources(node_resources(), sweep.resources, wait=wait)
+            nodes = node_resources()
+            slots = check_resources(nodes, sweep.resources, wait=wait)
+            if (unused := idle(nodes, sweep.resources)) is not None:
+                print(f"note: {unused}", file=sys.stderr)
             check_storage(self.storage, store)
             check_code()
             delivery = deliver(sweep, store, self.runtime.data_root, more_to_come=wait)

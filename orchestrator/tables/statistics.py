@@ -61,7 +61,7 @@ def on_the_scale(low: float, high: float) -> str:
     return f"{max(0.0, low):.2f} to {min(100.0, high):.2f}{cut}"
 
 
-def seeds_interval(scores: Collection[float]) -> tuple[float, float] | None:
+def t_interval(scores: Collection[float]) -> tuple[float, float] | None:
     """Student's 95% interval of a mean over seeds; None below two.
 
     It is that of the expected score *on this test set*: it knows of seeds alone.

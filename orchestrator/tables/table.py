@@ -11,13 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from orchestrator.tables.statistics import (
-    Difference,
-    holm,
-    on_the_scale,
-    seeds_interval,
-    smallest_p,
-)
+from orchestrator.tables.statistics import Difference, holm, on_the_scale, smallest_p, t_interval
 from shapca.metrics.seed_scores import SeedScores
 
 CellState = Literal["done", "running", "stale", "missing", "n/a", "published"]
@@ -141,7 +135,7 @@ class TableCell:
             **others: More of the cell's attributes.
         """
         seeds = SeedScores(list(scores.values()))
-        low, high = seeds_interval(scores.values()) or (None, None)
+        low, high = t_interval(scores.values()) or (None, None)
         return cls(state, seeds.mean, seeds.std, low, high, dict(scores), **others)
 
 

@@ -1,6 +1,9 @@
 #!/bin/bash
 # A sweep over the nodes of a Slurm allocation. From the project's root:
 #   sbatch --nodes=3 orchestrator/cluster/deploy/slurm.sh search_spaces/twitter2017.yaml --storage /shared/storage
+# GPUs and cores of a node are sbatch's: for four trials of `resources: {cpu: 4, gpu: 1}` at once a node,
+#   sbatch --nodes=3 --gpus-per-node=4 --cpus-per-task=16 …
+# What would stay idle, the sweep says in the first lines of its log.
 # Everything after the script is given to `orchestrator sweep`. The same command again resumes it.
 #SBATCH --job-name=shap-ca
 #SBATCH --nodes=2

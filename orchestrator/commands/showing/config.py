@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from orchestrator.commands.arguments import is_training_file
 from orchestrator.config.sweep import SweepConfig
 from orchestrator.studies.config import StudyConfig
 from shapca.commands.config import (
@@ -102,7 +103,7 @@ def _values(file: Path, overrides: list[str]) -> dict[str, Any]:
     tree = apply_overrides(read_yaml(file), overrides)
     if {"rows", "series", "columns"} & set(tree):
         return StudyConfig.load(file, overrides).model_dump(mode="json")
-    if "data" in tree and not {"name", "space"} & set(tree):
+    if is_training_file(tree):
         return training_values(file, overrides)
     sweep = SweepConfig.load(file, overrides)
     values = sweep.model_dump(mode="json")

@@ -23,6 +23,7 @@ from orchestrator.sweeps.checks.forecast import disk_bytes
 from orchestrator.sweeps.checks.probe import EpochCost
 from orchestrator.tracking.client.addresses import database_file, redact
 from shapca.config import ExperimentConfig
+from shapca.data.prepared import PreparedData
 from shapca.errors import InputError
 from shapca.runs.code import code_fingerprint
 
@@ -147,32 +148,65 @@ def examine_tracking(uri: str) -> Iterator[Finding]:
 def examine_data(sweep: SweepConfig, data_root: Path) -> Iterator[Finding]:
     """Whether the data sets are prepared and as they were when they were. None is drawn here."""
     from orchestrator.store.cell_factory import is_prepared, prepared_folder, synthetic_domain
-    from shapca.data.prepared import PreparedData
 
     def parts(config: ExperimentConfig) -> tuple[str, str | None, bool]:
         return config.data.dataset, config.data.contexts, config.image.encoder != "none"
 
     for config in _distinct(sweep, parts):
-        has_image = config.image.encoder != "none"
-        shown = f"{config.data.dataset} with {config.data.contexts or 'no'} contexts"
-        folder = data_root / config.data.dataset
+        name, folder = config.data.dataset, data_root / config.data.dataset
+        shown = f"{name} with {config.data.contexts or 'no'} contexts"
         try:
-            if not is_prepared(folder) and synthetic_domain(config.data.dataset, config.task):
-                yield Finding(
-                    "ok", "data", f"{shown}: will be drawn by the first sweep in {folder}"
-                )
+            if not is_prepared(folder) and synthetic_domain(name, config.task):
+                shown = f"{shown}: will be drawn by the first sweep in {folder}"
+                yield Finding("ok", "data", shown)
                 continue
             data = PreparedData.load(prepared_folder(data_root, config))
-            data.part_hashes(config)
-            if config.data.contexts is not None:
-                data.contexts(config.data.contexts)
-            if has_image:
-                data.image_store()
         except InputError as error:
-            yield Finding("fail", "data", str(error), "see `shapca data --help`")
-        else:
-            images = " and images" if has_image else ""
+            yield Finding("fail", "data", str(error), _how_to_prepare(name, folder))
+            continue
+        faults = list(_faults_of_data(data, config))
+        yield from faults
+        if not faults:
+            images = "" if config.image.encoder == "none" else " and images"
             yield Finding("ok", "data", f"{shown}{images}: all hashes match")
+
+
+def _how_to_prepare(name: str, folder: Path) -> str:
+    from shapca.data.preparation.sources import SOURCES
+
+    known = name in SOURCES
+    source = f"{name} --source DIR" if known else f"{name} --format jsonl --source FILE"
+    first = f"shapca data sources {name}; " if known else ""
+    return f"{first}shapca data prepare {source} --out {shlex.quote(str(folder))}"
+
+
+def _faults_of_data(data: PreparedData, config: ExperimentConfig) -> Iterator[Finding]:
+    """Each part of a prepared folder that a configuration would miss, with its remedy."""
+    folder, name = shlex.quote(str(data.folder)), config.data.contexts
+    if config.task != data.labels.task:
+        shown = f"{data.folder}: a data set for {data.labels.task}, not {config.task}"
+        yield Finding("fail", "data", shown, f"--set experiment.task={data.labels.task}")
+        return
+    parts: list[tuple[Callable[[], object], str]] = []
+    if name is not None:
+        remedy = (
+            f"shapca contexts generate --data {folder} --images IMAGES --generator GENERATOR "
+            f"--out contexts.jsonl --import {name}"
+        )
+        parts.append((lambda: data.contexts(name), remedy))
+    if config.image.encoder != "none":
+        no_contexts = config.data.model_copy(update={"contexts": None})
+        pictures = config.model_copy(update={"data": no_contexts})
+        remedy = (
+            f"shapca data prepare {config.data.dataset} --source DIR --images IMAGES "
+            f"--out {folder} --overwrite"
+        )
+        parts.append((lambda: (data.part_hashes(pictures), data.image_store()), remedy))
+    for look, remedy in parts:
+        try:
+            look()
+        except InputError as error:
+            yield Finding("fail", "data", str(error), remedy)
 
 
 def examine_weights(sweep: SweepConfig, *, ask_hub: bool) -> Iterator[Finding]:

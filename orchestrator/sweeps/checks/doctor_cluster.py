@@ -8,15 +8,15 @@ from pathlib import Path
 from orchestrator.cluster.nodes import ask_nodes, check_storage
 from orchestrator.cluster.resources import (
     check_resources,
+    idle,
     node_resources,
-    slots_of,
     this_machine,
 )
 from orchestrator.cluster.scratch import socket_place
 from orchestrator.cluster.session import RayOptions, ray_session
 from orchestrator.config.sweep import SweepConfig
 from orchestrator.store.address import is_remote, open_store
-from orchestrator.sweeps.checks.doctor import Finding, versions
+from orchestrator.sweeps.checks.doctor import Finding, Level, versions
 from shapca.errors import InputError
 from shapca.words import counted
 
@@ -100,7 +100,9 @@ def _resources(sweep: SweepConfig | None, nodes: list[dict[str, float]], shown: 
     except InputError as error:
         remedy = "--set resources.gpu=0, or add nodes that have enough"
         return Finding("fail", "resources", str(error), remedy)
-    fits = slots_of(nodes, sweep.resources)
-    return Finding(
-        "ok", "resources", f"{shown}: {counted(slots, 'trial')} at once of {fits} that fit"
-    )
+    shown = f"{shown}: {counted(slots, 'trial')} at once"
+    if (unused := idle(nodes, sweep.resources)) is None:
+        return Finding("ok", "resources", shown)
+    what, _, remedy = unused.partition(": ")
+    level: Level = "warn" if "GPU" in what else "ok"
+    return Finding(level, "resources", f"{shown}, {what}", remedy)

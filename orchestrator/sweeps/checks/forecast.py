@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -14,7 +15,7 @@ from orchestrator.search.expected_epochs import expected_epochs
 from orchestrator.search.protocols.kinds import PROTOCOLS
 from orchestrator.store.cells import CellStore
 from orchestrator.store.sweep_folder import FORECASTS, SWEEPS, in_sweep
-from orchestrator.sweeps.checks.probe import EpochCost
+from orchestrator.sweeps.checks.probe import EpochCost, middle
 from orchestrator.sweeps.record.history import History, recorded
 from shapca.errors import InputError
 from shapca.storage import FolderStore, ObjectStore, read_json, to_json
@@ -193,6 +194,30 @@ def recorded_cost(store: ObjectStore, history: History) -> EpochCost | None:
     best = next((_size(store, names[0]) for names in kept if names), 0)
     # AdamW keeps two moments beside each weight.
     return EpochCost(seconds, 3 * best, best, f"{counted(epochs, 'epoch')} of this sweep")
+
+
+def cost_of_another(store: ObjectStore, sweep: SweepConfig) -> EpochCost | None:
+    """What an epoch took in another sweep of the same model and data, on GPUs too; None: no such.
+
+    Args:
+        store: Where its record is looked for.
+        sweep: The sweep that is asked about.
+    """
+
+    def load(one: SweepConfig) -> tuple[object, ...]:
+        config = one.resolve(middle(one))
+        parts = config.task, config.data, config.text, config.image, config.fusion, config.head
+        return *parts, config.optimisation.batch_size, config.optimisation.precision
+
+    names = {name.removeprefix(SWEEPS).partition("/")[0] for name in store.list(SWEEPS)}
+    for name in sorted(names - {sweep.name}):
+        with contextlib.suppress(InputError):  # never begun, damaged, or of an older form
+            history = recorded(store, name)
+            other = history.sweep
+            cost = recorded_cost(store, history)
+            if cost and other.resources.gpu and load(other) == load(sweep):
+                return replace(cost, source=cost.source.replace("this sweep", f"sweep {name}"))
+    return None
 
 
 def _size(store: ObjectStore, name: str) -> int:

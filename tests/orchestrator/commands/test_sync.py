@@ -172,6 +172,11 @@ def test_the_ui_serves_the_store_on_loopback_until_interrupted(
         line = process.stdout.readline()  # the one address: the averages beside their charts
         assert line.startswith(f"  small: http://127.0.0.1:{port}/#/experiments/")
         assert line.endswith("viewStateShareKey=averages&compareRunsMode=CHART\n")
+        shown = CliRunner().invoke(  # of a server the same address is shown, and no more is started
+            app, ["ui", "--tracking-uri", f"http://127.0.0.1:{port}", "--no-browser"]
+        )
+        assert shown.exit_code == 0, shown.output
+        assert shown.output.splitlines()[1] == line.rstrip("\n")
         request = urllib.request.Request(
             f"http://127.0.0.1:{port}/api/2.0/mlflow/experiments/get-by-name?experiment_name=small"
         )

@@ -18,8 +18,8 @@ from orchestrator.tables.statistics import (
     on_the_scale,
     paired_difference,
     pooled_difference,
-    seeds_interval,
     smallest_p,
+    t_interval,
 )
 
 
@@ -216,9 +216,9 @@ def test_coverage_and_type_one_error_in_simulation(
 def test_the_interval_over_seeds_is_students() -> None:
     scores = [80.0, 81.0, 84.0]
     expected = stats.t.interval(0.95, 2, loc=np.mean(scores), scale=stats.sem(scores))
-    assert seeds_interval(scores) == pytest.approx(expected)
-    assert seeds_interval([80.0]) is None
-    assert seeds_interval([]) is None
+    assert t_interval(scores) == pytest.approx(expected)
+    assert t_interval([80.0]) is None
+    assert t_interval([]) is None
 
 
 @pytest.mark.parametrize("num_seeds", [3, 5])
@@ -228,7 +228,7 @@ def test_intervals_of_a_mean_over_seeds_cover_it(num_seeds: int) -> None:
     naive = []
     for _ in range(4000):
         scores = generator.normal(76.9, 0.7, num_seeds)
-        low, high = seeds_interval(scores.tolist()) or (0.0, 0.0)
+        low, high = t_interval(scores.tolist()) or (0.0, 0.0)
         covered.append(low <= 76.9 <= high)
         naive.append(abs(scores.mean() - 76.9) <= 1.96 * scores.std(ddof=1) / math.sqrt(num_seeds))
     assert 0.94 <= np.mean(covered) <= 0.96

@@ -86,6 +86,34 @@ def test_data_are_checked_against_their_hashes(tiny_mner: PreparedData, tmp_path
     assert "changed since it was prepared" in finding.message
     [finding] = doctor.examine_data(sweep, tmp_path / "elsewhere")
     assert "shapca data prepare" in finding.message
+    folder = tmp_path / "elsewhere" / "tiny-mner"
+    assert (
+        finding.remedy
+        == f"shapca data prepare tiny-mner --format jsonl --source FILE --out {folder}"
+    )
+
+
+def test_all_that_a_data_set_lacks_is_said_at_once(tiny_mner: PreparedData, tmp_path: Path) -> None:
+    shutil.copytree(tiny_mner.folder, tmp_path / "tiny-mner")
+    folder = tmp_path / "tiny-mner"
+    manifest = json.loads((folder / "manifest.json").read_text())
+    parts = manifest["parts"]
+    parts = {name: value for name, value in parts.items() if not name.startswith("images")}
+    (folder / "manifest.json").write_text(json.dumps({**manifest, "parts": parts}))
+    lacking = {"image.encoder": "resnet18", "data.contexts": "blip2", "image.weights": "random"}
+    contexts, images = doctor.examine_data(sweep_of(**lacking), tmp_path)
+    assert "no context set 'blip2'" in contexts.message
+    assert contexts.remedy == (
+        f"shapca contexts generate --data {folder} --images IMAGES --generator GENERATOR "
+        "--out contexts.jsonl --import blip2"
+    )
+    assert "prepared without images" in images.message
+    assert images.remedy == (
+        f"shapca data prepare tiny-mner --source DIR --images IMAGES --out {folder} --overwrite"
+    )
+    other = sweep_of(**{"task": "mre", "fusion.kind": "none", "data.dataset": "tiny-mner"})
+    [finding] = doctor.examine_data(other, tmp_path)
+    assert finding.remedy == "--set experiment.task=mner"
 
 
 def test_synthetic_data_are_not_drawn_to_be_looked_at(tmp_path: Path) -> None:
@@ -164,6 +192,35 @@ def test_the_command(tiny_root: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     failures = [line for line in out.splitlines() if line.startswith("FAIL")]
     assert [line.split()[1] for line in failures] == ["resources:", "data:"]
     assert out.count("      → ") >= len(failures)
+
+
+def test_a_training_file_is_looked_at_as_well(
+    tiny_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "run.yaml"
+    tree = tiny_config(**{"image.encoder": "none"}).model_dump(mode="json", exclude_defaults=True)
+    file.write_text(yaml.safe_dump({**tree, "runtime": {"num_threads": 1}}), encoding="utf-8")
+    where = ["--storage", tmp_path / "storage", "--tracking-uri", "none"]
+    code, out = run(capsys, file, *where, "--data-root", tiny_root)
+    assert code == 0, out
+    assert "data: tiny-mner with captions contexts: all hashes match" in out
+    code, out = run(capsys, file, *where, "--data-root", tmp_path)
+    assert code == 1
+    assert "→ shapca data prepare tiny-mner" in out
+
+
+def test_a_wrong_file_is_one_finding_among_the_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "wrong.yaml"
+    file.write_text("name: wrong\nspaec: {}\nresources: {cpu: -1}\n", encoding="utf-8")
+    where = ["--storage", file / "inside", "--tracking-uri", "none"]
+    code, out = run(capsys, file, *where, "--json")
+    failed = [Finding(**record) for record in json.loads(out) if record["level"] == "fail"]
+    assert code == 1
+    assert [finding.subject for finding in failed] == ["file", "storage"]
+    assert "spaec: unknown key" in failed[0].message
+    assert "resources.cpu" in failed[0].message
 
 
 def test_a_cluster_that_is_not_there(

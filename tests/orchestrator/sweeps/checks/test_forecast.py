@@ -13,6 +13,7 @@ import yaml
 from orchestrator.config.sweep import SchedulerConfig
 from orchestrator.search.expected_epochs import expected_epochs, simulate
 from orchestrator.sweeps.checks.forecast import (
+    cost_of_another,
     disk_bytes,
     forecast,
     past_forecasts,
@@ -20,6 +21,7 @@ from orchestrator.sweeps.checks.forecast import (
     recorded_cost,
 )
 from orchestrator.sweeps.checks.probe import EpochCost, middle, probe
+from orchestrator.sweeps.record.declaration import remember
 from orchestrator.sweeps.record.history import History
 from shapca.config import RuntimeConfig
 from shapca.errors import InputError
@@ -103,7 +105,6 @@ def test_disk_follows_retention() -> None:
 
 def test_a_sweep_is_compared_with_what_was_said_of_it(tmp_path: Path) -> None:
     store, sweep = FolderStore(tmp_path), sweep_config()
-    from orchestrator.sweeps.record.declaration import remember
 
     before = forecast(sweep, History.read(store, sweep), COST, slots=1)
     record(store, before)
@@ -194,3 +195,42 @@ def test_a_probe_is_of_the_sweeps_own_configuration(tiny_root: Path, tmp_path: P
     cost = probe(sweep, RuntimeConfig(data_root=tiny_root, num_threads=1, device="cpu"))
     assert cost.source == "one epoch on cpu, 1 thread"
     assert cost.start_seconds > 0
+
+
+def test_a_gpu_sweep_is_forecast_on_a_machine_without_a_gpu(
+    tiny_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """From a figure that is given, or from another sweep of the same model and data."""
+    from orchestrator.cli import app
+
+    storage = tmp_path / "storage"
+    space = space_of(tmp_path, resources={"gpu": 1})
+    arguments = ["forecast", str(space), "--storage", str(storage), "--data-root", str(tiny_root)]
+    with pytest.raises(InputError, match="this machine has no GPU to measure an epoch on: give"):
+        app(args=arguments, standalone_mode=False)
+    app(args=[*arguments, "--epoch-seconds", "36", "--slots", "2", "--json"], standalone_mode=False)
+    found = json.loads(capsys.readouterr().out)
+    assert (found["cost"]["seconds"], found["cost"]["source"]) == (36, "as given")
+    assert found["cost"]["checkpoint_bytes"] == 3 * found["cost"]["best_bytes"] > 0
+    search = found["phases"][0]
+    assert search["trial_hours"] == pytest.approx(search["trials"] * search["epochs"] / 100)
+    assert found["gpu_hours"] == pytest.approx(sum(p["trial_hours"] for p in found["phases"]))
+
+
+def test_another_sweep_of_the_same_model_says_what_an_epoch_costs(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path)
+    sweep = sweep_config(resources={"gpu": 1}, name="new")
+    assert cost_of_another(store, sweep) is None
+    for name, gpu in (("on-cpus", 0), ("measured", 1)):
+        done = sweep_config(resources={"gpu": gpu}, name=name)
+        remember(store, done)
+        execute(open_sweep(tmp_path, done), tmp_path)
+    found = cost_of_another(store, sweep)
+    assert found is not None
+    assert found.source.endswith("epochs of sweep measured")
+    measured = sweep_config(resources={"gpu": 1}, name="measured")
+    its_own = recorded_cost(store, History.read(store, measured))
+    assert its_own is not None
+    assert found.seconds == its_own.seconds
+    other = sweep_config(resources={"gpu": 1}, experiment={"fusion": {"kind": "none"}})
+    assert cost_of_another(store, other) is None
