@@ -7,6 +7,7 @@ sheet's variables, so that light and dark share it, and points say what they are
 from __future__ import annotations
 
 import io
+import math
 import re
 import textwrap
 import warnings
@@ -261,9 +262,11 @@ def _parallel(axes: Any, chart: Parallel) -> _Lines:
     lines: _Lines = []
     for thread in sorted(chart.threads, key=lambda thread: (thread.is_best, thread.shade)):
         shade = min(NUM_SHADES - 1, int(thread.shade * NUM_SHADES))
+        heights = [math.nan if place is None else place for place in thread.places]
         [line] = axes.plot(
             places,
-            thread.places,
+            heights,
+            marker="." if None in thread.places else None,  # what stands between two gaps shows
             color=PALETTE["orange" if thread.is_best else f"shade-{shade}"],
             linewidth=2.4 if thread.is_best else 1.2,
             linestyle="--" if thread.is_cut else "-",
