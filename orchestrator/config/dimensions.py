@@ -66,13 +66,19 @@ def between(low: float, high: float, share: float, *, log: bool) -> float:
 
 
 def _listed(value: Any) -> Any:
-    """One value stands for a list of it."""
-    return value if isinstance(value, list | tuple) else (value,)
+    """One value stands for a list of it.
+
+    Raises:
+        ValueError: It is neither a value nor a list of values.
+    """
+    values = value if isinstance(value, list | tuple) else (value,)
+    if not values or not all(isinstance(one, bool | int | float | str | None) for one in values):
+        raise ValueError("expected a value of the choice, or a list of them")
+    return values
 
 
 Condition = Annotated[
     tuple[Scalar, ...],
-    Field(min_length=1),
     BeforeValidator(_listed, json_schema_input_type=Scalar | list[Scalar]),
 ]
 

@@ -31,9 +31,7 @@ def corners(space: Space) -> Iterator[Setting]:
         )
         yield from _distinct(space, combinations)
         return
-    moved = (
-        with_present(space, key, value) for key, values in axes.items() for value in values
-    )
+    moved = (with_present(space, key, value) for key, values in axes.items() for value in values)
     yield from _distinct(space, moved)
 
 
@@ -51,9 +49,7 @@ def probes(space: Space) -> Iterator[Setting]:
     """
     axes = {key: dimension.probes() for key, dimension in space.items()}
     first = {key: values[0] for key, values in axes.items()}
-    alone = (
-        with_present(space, key, value) for key, values in axes.items() for value in values
-    )
+    alone = (with_present(space, key, value) for key, values in axes.items() for value in values)
     pairs = (
         {**first, **_first_required(space, one, other), one: value, other: another}
         for one, other in itertools.combinations(axes, 2)
