@@ -192,7 +192,7 @@ def build_study(
     forms = distributions(space)
     for item in history:
         if within(space, item.values):
-            study.add_trial(_frozen_trial(item, {key: forms[key] for key in item.values}))
+            study.add_trial(frozen_trial(item, {key: forms[key] for key in item.values}))
     return study
 
 
@@ -234,7 +234,8 @@ def _suggested(trial: Any, space: Mapping[str, Dimension]) -> dict[str, Scalar]:
     return found
 
 
-def _frozen_trial(item: Tried, forms: Mapping[str, Any]) -> Any:
+def frozen_trial(item: Tried, forms: Mapping[str, Any]) -> Any:
+    """A configuration as a trial of Optuna's, with the dimensions that `forms` gives."""
     from optuna.trial import TrialState, create_trial
 
     states = {
@@ -249,7 +250,7 @@ def _frozen_trial(item: Tried, forms: Mapping[str, Any]) -> Any:
     has_value = state in (TrialState.COMPLETE, TrialState.PRUNED)
     return create_trial(
         state=state,
-        params=dict(item.values),
+        params={key: item.values[key] for key in forms},
         distributions=dict(forms),
         value=value if has_value else None,
         intermediate_values={item.epoch: value} if has_value else None,
