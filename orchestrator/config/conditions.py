@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from orchestrator.config.dimensions import ChoiceDimension, Dimension, Scalar, Values
 
 Space = Mapping[str, Dimension]
+LONGEST_CHAIN = 100
 Required = dict[str, tuple[Scalar, ...]]
 
 
@@ -36,8 +37,9 @@ def check_conditions(space: Space) -> None:
             else:
                 continue
             raise ValueError(f"space.{key}.when: {problem}")
-    for key in space:
-        never = [above for above, values in required(space, key).items() if not values]
+    for key, dimension in space.items():
+        needs = required(space, key) if dimension.when else {}
+        never = [above for above, values in needs.items() if not values]
         if never:
             raise ValueError(
                 f"space.{key}.when: never holds: {never[0]} would need a value that the condition "
@@ -62,6 +64,10 @@ def in_order(space: Space) -> list[str]:
         if key in way:
             circle = " → ".join((*way[way.index(key) :], key))
             raise ValueError(f"space.{key}.when: conditions go round in a circle ({circle})")
+        if len(way) > LONGEST_CHAIN:
+            raise ValueError(
+                f"space.{way[0]}.when: more than {LONGEST_CHAIN} conditions one upon the other"
+            )
         if key not in order:
             for above in space[key].when:
                 add(above, (*way, key))
@@ -86,9 +92,10 @@ def required(space: Space, *keys: str) -> Required:
         ValueError: Conditions go round in a circle.
     """
     found: Required = {}
-    order = in_order(space)
+    if not is_conditional(space):
+        return found
     wanted = set(keys)
-    for key in reversed(order):
+    for key in reversed(in_order(space)):
         if key not in wanted:
             continue
         for above, values in space[key].when.items():

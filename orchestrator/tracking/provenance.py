@@ -72,16 +72,17 @@ def dataset_document(data: PreparedData) -> DatasetDocument:
         {"name": name, "type": "string", "required": name in ("id", "words")}
         for name in (*_COLUMNS[task], *sets)
     ]
+    manifest_hash = hash_file(file)
     profile = {
         "task": task,
         "labels": manifest.labels.to_json(),
         **{split: dict(counts) for split, counts in manifest.counts.items()},
         "image_size": manifest.image_size,
-        "manifest_sha256": hash_file(file),
+        "manifest_sha256": manifest_hash,
     }
     return DatasetDocument(
         name=data.folder.name,
-        digest=profile["manifest_sha256"][:MAX_DIGEST],
+        digest=manifest_hash[:MAX_DIGEST],
         source=json.dumps({"uri": data.folder.absolute().as_uri()}),
         schema=json.dumps({"mlflow_colspec": columns}),
         profile=json.dumps(profile, ensure_ascii=False),

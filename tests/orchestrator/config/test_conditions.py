@@ -155,6 +155,17 @@ def test_a_condition_that_cannot_be_is_refused(
     assert "\n" not in str(refused.value)
 
 
+def test_a_chain_of_any_length_is_one_message_at_most(tmp_path: Path) -> None:
+    names = [f"alignment.n{number}" for number in range(400)]
+    chain = {
+        name: {"type": "choice", "values": [1, 2], "when": {above: 1}}
+        for name, above in itertools.pairwise(names)
+    }
+    chain[names[-1]] = {"type": "choice", "values": [1, 2]}
+    with pytest.raises(InputError, match=r"alignment\.n0\.when: more than 100 conditions"):
+        load(tmp_path, chain)
+
+
 def test_a_sampler_that_needs_the_same_dimensions_in_every_trial_is_refused(
     tmp_path: Path,
 ) -> None:
