@@ -52,7 +52,7 @@ def complete_documents(store: ObjectStore, sweep: SweepConfig, data_root: Path) 
             added["datasets"] = reader.datasets(list(read.values()))
         elif cell is not None:
             added["config"] = cell.config.model_dump(mode="json")
-            added["datasets"] = reader.datasets([cell])
+            added["datasets"] = () if _is_moved(document) else reader.datasets([cell])
         tags = source_tags(user, document.tags.get("git_commit"), UNKNOWN)
         completed = replace(document, tags={**document.tags, **tags}, **added)
         if completed != document:
@@ -63,7 +63,13 @@ def complete_documents(store: ObjectStore, sweep: SweepConfig, data_root: Path) 
 def _is_incomplete(document: RunDocument) -> bool:
     """Whether an earlier version wrote it, and whether its data set was not found since."""
     source = document.tags.get(SOURCE_TYPE)
-    return source is None or (source == UNKNOWN and not document.datasets)
+    is_sought = not (document.datasets or _is_moved(document))
+    return source is None or (source == UNKNOWN and is_sought)
+
+
+def _is_moved(document: RunDocument) -> bool:
+    """Whether it tells of a test on another data set, which the cell does not know."""
+    return "trained_on" in document.tags
 
 
 class _Reader:

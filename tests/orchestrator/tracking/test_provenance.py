@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import mlflow
 import pytest
 import yaml
 from mlflow import MlflowClient
@@ -73,7 +72,6 @@ def runs_of(uri: str) -> dict[str, Run]:
 
 
 def config_of(run: Run, uri: str, folder: Path) -> dict[str, Any]:
-    mlflow.set_tracking_uri(uri)
     local = MlflowClient(tracking_uri=uri).download_artifacts(
         run.info.run_id, "config.yaml", str(folder)
     )
@@ -171,7 +169,16 @@ def test_what_an_earlier_version_published_is_completed_once(
     # Without the data set, or with another one of the name, all but that is completed.
     assert complete_documents(store, sweep_of(), tmp_path) == ["tiny-mner"]
     assert not any(document.datasets for document in read_runs(store, NAME).values())
+    cell = next(one.cell for one in whole.values() if one.kind == "cell")
+    tags = {"cell": str(cell), "trained_on": "tiny-mner", "dataset": "elsewhere"}
+    moved = replace(whole["sweep"], key="moved", kind="cell", parent="sweep", tags=tags,
+                    config={}, datasets=())  # fmt: skip
+    write_run(store, NAME, moved)
     assert complete_documents(store, sweep_of(), tiny_root) == []
+    assert complete_documents(store, sweep_of(), tmp_path) == []  # nothing is looked for again
+    completed = read_runs(store, NAME)["moved"]
+    assert (completed.datasets, bool(completed.config)) == ((), True)
+    store.delete(in_sweep(NAME, f"{RUNS}moved.json"))
     for key, document in read_runs(store, NAME).items():
         assert (document.config, document.datasets) == (whole[key].config, whole[key].datasets)
         assert document.tags["mlflow.user"] == (tmp_path / "storage").owner()
