@@ -24,6 +24,7 @@ COMMANDS = (
     "status",
     "stop",
     "report",
+    "export",
     "sync",
     "ui",
     "predict",
@@ -34,7 +35,7 @@ app = mount(
     "orchestrator.commands",
     COMMANDS,
     "Sweeps and studies of Shap-CA on Ray, Optuna and MLflow.",
-    places={"config": "showing.config", "list": "showing.listing"},
+    places={"config": "showing.config", "list": "showing.listing", "export": "showing.export"},
 )
 
 

@@ -20,6 +20,7 @@ from typing import Any
 
 from orchestrator.cluster.session import first_line
 from orchestrator.tracking.client.addresses import redact
+from orchestrator.tracking.provenance import submitted_environment
 from shapca.errors import InputError
 
 ADDRESSES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
@@ -147,7 +148,10 @@ class Cluster:
                     metadata={OUR_KEY: name, "attempt": str(attempt)},
                     runtime_env={
                         "working_dir": str(folder),
-                        "env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_SECONDS)},
+                        "env_vars": {
+                            "RAY_JOB_STOP_WAIT_TIME_S": str(STOP_SECONDS),
+                            **submitted_environment(),
+                        },
                     },
                 )
             except RuntimeError as error:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from orchestrator.cluster.parcels.delivery import Delivery, is_here, package, wanted
+from orchestrator.cluster.parcels.delivery import Delivery, delivered, is_here, package, wanted
 from orchestrator.cluster.resources import living_nodes
 from orchestrator.config.sweep import SweepConfig
 from orchestrator.store.address import is_remote, open_store
@@ -108,9 +108,10 @@ def deliver(
         data_root: Folder of the prepared data sets on the driver's node.
         more_to_come: Nodes may join that cannot be asked yet.
     """
-    if is_alone() and not more_to_come:
+    sent = delivered(store, sweep.name)
+    if is_alone() and not more_to_come and sent is None:
         return None
-    delivery = wanted(sweep, data_root)
+    delivery = wanted(sweep, data_root, sent)
     if not more_to_come and all(ask_nodes(is_here, delivery, data_root).values()):
         return None
     package(store, sweep.name, delivery, data_root)

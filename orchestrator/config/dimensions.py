@@ -7,7 +7,13 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Generic, Literal, Self, TypeVar, overload
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from shapca.config import Number, Section
 
@@ -59,7 +65,41 @@ def between(low: float, high: float, share: float, *, log: bool) -> float:
     return math.exp(place) if log else place
 
 
-class _Range(Section):
+def _listed(value: Any) -> Any:
+    """One value stands for a list of it.
+
+    Raises:
+        ValueError: It is neither a value nor a list of values.
+    """
+    values = value if isinstance(value, list | tuple) else (value,)
+    if not values or not all(isinstance(one, bool | int | float | str | None) for one in values):
+        raise ValueError("expected a value of the choice, or a list of them")
+    return values
+
+
+Condition = Annotated[
+    tuple[Scalar, ...],
+    BeforeValidator(_listed, json_schema_input_type=Scalar | list[Scalar]),
+]
+
+
+class _Conditional(Section):
+    """What every dimension may say beside its values."""
+
+    when: dict[str, Condition] = Field(default_factory=dict)
+    """Choices of the space, each with the value or values at which this dimension is there; all
+    must hold. Elsewhere it is not varied, and what `experiment` says applies."""
+
+    @model_serializer(mode="wrap")
+    def _unconditional(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without an empty condition, as sweeps that were begun before there were any have it."""
+        record: dict[str, Any] = handler(self)
+        if not self.when:
+            record.pop("when", None)
+        return record
+
+
+class _Range(_Conditional):
     """Numbers between two bounds, both included."""
 
     low: Number
@@ -122,7 +162,7 @@ class IntDimension(_Range):
         return self.low, self.high, (self.low + self.high) // 2
 
 
-class ChoiceDimension(Section):
+class ChoiceDimension(_Conditional):
     """One of the listed values."""
 
     type: Literal["choice"]
@@ -151,6 +191,9 @@ class ChoiceDimension(Section):
         return repr(value) in map(repr, self.values)
 
 
+_FIELDS = {"type", "low", "high", "log", "num", "values", "when"}
+
+
 def _has_type(value: Any) -> Any:
     """Say what a dimension's type may be; the library's own words name no type.
 
@@ -169,13 +212,30 @@ def _has_type(value: Any) -> Any:
     raise ValueError(message)
 
 
+def flat(space: Mapping[Any, Any], above: str = "") -> dict[Any, Any]:
+    """A space whose keys are dotted: one may also stand in sections, as `--set` makes them.
+
+    Raises:
+        ValueError: A key is given twice.
+    """
+    found: dict[Any, Any] = {}
+    for key, part in space.items():
+        dotted = f"{above}{key}" if above else key
+        is_section = (
+            isinstance(part, Mapping)
+            and part
+            and not _FIELDS & set(part)
+            and all(isinstance(inner, Mapping) for inner in part.values())
+        )
+        for name, dimension in (flat(part, f"{dotted}.") if is_section else {dotted: part}).items():
+            if name in found:
+                raise ValueError(f"{name} is given twice")
+            found[name] = dimension
+    return found
+
+
 Dimension = Annotated[
     FloatDimension | IntDimension | ChoiceDimension,
     Field(discriminator="type"),
     BeforeValidator(_has_type),
 ]
-
-
-def within(space: Mapping[str, Dimension], values: Values) -> bool:
-    """Whether a setting lies in a space, as one that a file gives need not."""
-    return all(dimension.holds(values[key]) for key, dimension in space.items())

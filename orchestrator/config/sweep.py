@@ -6,15 +6,24 @@ of a space a sweep may list its configurations by name: a study becomes such a s
 
 from __future__ import annotations
 
+import functools
 import itertools
-import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from orchestrator.config.dimensions import ChoiceDimension, Computed, Dimension, Scalar, Values
+from orchestrator.config.conditions import check_conditions, is_conditional, present, required
+from orchestrator.config.dimensions import (
+    ChoiceDimension,
+    Computed,
+    Dimension,
+    Scalar,
+    Values,
+    flat,
+)
+from orchestrator.config.settings import corners, grid, probes, with_present
 from shapca.config import (
     ExperimentConfig,
     Name,
@@ -168,6 +177,25 @@ class SweepConfig(Section):
             )
         return self
 
+    @field_validator("space", mode="before")
+    @classmethod
+    def _dotted(cls, space: Any) -> Any:
+        """`{head: {dropout: {type: …}}}` is `{head.dropout: {type: …}}`, as `--set` gives it."""
+        return flat(space) if isinstance(space, dict) else space
+
+    @model_validator(mode="after")
+    def _conditions_hold_somewhere(self) -> Self:
+        check_conditions(self.space)
+        if self.protocol.sampler == "gp" and is_conditional(self.space):
+            key = next(key for key, dimension in self.space.items() if dimension.when)
+            raise ValueError(
+                f"protocol.sampler: gp models only what every trial has, and space.{key}.when "
+                "makes that dimension conditional; expected tpe, random, qmc or grid"
+            )
+        if self.protocol.sampler == "grid":
+            grid(self.space)
+        return self
+
     @model_validator(mode="after")
     def _first_lies_in_the_space(self) -> Self:
         for number, point in enumerate(self.protocol.first, start=1):
@@ -192,6 +220,7 @@ class SweepConfig(Section):
         sweep = validate(cls, apply_overrides(read_yaml(path), overrides), str(path))
         for values in itertools.chain(sweep.corners(), sweep.probes()):
             sweep.resolve(values, source=str(path))
+        sweep.first(str(path))
         sweep._refuse_equal_choices(str(path))
         return sweep
 
@@ -201,11 +230,15 @@ class SweepConfig(Section):
         Raises:
             InputError: With both values.
         """
-        first = next(self.corners())
         for key, dimension in self.space.items():
             seen: dict[str, Scalar] = {}
             for value in dimension.corners() if isinstance(dimension, ChoiceDimension) else ():
-                same = seen.setdefault(self.resolve({**first, key: value}).model_dump_json(), value)
+                setting = {
+                    other: chosen
+                    for other, chosen in with_present(self.space, key, value).items()
+                    if key not in required(self.space, other)
+                }
+                same = seen.setdefault(self.resolve(setting).model_dump_json(), value)
                 if same is not value:
                     raise InputError(
                         f"{source}: space.{key}: {same!r} and {value!r} are the same value; "
@@ -223,72 +256,41 @@ class SweepConfig(Section):
     def corners(self) -> Iterator[dict[str, Scalar]]:
         """Settings that together show every extreme value of every dimension.
 
-        One dimension at a time moves over its corners while the others keep their first, so that
-        the number grows with the sum, not the product, of the dimensions' corners; spaces of at
-        most 256 combinations are taken whole. Of listed configurations each is one, and so is each
-        point of `protocol.first`, after all others.
+        Of listed configurations each is one, and so is each point of `protocol.first`, after all
+        others.
         """
         if self.configurations:
             for name in self.configurations:
                 yield {LISTED: name}
             return
-        yield from self._corners()
+        yield from corners(self.space)
         yield from self.protocol.first
 
-    def _corners(self) -> Iterator[dict[str, Scalar]]:
-        axes = {key: dimension.corners() for key, dimension in self.space.items()}
-        if math.prod(map(len, axes.values())) <= 256:
-            for combination in itertools.product(*axes.values()):
-                yield dict(zip(axes, combination, strict=True))
-            return
-        first = {key: values[0] for key, values in axes.items()}
-        for key, values in axes.items():
-            for value in values:
-                yield {**first, key: value}
-
     def probes(self) -> Iterator[dict[str, Scalar]]:
-        """Settings beside the corners: every two dimensions at each extreme, and inside of ranges.
-
-        The other dimensions keep their first value.
-        """
-        axes = {key: dimension.probes() for key, dimension in self.space.items()}
-        first = {key: values[0] for key, values in axes.items()}
-        alone = ({**first, key: value} for key, values in axes.items() for value in values)
-        pairs = (
-            {**first, one: value, other: another}
-            for one, other in itertools.combinations(axes, 2)
-            for value, another in itertools.product(axes[one], axes[other])
-        )
-        return itertools.islice(itertools.chain(alone, pairs), MOST_PROBES)
+        """Settings beside the corners: pairs of extremes, and values inside of ranges."""
+        return itertools.islice(probes(self.space), MOST_PROBES)
 
     def grid(self) -> Computed[dict[str, Scalar]]:
-        """All combinations of the dimensions' grids, the last key changing fastest."""
-        axes = {key: dimension.grid() for key, dimension in self.space.items()}
+        """All combinations of the dimensions' grids."""
+        return grid(self.space)
 
-        def combination(index: int) -> dict[str, Scalar]:
-            values: dict[str, Scalar] = {}
-            for key, axis in reversed(axes.items()):
-                index, place = divmod(index, axis.size)
-                values[key] = axis[place]
-            return {key: values[key] for key in axes}
-
-        return Computed(math.prod(axis.size for axis in axes.values()), combination)
-
-    def first(self) -> tuple[dict[str, Scalar], ...]:
+    def first(self, source: str | None = None) -> tuple[dict[str, Scalar], ...]:
         """The points of `protocol.first` whole: what one does not name is as the experiment has it.
 
         Raises:
-            InputError: A point is no valid experiment.
+            InputError: A point is no valid experiment, or names a dimension that is not there.
         """
         points = []
-        for given in self.protocol.first:
-            found: dict[str, Scalar] = {}
-            for key in self.space:
-                value: Any = self.resolve(given)
-                for part in key.split("."):
-                    value = getattr(value, part)
-                found[key] = value
-            points.append(found)
+        for number, given in enumerate(self.protocol.first, start=1):
+            config = self.resolve(given)
+            whole = present(self.space, {key: _value(config, key) for key in self.space})
+            if absent := [key for key in given if key not in whole]:
+                raise InputError(
+                    f"{source or f'sweep {self.name}'}: protocol.first, point {number}: "
+                    f"{absent[0]}: its condition (space.{absent[0]}.when) does not hold there; "
+                    "leave it out"
+                )
+            points.append(whole)
         return tuple(points)
 
     def resolve(self, values: Values, source: str | None = None) -> ExperimentConfig:
@@ -310,3 +312,8 @@ class SweepConfig(Section):
         except InputError as error:
             setting = ", ".join(f"{key}={value}" for key, value in values.items())
             raise InvalidSetting(f"{error}\n(at {setting})") from None
+
+
+def _value(config: ExperimentConfig, key: str) -> Any:
+    """What an experiment says for a dotted key."""
+    return functools.reduce(getattr, key.split("."), config)

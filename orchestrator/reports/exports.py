@@ -86,6 +86,6 @@ def trials_csv(content: Content) -> bytes:
             trial.entry, trial.phase, trial.state, int(trial.is_stale), trial.seed, trial.value,
             test, trial.best_epoch, trial.epoch, trial.epochs, trial.trained,
             round(trial.seconds, 3), int(trial.found), trial.configuration, trial.cell,
-            trial.reason, *(trial.values[key] for key in keys),
+            trial.reason, *(trial.values.get(key) for key in keys),
         ])  # fmt: skip
     return csv_text(lines).encode()

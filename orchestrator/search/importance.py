@@ -11,7 +11,8 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from orchestrator.config.dimensions import Dimension, within
+from orchestrator.config.conditions import within
+from orchestrator.config.dimensions import Dimension
 from orchestrator.search.samplers import Tried, build_study
 
 FEWEST_TRIALS = 4

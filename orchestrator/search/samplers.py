@@ -14,6 +14,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from orchestrator.config.conditions import (
+    in_order,
+    is_conditional,
+    is_present,
+    present,
+    within,
+)
 from orchestrator.config.dimensions import (
     ChoiceDimension,
     Dimension,
@@ -21,7 +28,6 @@ from orchestrator.config.dimensions import (
     Scalar,
     Values,
     between,
-    within,
 )
 from orchestrator.config.sweep import SweepConfig
 
@@ -101,10 +107,11 @@ class QuasiRandomSampler:
             # Single points are drawn on purpose; the balance holds for the sequence as a whole.
             warnings.filterwarnings("ignore", message="The balance properties of Sobol")
             point = engine.random(1)[0]
-        return {
+        values = {
             key: _at(dimension, float(coordinate))
             for (key, dimension), coordinate in zip(self.space.items(), point, strict=True)
         }
+        return present(self.space, values)
 
 
 @dataclass(frozen=True)
@@ -135,8 +142,11 @@ class OptunaSampler:
         study = build_study(
             self.space, history, sampler=lambda: self._sampler(index), name=self.study_name
         )
-        parameters = study.ask(_distributions(self.space)).params
-        return {key: parameters[key] for key in self.space}
+        if is_conditional(self.space):
+            parameters = _suggested(study.ask(), self.space)
+        else:
+            parameters = study.ask(distributions(self.space)).params
+        return {key: parameters[key] for key in self.space if key in parameters}
 
     def _sampler(self, index: int) -> Any:
         from optuna import samplers
@@ -147,7 +157,11 @@ class OptunaSampler:
         if self.name == "gp":
             return samplers.GPSampler(seed=seed, n_startup_trials=self.startup_trials)
         return samplers.TPESampler(
-            seed=seed, n_startup_trials=self.startup_trials, multivariate=True, constant_liar=True
+            seed=seed,
+            n_startup_trials=self.startup_trials,
+            multivariate=True,
+            group=is_conditional(self.space),  # dimensions that are there together, jointly
+            constant_liar=True,
         )
 
 
@@ -175,10 +189,10 @@ def build_study(
         study = optuna.create_study(
             direction="maximize", sampler=sampler() if sampler else None, study_name=name
         )
-    distributions = _distributions(space)
+    forms = distributions(space)
     for item in history:
         if within(space, item.values):
-            study.add_trial(_frozen_trial(item, distributions))
+            study.add_trial(frozen_trial(item, {key: forms[key] for key in item.values}))
     return study
 
 
@@ -188,7 +202,8 @@ def derived_seed(seed: int, index: int) -> int:
     return int.from_bytes(digest[:4], "big") >> 1
 
 
-def _distributions(space: Mapping[str, Dimension]) -> dict[str, Any]:
+def distributions(space: Mapping[str, Dimension]) -> dict[str, Any]:
+    """The dimensions of a space as Optuna has them."""
     from optuna.distributions import (
         CategoricalDistribution,
         FloatDistribution,
@@ -204,7 +219,23 @@ def _distributions(space: Mapping[str, Dimension]) -> dict[str, Any]:
     }
 
 
-def _frozen_trial(item: Tried, distributions: Mapping[str, Any]) -> Any:
+def _suggested(trial: Any, space: Mapping[str, Dimension]) -> dict[str, Scalar]:
+    """A setting that a trial is asked for, dimension by dimension: one that is not there is not."""
+    found: dict[str, Scalar] = {}
+    for key in in_order(space):
+        part = space[key]
+        if not is_present(part, found):
+            continue
+        if isinstance(part, ChoiceDimension):
+            found[key] = trial.suggest_categorical(key, part.values)
+        else:
+            suggest = trial.suggest_float if part.type == "float" else trial.suggest_int
+            found[key] = suggest(key, part.low, part.high, log=part.log)
+    return found
+
+
+def frozen_trial(item: Tried, forms: Mapping[str, Any]) -> Any:
+    """A configuration as a trial of Optuna's, with the dimensions that `forms` gives."""
     from optuna.trial import TrialState, create_trial
 
     states = {
@@ -219,8 +250,8 @@ def _frozen_trial(item: Tried, distributions: Mapping[str, Any]) -> Any:
     has_value = state in (TrialState.COMPLETE, TrialState.PRUNED)
     return create_trial(
         state=state,
-        params=dict(item.values),
-        distributions=dict(distributions),
+        params={key: item.values[key] for key in forms},
+        distributions=dict(forms),
         value=value if has_value else None,
         intermediate_values={item.epoch: value} if has_value else None,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from orchestrator.store.cells import Cell
@@ -18,10 +19,16 @@ class CellFactory:
 
     Args:
         data_root: Folder of the prepared data sets.
+        locate: Gives a configuration whose local weights lie on this machine; None: they do.
     """
 
-    def __init__(self, data_root: Path) -> None:
+    def __init__(
+        self,
+        data_root: Path,
+        locate: Callable[[ExperimentConfig], ExperimentConfig] | None = None,
+    ) -> None:
         self.data_root = data_root
+        self._locate = locate or (lambda config: config)
         self._data: dict[str, PreparedData] = {}
         self._weights: dict[tuple[str, str, str], dict[str, str]] = {}
 
@@ -49,7 +56,7 @@ class CellFactory:
         if key not in self._weights:
             from shapca.model.encoders import weights_fingerprints  # torch comes with it
 
-            self._weights[key] = weights_fingerprints(config)
+            self._weights[key] = weights_fingerprints(self._locate(config))
         return self._weights[key]
 
 

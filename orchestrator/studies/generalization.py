@@ -13,7 +13,14 @@ from orchestrator.store.cells import CellStore, averages
 from orchestrator.sweeps.control.reuse import StaleCellsError, stale_message
 from orchestrator.sweeps.record.history import recorded
 from orchestrator.sweeps.record.outcome import ConfigurationResult, reported
-from orchestrator.tracking.run_document import PARENT, RunDocument, read_run, write_run
+from orchestrator.tracking.provenance import dataset_document, run_tags
+from orchestrator.tracking.run_document import (
+    PARENT,
+    DatasetDocument,
+    RunDocument,
+    read_run,
+    write_run,
+)
 from shapca.config import RuntimeConfig
 from shapca.data.prepared import PreparedData
 from shapca.errors import InputError
@@ -37,6 +44,8 @@ class Generalization:
         cells: Key of the cell by seed.
         records: Scores by seed.
         missing: Seeds that were not evaluated, with the reason.
+        config: Their experiment as it was trained.
+        dataset: That which they were tested on, for MLflow.
     """
 
     name: str
@@ -46,6 +55,8 @@ class Generalization:
     cells: Mapping[int, str]
     records: Mapping[int, EvaluationRecord]
     missing: Mapping[int, str]
+    config: Mapping[str, Any]
+    dataset: DatasetDocument
 
     def metrics(self, seed: int) -> dict[str, float]:
         """Scores of a seed, `test/f1` …"""
@@ -136,9 +147,17 @@ def evaluate_seeds(
         evaluate_run, split="test", contexts=contexts, label_map=label_map, runtime=runtime
     )
     records = {seed: evaluate(cells.run_store(key), data) for seed, key in keys.items()}
-    source = cells.cell(next(iter(keys.values()))).config.data.dataset
+    config = cells.cell(next(iter(keys.values()))).config
     return Generalization(
-        name, configuration, source, data.name, dict(keys), records, dict(missing)
+        name,
+        configuration,
+        config.data.dataset,
+        data.name,
+        dict(keys),
+        records,
+        dict(missing),
+        config.model_dump(mode="json"),
+        dataset_document(data),
     )
 
 
@@ -166,6 +185,7 @@ def write_documents(
         "configuration": found.configuration,
         "dataset": found.target,
         "trained_on": found.source,
+        **run_tags(),
     }
     if first.label_map:
         common["label_map"] = ", ".join(f"{a}={b}" for a, b in sorted(first.label_map.items()))
@@ -178,7 +198,14 @@ def write_documents(
     def write(key: str, **content: Any) -> None:
         before, now = read_run(store, sweep, key), time.time()
         began, ended = (now, now) if before is None else (before.started_at, before.ended_at)
-        document = RunDocument(key=key, started_at=began, ended_at=ended, **content)
+        document = RunDocument(
+            key=key,
+            started_at=began,
+            ended_at=ended,
+            config=found.config,
+            datasets=(found.dataset,),
+            **content,
+        )
         if before != document:
             write_run(store, sweep, document)
 

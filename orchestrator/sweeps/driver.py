@@ -7,10 +7,11 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from orchestrator.cluster.nodes import check_code, check_storage, deliver
-from orchestrator.cluster.parcels.delivery import find_data_root
+from orchestrator.cluster.parcels.delivery import delivered, find_data_root
 from orchestrator.cluster.resources import check_resources, idle, node_resources
 from orchestrator.cluster.session import RayOptions, interruptible, ray_session
 from orchestrator.cluster.watch import RayLostError, watched
@@ -96,7 +97,9 @@ def run_sweep(
     data_root = find_data_root(store, sweep, data_root)
     runtime = sweep.runtime.model_copy(update={"data_root": data_root})
     publisher = publisher_of(store, sweep.name, storage, options.tracking_uri)
-    factory = CellFactory(data_root)
+    sent = delivered(store, sweep.name)
+    locate = None if sent is None else partial(sent.for_driver, store)
+    factory = CellFactory(data_root, locate)
     declared = declaration(sweep, factory)
     with Lease(store, sweep.name) as lease:
         if isinstance(store, FolderStore):

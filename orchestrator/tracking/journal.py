@@ -30,6 +30,7 @@ class Entry:
         tags: Keys of the document's tags.
         artifacts: Path → digest of the content.
         model: Version registered for it, if any.
+        inputs: Digest of the data sets logged.
     """
 
     run_id: str
@@ -42,6 +43,7 @@ class Entry:
     tags: Sequence[str] = ()
     artifacts: Mapping[str, str] = field(default_factory=dict)
     model: str | None = None
+    inputs: str | None = None
 
 
 @dataclass(frozen=True)
@@ -144,10 +146,16 @@ class Journal:
 def document_digest(document: RunDocument) -> str:
     """Digest of a run document without its metrics, which are published at its end."""
     record = {**asdict(document), "metrics": None}
-    for part in ("model", "varied"):  # journals written before there were any stay valid
+    # Journals written before there were any stay valid.
+    for part in ("model", "varied", "config", "datasets"):
         if not record[part]:
             del record[part]
     return digest(record)
+
+
+def inputs_digest(document: RunDocument) -> str | None:
+    """Digest of the data sets that a run reads; None where none is known."""
+    return digest([asdict(dataset) for dataset in document.datasets]) if document.datasets else None
 
 
 def figures_digest(document: RunDocument) -> str:

@@ -34,7 +34,15 @@ from orchestrator.tracking.client.client import (
 from orchestrator.tracking.client.names import key_of, value_of
 from orchestrator.tracking.client.saved_views import RUN_TYPE, views
 from orchestrator.tracking.figures import epoch_points, figure_points
-from orchestrator.tracking.journal import Entry, Journal, Plan, document_digest, figures_digest
+from orchestrator.tracking.journal import (
+    Entry,
+    Journal,
+    Plan,
+    document_digest,
+    figures_digest,
+    inputs_digest,
+)
+from orchestrator.tracking.provenance import CONFIG, config_yaml
 from orchestrator.tracking.run_document import PARENT, RunDocument, read_run, read_runs
 from orchestrator.tracking.run_index import RunIndex
 from shapca.storage import FolderStore, ObjectStore, digest, read_json, to_json
@@ -163,6 +171,10 @@ class Projection:
             for key in set(entry.tags) - set(document.tags):
                 with suppress(TrackingRefusedError):  # it is not there
                     tracking.client.delete_tag(entry.run_id, key_of(key))
+            inputs = inputs_digest(document)
+            if inputs not in (None, entry.inputs):
+                with _noted(refusals):
+                    tracking.log_inputs(entry.run_id, document.datasets)
             artifacts: Mapping[str, str] = {}
             with _noted(refusals):
                 artifacts = self._publish_artifacts(document, entry)
@@ -173,6 +185,7 @@ class Projection:
                 params=digest(dict(document.params)),
                 tags=sorted(document.tags),
                 artifacts=artifacts,
+                inputs=inputs,
             )
             if document.kind == "sweep":
                 about = {view.tag: view.content for view in views(document.varied)}
@@ -265,16 +278,22 @@ class Projection:
 
     def _publish_artifacts(self, document: RunDocument, entry: Entry) -> dict[str, str]:
         published = dict(entry.artifacts)
+
+        def log(path: str, content: bytes) -> None:
+            content_digest = hashlib.sha256(content).hexdigest()[:16]
+            if published.get(path) != content_digest:
+                self.tracking.log_artifact(entry.run_id, path, content)
+                published[path] = content_digest
+
+        if document.config:
+            log(CONFIG, config_yaml(document.config))
         for path, name in document.artifacts.items():
             if path.startswith("/") or ".." in path.split("/"):
                 raise TrackingRefusedError(f"run {document.key}: {path!r} leads out of the run")
             content = self._store.get(name)
             if content is None:
                 raise TrackingRefusedError(f"run {document.key}: {name} is not in the storage")
-            content_digest = hashlib.sha256(content).hexdigest()[:16]
-            if published.get(path) != content_digest:
-                self.tracking.log_artifact(entry.run_id, path, content)
-                published[path] = content_digest
+            log(path, content)
         return published
 
 

@@ -38,6 +38,25 @@ class ModelDocument:
 
 
 @dataclass(frozen=True)
+class DatasetDocument:
+    """A prepared data set that a run reads, as MLflow shall show it.
+
+    Attributes:
+        name: Of the data set.
+        digest: By which two of the same name are told apart.
+        source: Where it lay, as JSON.
+        schema: Its columns, as JSON.
+        profile: Its task, labels and counts, as JSON.
+    """
+
+    name: str
+    digest: str
+    source: str
+    schema: str
+    profile: str
+
+
+@dataclass(frozen=True)
 class RunDocument:
     """One run as MLflow shall show it.
 
@@ -59,6 +78,8 @@ class RunDocument:
         artifacts: Path in MLflow → object name in the store.
         model: Register the cell's best model, which is the sweep's champion.
         varied: Of a sweep's own run: parameters that differ between its runs.
+        config: The resolved configuration, or the sweep's file; logged as `config.yaml`.
+        datasets: What it reads.
     """
 
     key: str
@@ -77,6 +98,8 @@ class RunDocument:
     artifacts: Mapping[str, str] = field(default_factory=dict)
     model: ModelDocument | None = None
     varied: tuple[str, ...] = ()
+    config: Mapping[str, Any] = field(default_factory=dict)
+    datasets: tuple[DatasetDocument, ...] = ()
 
     @property
     def is_running(self) -> bool:
@@ -109,7 +132,8 @@ def _name(sweep: str, key: str) -> str:
 def _document(record: dict[str, Any]) -> RunDocument:
     model, varied = record.pop("model", None), tuple(record.pop("varied", ()))
     model = None if model is None else ModelDocument(**model)
-    return RunDocument(**record, model=model, varied=varied)
+    datasets = tuple(DatasetDocument(**dataset) for dataset in record.pop("datasets", ()))
+    return RunDocument(**record, model=model, varied=varied, datasets=datasets)
 
 
 PARENT = "sweep"

@@ -1,7 +1,8 @@
 """How fast a large sweep reaches MLflow's SQLite, and what that costs in memory and calls.
 
-1,000 cells of 30 epochs with 20 metrics each, as a sweep that ran without tracking leaves them, are
-published by `reconcile`. Peak memory is the process's during a tenth of them and during the rest.
+1,000 cells of 30 epochs with 20 metrics each, with their configuration and data set, as a sweep
+that ran without tracking leaves them, are published by `reconcile`. Peak memory is the process's
+during a tenth of them and during the rest.
 """
 
 from __future__ import annotations
@@ -14,13 +15,15 @@ import pytest
 
 from orchestrator.tracking.client.client import Tracking
 from orchestrator.tracking.publisher import Publisher
-from orchestrator.tracking.run_document import write_run
+from orchestrator.tracking.run_document import DatasetDocument, write_run
 from shapca.storage import FolderStore, to_json
 from tests.orchestrator.publishing import START, SWEEP, finished, parent, trial, write
 
 pytestmark = pytest.mark.bench
 
 NUM_CELLS, NUM_EPOCHS, NUM_METRICS, NUM_PARAMS = 1000, 30, 20, 60
+CONFIG = {f"section{n}": {f"key{m}": m / 7 for m in range(6)} for n in range(NUM_PARAMS // 6)}
+DATASET = DatasetDocument("tiny", "0" * 36, '{"uri": "file:///data/tiny"}', "{}", "{}")
 LIMIT_SECONDS = 240.0
 LIMIT_GROWTH_MB = 150.0
 
@@ -35,13 +38,17 @@ def write_cells(store: FolderStore, first: int, last: int) -> None:
         for epoch in range(1, NUM_EPOCHS + 1):
             record = {
                 "epoch": epoch,
-                "metrics": {f"val/metric{n}": epoch + n / 7 for n in range(NUM_METRICS)},
+                "metrics": {
+                    "val/f1": 50.0,
+                    **{f"val/metric{n}": epoch + n / 7 for n in range(1, NUM_METRICS)},
+                },
                 "is_best": True,
                 "seconds": 1.0,
                 "finished_at": START + epoch,
             }
             (folder / f"{epoch:04}.json").write_bytes(to_json(record))
-        write_run(store, SWEEP, finished(trial(cell, params=params)))
+        document = trial(cell, params=params, config=CONFIG, datasets=(DATASET,))
+        write_run(store, SWEEP, finished(document))
 
 
 def forget_peak() -> None:

@@ -21,6 +21,7 @@ from orchestrator.sweeps.record.event_log import Ended, EventLog, Proposed
 from orchestrator.sweeps.record.history import History
 from orchestrator.sweeps.trials.cell_run import CellRun
 from shapca.config import ExperimentConfig, RuntimeConfig
+from shapca.errors import InputError
 from shapca.runs.epochs import EpochRecord, FitResult
 from shapca.storage import FolderStore, ObjectStore, read_json, to_json
 
@@ -34,6 +35,9 @@ class FakeFactory:
 
     def cell(self, config: ExperimentConfig, seed: int) -> Cell:
         return Cell(config, seed, {"text": "0"}, {})
+
+    def data(self, config: ExperimentConfig) -> Any:
+        raise InputError("fakes read no data set")
 
 
 class FakeTraining:

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.config.sweep import SweepConfig
 from tests.paths import ROOT
-from tests.whole.test_readme import check_command, commands
+from tests.whole.test_readme import blocks, check_command, commands
 
 GUIDES = sorted((ROOT / "docs").glob("*.md"))
 TROUBLES = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
@@ -71,3 +72,17 @@ def test_every_quoted_message_is_the_code_s(message: str) -> None:
 def test_a_wrong_quotation_would_be_found() -> None:
     assert says("unknown data set; expected one of …")
     assert not says("no such message at all")
+
+
+def test_the_search_space_of_its_guide_is_one(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "search_spaces.md").read_text(encoding="utf-8")
+    [block] = [block for block in blocks(text) if block.language == "yaml"]
+    file = tmp_path / "space.yaml"
+    file.write_text(block.text, encoding="utf-8")
+    shown = {tuple(corner)[:3] for corner in SweepConfig.load(file).corners()}
+    rates = ("optimisation.encoder_learning_rate", "optimisation.learning_rate")
+    assert shown == {
+        ("text.encoder", rates[1]),
+        ("text.encoder", "text.freeze", rates[1]),
+        ("text.encoder", "text.freeze", rates[0]),
+    }

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -85,7 +86,7 @@ class Delivery:
         root = self.root_of(store, cell.config.data.dataset, runtime.data_root)
         if root != runtime.data_root:
             runtime = runtime.model_copy(update={"data_root": root})
-        return replace(cell, config=self._with_weights(store, cell.config)), runtime
+        return replace(cell, config=self._with_weights(store, cell.config, _same)), runtime
 
     def root_of(self, store: ObjectStore, name: str, data_root: Path) -> Path:
         """The folder on this node that holds a data set: `data_root`, or where it is received."""
@@ -98,10 +99,19 @@ class Delivery:
         """The data root of this node that holds a delivered data set."""
         return _received(store, "data", self.data[name], name)
 
-    def _with_weights(self, store: ObjectStore, config: ExperimentConfig) -> ExperimentConfig:
+    def for_driver(self, store: ObjectStore, config: ExperimentConfig) -> ExperimentConfig:
+        """A configuration whose weights lie on this node, where a driver has no such place at all.
+
+        What is here is taken as it is, for it may have changed since it was packaged.
+        """
+        return self._with_weights(store, config, lambda place, files: place.exists())
+
+    def _with_weights(
+        self, store: ObjectStore, config: ExperimentConfig, is_here: Callable[[Path, Files], bool]
+    ) -> ExperimentConfig:
         def place_here(place: str) -> str:
             files = self.weights.get(place)
-            if files is None or _same(Path(place).expanduser(), files):
+            if files is None or is_here(Path(place).expanduser(), files):
                 return place
             folder = _received(store, "weights", files)
             is_file = list(files) == [Path(place).name]
@@ -112,24 +122,36 @@ class Delivery:
         return config.model_copy(update={"text": text, "image": image})
 
 
-def wanted(sweep: SweepConfig, data_root: Path) -> Delivery:
+def wanted(sweep: SweepConfig, data_root: Path, sent: Delivery | None = None) -> Delivery:
     """All that the cells of a sweep read from this machine's folders, with its hashes.
 
     Args:
         sweep: The sweep's file.
         data_root: Folder of the prepared data sets.
+        sent: What was packaged for the sweep already: weights that this machine has not.
     """
+    there = {} if sent is None else sent.weights
     data: dict[str, dict[str, str]] = {}
     weights: dict[str, Files] = {}
-    for values in sweep.corners():
-        config = sweep.resolve(values)
+    settings = itertools.chain(sweep.corners(), sweep.probes())  # pairs of choices, too
+    for config in _reading_alike(map(sweep.resolve, settings)):
         folder = data_root / config.data.dataset
         if (folder / MANIFEST).is_file():
             data.setdefault(config.data.dataset, {}).update(parts_of(folder, config))
         for place in _local_weights(config):
+            folder = Path(place).expanduser()
             if place not in weights:
-                weights[place] = _hashes(Path(place).expanduser())
+                is_sent = place in there and not folder.exists()
+                weights[place] = there[place] if is_sent else _hashes(folder)
     return Delivery(data, weights)
+
+
+def _reading_alike(configs: Iterable[ExperimentConfig]) -> Iterable[ExperimentConfig]:
+    """One of those that read the same."""
+    return {
+        (one.task, one.data, one.text.encoder, one.image.encoder, one.image.weights): one
+        for one in configs
+    }.values()
 
 
 def package(store: ObjectStore, sweep: str, delivery: Delivery, data_root: Path) -> int:
@@ -155,7 +177,7 @@ def pack_files(store: ObjectStore, delivery: Delivery, data_root: Path) -> int:
             written += pack(store, data_root / name / part, digest)
     for place, files in delivery.weights.items():
         folder = Path(place).expanduser()
-        for part, digest in files.items():
+        for part, digest in files.items() if folder.exists() else ():  # else it was sent here
             written += pack(store, folder if folder.is_file() else folder / part, digest)
     return written
 

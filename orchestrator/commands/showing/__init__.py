@@ -1,1 +1,1 @@
-"""Commands that only show: what a file may say, and what a storage holds."""
+"""Commands that only show: what a file may say, and what a storage holds, also to Optuna."""

@@ -85,6 +85,9 @@ def schema_of_file(kind: Kind) -> dict[str, Any]:
             }
     if kind == "sweep":
         schema["properties"]["space"]["propertyNames"] = {"enum": names}
+        for form in schema["$defs"].values():
+            if "when" in form.get("properties", {}):
+                form["properties"]["when"]["propertyNames"] = {"enum": names}
     return schema
 
 
@@ -113,9 +116,14 @@ def _values(file: Path, overrides: list[str]) -> dict[str, Any]:
 
 
 def _fixed(sweep: SweepConfig) -> dict[str, Any]:
-    """What all experiments of a sweep have in common: those of its space's keys are left out."""
-    tree = next(sweep.experiments()).model_dump(mode="json")
-    for key in sweep.space:
+    """What all experiments of a sweep have in common: those of its space's keys are left out.
+
+    A conditional dimension's stays, which applies where its condition does not hold.
+    """
+    values = next(sweep.corners())
+    always = {key: value for key, value in values.items() if not sweep.space[key].when}
+    tree = sweep.resolve(always).model_dump(mode="json")
+    for key in always:
         *above, name = key.split(".")
         branch = tree
         for part in above:

@@ -87,14 +87,14 @@ class Thread:
     """One line of parallel coordinates.
 
     Attributes:
-        places: Where it crosses each axis, 0 at the bottom, 1 at the top.
+        places: Where it crosses each axis, 0 at the bottom, 1 at the top; None: it has a gap there.
         shade: 0 for the worst to 1 for the best.
         label: What it says when it is pointed at.
         is_best: Whether it is the winner's.
         is_cut: Whether its trial was stopped early.
     """
 
-    places: tuple[float, ...]
+    places: tuple[float | None, ...]
     shade: float
     label: str
     is_best: bool = False

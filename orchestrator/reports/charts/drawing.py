@@ -7,6 +7,7 @@ sheet's variables, so that light and dark share it, and points say what they are
 from __future__ import annotations
 
 import io
+import math
 import re
 import textwrap
 import warnings
@@ -261,14 +262,17 @@ def _parallel(axes: Any, chart: Parallel) -> _Lines:
     lines: _Lines = []
     for thread in sorted(chart.threads, key=lambda thread: (thread.is_best, thread.shade)):
         shade = min(NUM_SHADES - 1, int(thread.shade * NUM_SHADES))
+        heights = [math.nan if place is None else place for place in thread.places]
+        num_marks = len(heights) - thread.places.count(None) if None in thread.places else 0
         [line] = axes.plot(
             places,
-            thread.places,
+            heights,
+            marker="." if num_marks else None,  # so that what stands between two gaps is seen
             color=PALETTE["orange" if thread.is_best else f"shade-{shade}"],
             linewidth=2.4 if thread.is_best else 1.2,
             linestyle="--" if thread.is_cut else "-",
         )
-        lines.append((line, [thread.label]))
+        lines.append((line, [thread.label] * max(1, num_marks)))
     axes.set(xlim=(0, len(places) - 1), ylim=(0, 1), yticks=[])
     axes.set_xticks(places, labels=[axis.label for axis in chart.axes])
     axes.tick_params(axis="x", length=0, pad=8, labelcolor=PALETTE["ink"])

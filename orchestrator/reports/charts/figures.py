@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from orchestrator.config.conditions import is_conditional
 from orchestrator.config.naming import short_names
 from orchestrator.reports.charts.alignment_figures import gaps, retrieval, validation_curve
 from orchestrator.reports.charts.charts import (
@@ -26,7 +27,13 @@ from orchestrator.reports.charts.seed_figures import (
     trial_label,
     validation_against_test,
 )
-from orchestrator.reports.charts.slices import baseline_line, coordinate, dimension_axis, slices
+from orchestrator.reports.charts.slices import (
+    baseline_line,
+    coordinate,
+    dimension_axis,
+    slices,
+    values_of,
+)
 from orchestrator.reports.content import Content, TrialState
 from orchestrator.tables.statistics import expected_maximum
 
@@ -102,7 +109,7 @@ def parallel(content: Content) -> Parallel | None:
     space = content.sweep.space
     keys = list(content.importance.shares) if content.importance else list(space)
     names = short_names(list(space))
-    axes = [dimension_axis(names[key], space[key], [t.values[key] for t in trials]) for key in keys]
+    axes = [dimension_axis(names[key], space[key], values_of(trials, key)) for key in keys]
     score = percent_axis("val F1 (%)", [trial.value or 0.0 for trial in trials])
     ranked = sorted(trial.value or 0.0 for trial in trials)
     winner = content.winner
@@ -110,7 +117,7 @@ def parallel(content: Content) -> Parallel | None:
         Thread(
             places=(
                 *(
-                    axis.place(coordinate(axis, trial.values[key]))
+                    axis.place(coordinate(axis, trial.values[key])) if key in trial.values else None
                     for key, axis in zip(keys, axes, strict=True)
                 ),
                 score.place(trial.value or 0.0),
@@ -127,6 +134,8 @@ def parallel(content: Content) -> Parallel | None:
         f"One line a trial, from its setting to its score; {order}. Darker (on a dark page "
         "brighter) is better by rank, orange is the winner, dashed was pruned."
     )
+    if is_conditional(space):
+        caption += " A line has a gap at a dimension whose condition does not hold."
     return Parallel("parallel", "Parallel coordinates", caption, (*axes, score), threads)
 
 

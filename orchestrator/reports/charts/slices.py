@@ -9,7 +9,7 @@ from orchestrator.config.naming import short_names, shown
 from orchestrator.reports.charts.charts import Mark, Plot, Role, Series
 from orchestrator.reports.charts.scales import Axis, percent_axis, with_room
 from orchestrator.reports.charts.seed_figures import VAL, trial_label
-from orchestrator.reports.content import Content
+from orchestrator.reports.content import Content, Trial
 from orchestrator.sweeps.record.outcome import DEFAULTS
 
 _LOOKS: tuple[tuple[str, Role, Mark], ...] = (
@@ -18,7 +18,7 @@ _LOOKS: tuple[tuple[str, Role, Mark], ...] = (
 
 
 def slices(content: Content) -> list[Plot]:
-    """One plot a dimension, from the first trial with a score on."""
+    """One plot a dimension that a trial with a score has."""
     winner = content.winner
     trials = [t for t in content.searched() if t.value is not None]
     trials = [t for t in trials if t.state in ("done", "pruned")]
@@ -28,21 +28,32 @@ def slices(content: Content) -> list[Plot]:
     space = content.sweep.space
     plots = []
     for key, name in short_names(list(space)).items():
-        axis = with_room(dimension_axis(name, space[key], [trial.values[key] for trial in trials]))
+        shown_values = values_of(trials, key)
+        if not shown_values:
+            continue
+        axis = with_room(dimension_axis(name, space[key], shown_values))
         series = baseline_line(content, axis)
         for what, role, mark in _LOOKS:
             some = [
                 trial
                 for trial in trials
-                if what == _group(winner is not None and trial.configuration, content, trial.state)
+                if key in trial.values
+                and what == _group(winner is not None and trial.configuration, content, trial.state)
             ]
             if some:
                 points = [(coordinate(axis, t.values[key]), t.value or 0.0) for t in some]
                 labels = [trial_label(trial) for trial in some]
                 series.append(Series(what, points, role, mark, labels=labels))
         caption = "Best validation F1 of each trial of the search; hollow ones were pruned."
+        if absent := len(trials) - len(shown_values):
+            caption += f" {absent} without this dimension are not shown."
         plots.append(Plot(f"slice_{key}", f"Slice: {name}", caption, axis, scores, tuple(series)))
     return plots
+
+
+def values_of(trials: Sequence[Trial], key: str) -> list[Scalar]:
+    """Values of a dimension, of the trials that have it."""
+    return [trial.values[key] for trial in trials if key in trial.values]
 
 
 def _group(configuration: str | bool, content: Content, state: str) -> str:

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 
 from orchestrator.cluster.scratch import scratch_folder
+from orchestrator.config.conditions import present
 from orchestrator.config.dimensions import ChoiceDimension, Scalar
 from orchestrator.config.sweep import LISTED, SweepConfig
 from shapca.config import RuntimeConfig
@@ -34,7 +35,10 @@ class EpochCost:
 
 
 def middle(sweep: SweepConfig) -> dict[str, Scalar]:
-    """The setting in the middle of every dimension: of a choice or list, the one in its middle."""
+    """The setting in the middle of every dimension: of a choice or list, the one in its middle.
+
+    Of conditional dimensions those that are there.
+    """
     if sweep.configurations:
         names = list(sweep.configurations)
         return {LISTED: names[len(names) // 2]}
@@ -46,7 +50,7 @@ def middle(sweep: SweepConfig) -> dict[str, Scalar]:
         low, high = dimension.low, dimension.high
         centre = (low * high) ** 0.5 if dimension.log else (low + high) / 2
         values[key] = round(centre) if dimension.type == "int" else centre
-    return values
+    return present(sweep.space, values)
 
 
 def probe(sweep: SweepConfig, runtime: RuntimeConfig) -> EpochCost:

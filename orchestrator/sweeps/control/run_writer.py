@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from orchestrator.config.sweep import LISTED, InvalidSetting
+from orchestrator.config.sweep import LISTED
 from orchestrator.search.standings import Standing
 from orchestrator.store.cell_folder import in_cell
 from orchestrator.store.cells import CellStore, test_averages, test_metrics
+from orchestrator.sweeps.control.run_contents import RunContents
 from orchestrator.sweeps.control.run_words import (
     RANK,
     RESULT,
@@ -27,14 +28,12 @@ from orchestrator.tracking.run_document import (
     RunDocument,
     RunStatus,
     close_open,
-    flatten,
     interrupted,
     read_runs,
     write_run,
 )
 from shapca.runs.epochs import SELECTION
 from shapca.runs.layout import evaluation_record
-from shapca.runs.provenance import git_commit
 
 STATUS: dict[str, RunStatus] = {
     "finished": "finished",
@@ -65,9 +64,7 @@ class RunWriter:
         self._protocol = history.protocol
         self._on_change = on_change
         self._written: dict[str, RunDocument] = {}
-        self._common = {"sweep": self._sweep.name}
-        if (commit := git_commit()) is not None:
-            self._common["git_commit"] = commit
+        self._contents = RunContents(history)
 
     def sweep_started(self, at: float) -> None:
         """The sweep's own run, above all others."""
@@ -77,8 +74,8 @@ class RunWriter:
             name=self._sweep.name,
             status="running",
             started_at=at,
-            tags=self._common,
-            params=flatten(self._sweep.model_dump(mode="json", exclude={"runtime"})),
+            tags=self._contents.tags,
+            **self._contents.of_sweep(),
             varied=tuple(self._sweep.space),
         )
         self._write(document)
@@ -143,7 +140,7 @@ class RunWriter:
         """A cell is at work, or is about to be; the average that it enters comes first."""
         if event.phase != "search":
             self._write_average(event, event.at)
-        seed, tags = str(event.seed), self._tags(event)
+        seed, tags, contents = str(event.seed), self._tags(event), self._contents.of(event.values)
         is_averaged = tags["phase"] in ("confirm", "replicate", "study")
         document = RunDocument(
             key=self.key_of(event),
@@ -154,7 +151,7 @@ class RunWriter:
             parent=f"configuration-{event.configuration}" if is_averaged else PARENT,
             cell=event.cell,
             tags={**tags, "cell": event.cell, "seed": seed},
-            params={**self._params(event), "seed": seed},
+            **{**contents, "params": {**contents["params"], "seed": seed}},
         )
         self._write(replace(document, note=described(event, document)))
 
@@ -232,8 +229,8 @@ class RunWriter:
             started_at=self._shown_from(event),
             parent=PARENT,
             tags=tags,
-            params=self._params(event),
             metrics=metrics,
+            **self._contents.of(event.values),
             ended_at=at if is_complete else None,
         )
         self._write(replace(document, note=described(event, document)))
@@ -277,21 +274,14 @@ class RunWriter:
     def _tags(self, event: Proposed) -> dict[str, str]:
         """What a cell's run and its average have in common."""
         listed = self._sweep.configurations.get(str(event.values.get(LISTED)))
-        params = self._params(event)
+        params = self._contents.of(event.values)["params"]
         return {
-            **self._common,
+            **self._contents.tags,
             **(listed.tags if listed else {}),
             "phase": self._protocol.shown_phase(event.phase),
             "configuration": event.configuration,
             **({"dataset": params["data.dataset"]} if "data.dataset" in params else {}),
         }
-
-    def _params(self, event: Proposed) -> dict[str, str]:
-        """The experiment, or the setting itself where it is none."""
-        try:
-            return flatten(self._sweep.resolve(event.values).model_dump(mode="json"))
-        except InvalidSetting:
-            return flatten(event.values)
 
     def key_of(self, event: Proposed) -> str:
         """Key of the document of a cell's run."""

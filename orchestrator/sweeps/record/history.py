@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from orchestrator.config.conditions import present
 from orchestrator.config.dimensions import Values
 from orchestrator.config.sweep import LISTED, InvalidSetting, SweepConfig
 from orchestrator.search.protocol import Signal
@@ -129,7 +130,9 @@ class History:
     def _take_proposed(self, event: Proposed) -> None:
         # A record is sorted by key; settings are shown in the order of the space.
         if self.sweep.space:
-            values = {key: event.values[key] for key in self.sweep.space}
+            values = present(self.sweep.space, event.values)
+            if len(values) < len(event.values):
+                raise ValueError("its setting has a key that the space has not there")
             event = replace(event, values=values)
         self.protocol.proposed(event)
         self.proposed[event.number] = event

@@ -19,6 +19,7 @@ from typing import Any
 from orchestrator.tracking.client.addresses import check_uri, redact
 from orchestrator.tracking.client.environment import open_client
 from orchestrator.tracking.client.names import key_of, value_of
+from orchestrator.tracking.run_document import DatasetDocument
 from shapca.errors import InputError
 
 RUN_KEY = "shapca.run_key"
@@ -226,6 +227,19 @@ class Tracking:
             local = Path(temporary, file)
             local.write_bytes(content)
             self.client.log_artifact(run_id, str(local), folder or None)
+
+    def log_inputs(self, run_id: str, datasets: Sequence[DatasetDocument]) -> None:
+        """Log data sets as inputs of a run; logging the same again changes nothing."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        tag = InputTag("mlflow.data.context", "training")
+        inputs = [
+            DatasetInput(
+                Dataset(one.name, one.digest, "local", one.source, one.schema, one.profile), [tag]
+            )
+            for one in datasets
+        ]
+        self.client.log_inputs(run_id, inputs)
 
     def _cut(self, value: str, length: int) -> str:
         self.num_cut += len(value) > length

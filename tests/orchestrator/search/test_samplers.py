@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 
 from orchestrator.config.sweep import SweepConfig
+from orchestrator.search.importance import importance_of
 from orchestrator.search.samplers import (
     OptunaSampler,
     QuasiRandomSampler,
@@ -64,6 +66,87 @@ def test_another_sampler_seed_gives_another_search(name: str) -> None:
     first = run_search(sweep(name, sampler_seed=0), 3)
     second = run_search(sweep(name, sampler_seed=1), 3)
     assert [t.values for t in first] != [t.values for t in second]
+
+
+BRANCHES: dict[str, Any] = {
+    "optimisation.learning_rate": {"type": "float", "low": 1e-5, "high": 5e-4, "log": True},
+    "text.freeze": {
+        "type": "choice", "values": [True, False], "when": {"text.encoder": ["minilm", "small"]},
+    },
+    "text.encoder": {"type": "choice", "values": ["tiny", "minilm", "small"]},
+    "optimisation.encoder_learning_rate": {
+        "type": "float", "low": 1e-5, "high": 1e-3, "log": True, "when": {"text.freeze": False},
+    },
+    "head.dropout": {"type": "float", "low": 0.0, "high": 0.5, "when": {"text.encoder": "tiny"}},
+    "optimisation.batch_size": {"type": "int", "low": 4, "high": 8},
+}  # fmt: skip
+
+
+def branches(sampler: str) -> SweepConfig:
+    return SweepConfig.model_validate({**sweep(sampler).model_dump(), "space": BRANCHES})
+
+
+@pytest.mark.parametrize("name", ["tpe", "random", "grid", "qmc"])
+def test_conditional_dimensions_are_proposed_where_they_are_there(name: str) -> None:
+    config = branches(name)
+    history = run_search(config, 24)
+    for tried in history:
+        values = tried.values
+        is_pretrained = values["text.encoder"] in ("minilm", "small")
+        assert ("text.freeze" in values) is is_pretrained
+        trains = is_pretrained and values["text.freeze"] is False
+        assert ("optimisation.encoder_learning_rate" in values) is trains
+        assert ("head.dropout" in values) is not is_pretrained
+        assert list(values) == [key for key in BRANCHES if key in values]
+        config.resolve(values)
+    for index in (1, 5, 24):  # the same again from the record, as a resumed sweep asks
+        assert build_sampler(config).ask(index, history[: index - 1]) == history[index - 1].values
+    assert len({repr(tried.values) for tried in history}) == 24
+
+
+def test_tpe_learns_within_a_branch() -> None:
+    """Each branch wants another value of its own dimension, and the best branch is found."""
+    sampler = build_sampler(branches("tpe"))
+    history: list[Tried] = []
+    for index in range(1, 61):
+        values = sampler.ask(index, history)
+        score = 50.0
+        if "optimisation.encoder_learning_rate" in values:
+            rate = float(values["optimisation.encoder_learning_rate"] or 0)
+            score = 90 - 20 * abs(math.log10(rate) + 3.2)
+        elif "head.dropout" in values:
+            score = 60 - 40 * float(values["head.dropout"] or 0)
+        history.append(Tried(values, "finished", score, 1))
+    late = [tried.values for tried in history[40:]]
+    rates = [v["optimisation.encoder_learning_rate"] for v in late if "text.freeze" in v
+             and not v["text.freeze"]]  # fmt: skip
+    assert len(rates) > 12
+    near = [abs(math.log10(float(rate or 0)) + 3.2) < 0.4 for rate in rates]
+    assert sum(near) > 0.7 * len(near)
+
+
+def test_conditions_leave_other_spaces_as_they_were() -> None:
+    """Proposals of a space without conditions, as they were before there were any."""
+    history = run_search(sweep("tpe"), 6)
+    assert [tuple(history[n].values.values()) for n in (0, 5)] == [
+        (0.0004276460214749813, 0.19298707403448634, 7, "shapley"),
+        (9.791213611040536e-05, 0.891419024129805, 4, "shapley"),
+    ]
+
+
+def test_importance_counts_conditional_dimensions() -> None:
+    config = branches("random")
+    history = [
+        Tried(tried.values, "finished",
+              60 - 100 * float(tried.values.get("head.dropout", 0.1) or 0), 1)
+        for tried in run_search(config, 40)
+    ]  # fmt: skip
+    found = importance_of(config.space, history)
+    assert found is not None
+    assert found.num_trials == 40
+    assert set(found.shares) == set(BRANCHES)
+    assert set(list(found.shares)[:2]) == {"head.dropout", "text.encoder"}  # it is there for one
+    assert sum(found.shares.values()) == pytest.approx(1)
 
 
 def test_tpe_moves_towards_the_better_region() -> None:

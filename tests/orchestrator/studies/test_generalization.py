@@ -94,6 +94,11 @@ def test_every_confirmed_seed_is_scored_once_and_averaged(
     assert {leaf.parent for leaf in leaves} == {average.key}
     assert average.metrics["test/f1_mean"] == first["averages"]["test/f1_mean"]
     assert {leaf.tags["seed"] for leaf in leaves} == {"11", "12"}
+    trained = documents[f"confirm-{leaves[0].tags['cell']}"]
+    for document in (average, *leaves):  # what it reads is the other data set
+        assert [one.name for one in document.datasets] == ["festival"]
+        assert document.config == trained.config
+        assert document.tags["mlflow.user"] == trained.tags["mlflow.user"]
     for leaf in leaves:
         (name,) = leaf.artifacts.values()
         assert (storage / name).is_file()

@@ -104,6 +104,21 @@ def test_only_what_cells_read_is_packaged(tiny_root: Path) -> None:
     assert not whole.weights
 
 
+def test_pairs_of_choices_are_packaged_in_a_large_space(tiny_root: Path, tmp_path: Path) -> None:
+    """The images of a data set that is not the first one are read by encoders that are not."""
+    shutil.copytree(tiny_root / "tiny-mner", tmp_path / "other")
+    (tmp_path / "tiny-mner").symlink_to(tiny_root / "tiny-mner")
+    numbers = {
+        f"alignment.{key}": {"type": "choice", "values": [n / 20 for n in range(1, 13)]}
+        for key in ("alpha", "beta")
+    }
+    first = sweep_of(**{"image.encoder": "none"}).model_dump(mode="json")
+    choices = {"data.dataset": ["tiny-mner", "other"], "image.encoder": ["none", "resnet18"]}
+    space = {key: {"type": "choice", "values": values} for key, values in choices.items()}
+    sweep = SweepConfig.model_validate({**first, "space": space | numbers})
+    assert all("images.npy" in files for files in wanted(sweep, tmp_path).data.values())
+
+
 def test_a_node_without_data_gets_them_and_the_same_cell(
     tiny_root: Path, tmp_path: Path, cache: Path
 ) -> None:

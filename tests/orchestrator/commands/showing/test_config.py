@@ -57,6 +57,33 @@ def test_the_schema_takes_every_file_that_ships(kind: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("when", "is_allowed"),
+    [
+        ({"image.encoder": "resnet50"}, True),
+        ({"image.encoder": ["resnet50", "resnet18"]}, True),
+        ({"image.encoders": "resnet50"}, False),
+        ({"image.encoder": {"is": "resnet50"}}, False),
+        ("resnet50", False),
+    ],
+)
+def test_the_schema_has_conditions(when: Any, is_allowed: bool) -> None:
+    tree = yaml_1_2(DEMO)
+    tree["space"]["alignment.beta"] = {"type": "float", "low": 0, "high": 1, "when": when}
+    errors = [*jsonschema.Draft202012Validator(json.loads(shown("--schema"))).iter_errors(tree)]
+    assert bool(errors) is not is_allowed
+
+
+def test_what_applies_where_a_dimension_is_absent_is_shown() -> None:
+    branch = "space.optimisation.encoder_learning_rate={type: float, low: 1e-5, high: 1e-3, "
+    branch += "when: {alignment.objective: shapley}}"
+    choice = "space.alignment.objective={type: choice, values: [shapley, infonce]}"
+    base = "experiment.optimisation.encoder_learning_rate=0.007"
+    tree = yaml.safe_load(shown(DEMO, "--set", choice, "--set", branch, "--set", base))
+    assert tree["experiment"]["optimisation"]["encoder_learning_rate"] == 0.007
+    assert "objective" not in tree["experiment"]["alignment"]
+
+
+@pytest.mark.parametrize(
     ("file", "place"),
     [
         (DEMO, ("experiment", "optimisation")),  # of the experiment, though it is given in part
