@@ -29,6 +29,7 @@ COMMANDS = (
     "train",
     "evaluate",
     "predict",
+    "push",
     "parameters",
     "shapley-report",
 )

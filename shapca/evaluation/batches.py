@@ -61,3 +61,28 @@ def predict_with_confidence(
         model, encoded, read,
         batch_size=settings.batch_size, precision=settings.precision, device=trained.device,
     )  # fmt: skip
+
+
+def compare_with_alignment(trained: TrainedModel, encoded: EncodedSplit) -> list[dict[str, float]]:
+    """The cosines of each post's own sides that the model's alignment is made of.
+
+    Returns:
+        Cosines by name, e.g. `text and context`, of the sides that a post has.
+
+    Raises:
+        ValueError: the model has no alignment.
+    """
+    settings = trained.config.optimisation
+
+    def read(batch: Batch, examples: Sequence[Example]) -> Iterable[dict[str, float]]:
+        found = trained.model.compare(batch)
+        half = len(found.names) // 2  # the other directions have the same pairs
+        own = found.matrices[:half].diagonal(dim1=1, dim2=2).T.tolist()  # B lists of cosines
+        names = [" and ".join(reversed(name.split(" to "))) for name in found.names[:half]]
+        for cosines, there in zip(own, found.mask[:half].T.tolist(), strict=True):
+            yield {n: c for n, c, has in zip(names, cosines, there, strict=True) if has}
+
+    return read_batches(
+        trained.model, encoded, read,
+        batch_size=settings.batch_size, precision=settings.precision, device=trained.device,
+    )  # fmt: skip

@@ -2,5 +2,6 @@
 
 from shapca.prediction.extraction import Extraction, FoundEntity, FoundRelation, Post, PostError
 from shapca.prediction.extractor import Extractor
+from shapca.prediction.model_card import About
 
-__all__ = ["Extraction", "Extractor", "FoundEntity", "FoundRelation", "Post", "PostError"]
+__all__ = ["About", "Extraction", "Extractor", "FoundEntity", "FoundRelation", "Post", "PostError"]

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import chain, combinations, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,30 +12,16 @@ from typing import Self
 import torch
 
 from shapca.config import ExperimentConfig, RuntimeConfig
-from shapca.data.batches.encoding import EncodingReport
-from shapca.data.images import ImageStore
-from shapca.data.pos import tag_words
-from shapca.data.preparation.image_writing import write_images
-from shapca.data.preparation.readers.source import checked_text
-from shapca.data.schema import NONE, Entity, Example, Prediction, Relation, Span
+from shapca.data.schema import Example, Prediction, Span
 from shapca.data.word_splitter import Word
-from shapca.errors import InputError
-from shapca.evaluation.batches import predict_with_confidence
+from shapca.evaluation.batches import compare_with_alignment, predict_with_confidence
 from shapca.model.device import set_up
 from shapca.model.heads.confidences import Confidence
-from shapca.model.inputs import encode_examples
-from shapca.prediction.extraction import (
-    Characters,
-    Extraction,
-    FoundEntity,
-    FoundRelation,
-    Post,
-    PostError,
-)
+from shapca.prediction.extraction import Characters, Extraction, FoundEntity, FoundRelation, Post
+from shapca.prediction.model_card import About, save
+from shapca.prediction.reading import encoded_posts, read_post, read_posts
 from shapca.runs.trained import TrainedModel
 from shapca.storage import ObjectStore, digest
-
-logger = logging.getLogger(__name__)
 
 PLACES = 4
 """Decimals of a confidence: more would differ with a post's company in its batch."""
@@ -68,6 +52,68 @@ class Extractor:
         """
         return cls(TrainedModel.load(run, set_up(runtime)))
 
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str | Path,
+        *,
+        revision: str | None = None,
+        runtime: RuntimeConfig = RuntimeConfig(),
+    ) -> Self:
+        """Read a saved model; no code that comes with it is run.
+
+        Args:
+            name: Its folder, or a repository of the Hugging Face Hub as OWNER/NAME.
+            revision: Branch, tag or commit of the repository.
+            runtime: Device and threads.
+
+        Raises:
+            InputError: no such folder or repository, or what is there is no saved model.
+        """
+        from shapca.prediction.hub import find_saved
+
+        return cls(TrainedModel.load(find_saved(name, revision), set_up(runtime)))
+
+    def save_pretrained(self, folder: str | Path, *, about: About = About()) -> None:
+        """Write the model into a folder to be handed over, with a model card.
+
+        Args:
+            folder: New, empty, or that of a saved model, which is replaced.
+            about: What the card shall say beside what the model knows of itself.
+
+        Raises:
+            InputError: the folder holds something else.
+        """
+        save(self._trained, Path(folder), about)
+
+    def push_to_hub(
+        self,
+        repo: str,
+        *,
+        private: bool | None = None,
+        revision: str | None = None,
+        about: About = About(),
+    ) -> str:
+        """Save the model in a repository of the Hugging Face Hub, made where there is none.
+
+        Args:
+            repo: The repository, OWNER/NAME.
+            private: Whether a new repository is; None: as its owner's settings say.
+            revision: Branch, made where there is none.
+            about: What the card shall say beside what the model knows of itself.
+
+        Returns:
+            Address of the repository.
+
+        Raises:
+            InputError: no token, no network, or the Hub refuses.
+        """
+        from shapca.prediction.hub import upload
+
+        with TemporaryDirectory() as folder:
+            save(self._trained, Path(folder), about, repo)
+            return upload(Path(folder), repo, private=private, revision=revision)
+
     def extract(
         self,
         text: str,
@@ -92,38 +138,33 @@ class Extractor:
             InputError: a picture that cannot be read, half a character in a text, or something that
                 the model has no use for.
         """
-        words, spans = [], []
-        for index, post in enumerate(posts):
-            try:
-                found, given = self.read(post)
-            except InputError as error:
-                raise PostError(index, str(error)) from error
-            words.append(found)
-            spans.append(given)
-        untagged = [found for found, post in zip(words, posts, strict=True) if not post.pos]
-        pos = iter(tag_words([[word.text for word in found] for found in untagged]))
-        tags = [post.pos or next(pos) for post in posts]
-        made = [
-            self._examples(index, *parts)
-            for index, parts in enumerate(zip(posts, words, tags, spans, strict=True))
-        ]
+        words, made = read_posts(self._trained, posts)
         predictions = iter(self._predict(posts, list(chain.from_iterable(made))))
         return [
             self._extraction(post, found, list(islice(predictions, len(examples))))
             for post, found, examples in zip(posts, words, made, strict=True)
         ]
 
-    def read(self, post: Post) -> tuple[tuple[Word, ...], list[Span]]:
-        """The words of a post, and those of its given entities, without its picture.
+    def cosines(self, post: Post) -> dict[str, float]:
+        """How near the sides of a post are to each other, as the model's alignment sees them.
+
+        Returns:
+            Cosines by name, e.g. `text and context`; none of a side that the post lacks, nor of a
+            model that aligns nothing.
 
         Raises:
-            InputError: half a character in a text, or something that the model has no use for.
+            InputError: as of `extract`.
         """
-        self._check(post)
-        words = post.words
-        if words is None:
-            words = tuple(self._trained.record.reading.words.split(post.text))
-        return words, [_words_of(given, post.text, words) for given in post.entities]
+        _, (examples,) = read_posts(self._trained, [post])
+        if not examples or self._trained.model.alignment is None:
+            return {}
+        with encoded_posts(self._trained, [post], examples[:1]) as encoded:
+            (found,) = compare_with_alignment(self._trained, encoded)
+        return {name: round(value, PLACES) for name, value in found.items()}
+
+    def read(self, post: Post) -> tuple[tuple[Word, ...], list[Span]]:
+        """`shapca.prediction.reading.read_post` by this model."""
+        return read_post(self._trained, post)
 
     @property
     def config(self) -> ExperimentConfig:
@@ -147,77 +188,13 @@ class Extractor:
             found.update(weight.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
         return found.hexdigest()
 
-    def _check(self, post: Post) -> None:
-        config = self._trained.config
-        checked_text(post.text, "the text")
-        checked_text(post.context or "", "the context")
-        if post.image is not None and config.image.encoder == "none":
-            raise InputError(f"{post.image}: the model reads no images")
-        if post.context is not None and config.data.contexts is None:
-            raise InputError("a context was given, but the model reads none")
-        if config.task == "mre" and len(post.entities) < 2:
-            raise InputError(
-                "the model classifies the relation of given entities: give two or more of them"
-            )
-        if config.task != "mre" and post.entities:
-            raise InputError("entities were given, but the model finds them itself")
-
-    def _examples(
-        self,
-        index: int,
-        post: Post,
-        words: Sequence[Word],
-        pos: tuple[str, ...],
-        spans: Sequence[Span],
-    ) -> list[Example]:
-        """A post as examples: none without words, one, or one a pair of given entities."""
-        if not words:
-            return []
-        has_more = post.image is not None or post.context is not None
-        example = Example(
-            id=f"post {index + 1}",
-            words=tuple(word.text for word in words),
-            pos=pos,
-            image=_image_id(index) if has_more else None,
-        )
-        if self._trained.config.task != "mre":
-            return [example]
-        given = tuple(Entity(*span, None) for span in spans)
-        return [
-            replace(example, entities=given, relations=(Relation(head, tail, NONE),))
-            for head, tail in combinations(spans, 2)
-        ]
-
     def _predict(
         self, posts: Sequence[Post], examples: Sequence[Example]
     ) -> list[tuple[Prediction, Confidence]]:
         if not examples:
             return []
-        trained, config = self._trained, self._trained.config
-        contexts = {_image_id(index): post.context or "" for index, post in enumerate(posts)}
-        with TemporaryDirectory() as folder:
-            encoded = encode_examples(
-                config,
-                trained.labels,
-                examples,
-                trained.tokenizer,
-                contexts=None if config.data.contexts is None else contexts,
-                images=self._images(posts, Path(folder)),
-            )
-            _warn_of_cuts(encoded.report)
-            return predict_with_confidence(trained, encoded)
-
-    def _images(self, posts: Sequence[Post], folder: Path) -> ImageStore | None:
-        """The posts' pictures, squared as those of a prepared data set."""
-        size = self._trained.record.reading.image_size
-        if size is None:
-            return None
-        files = {_image_id(i): post.image for i, post in enumerate(posts) if post.image is not None}
-        store = write_images(folder / "images.npy", folder / "images.json", files, size)
-        for name, reason in store.broken.items():
-            index = next(i for i in range(len(posts)) if _image_id(i) == name)
-            raise PostError(index, f"{files[name]}: no readable picture ({reason})")
-        return store
+        with encoded_posts(self._trained, posts, examples) as encoded:
+            return predict_with_confidence(self._trained, encoded)
 
     def _extraction(
         self,
@@ -254,34 +231,3 @@ class Extractor:
 
 def _rounded(probability: float | None) -> float | None:
     return None if probability is None else round(probability, PLACES)
-
-
-def _warn_of_cuts(report: EncodingReport) -> None:
-    """Say what of the input the model does not read."""
-    if report.num_cut_words:
-        logger.warning(
-            "%d words at the end are more than the model reads; nothing is found in them",
-            report.num_cut_words,
-        )
-    if report.num_cut_contexts:
-        logger.warning("the context is longer than the model reads and was cut")
-
-
-def _image_id(index: int) -> str:
-    return f"post-{index}"
-
-
-def _words_of(characters: Characters, text: str, words: Sequence[Word]) -> Span:
-    """The words that characters [start, end) touch.
-
-    Raises:
-        InputError: characters outside the text, or white space alone.
-    """
-    start, end = characters
-    touched = [i for i, word in enumerate(words) if word.start < end and start < word.end]
-    if not 0 <= start < end <= len(text) or not touched:
-        raise InputError(
-            f"entity at characters {start} to {end}: expected words within the text, which has "
-            f"{len(text)} characters"
-        )
-    return Span(touched[0], touched[-1] + 1)

@@ -22,6 +22,14 @@ from shapca.runs.encoder_files import with_encoder_files
 from shapca.runs.epochs import read_result
 from shapca.runs.layout import best_weights
 from shapca.runs.run_record import RunRecord, load_run
+from shapca.runs.saved import (
+    WEIGHTS,
+    Measured,
+    SavedFolder,
+    is_saved,
+    measured_in,
+    read_description,
+)
 from shapca.storage import FolderStore, ObjectStore, place_name
 
 
@@ -34,12 +42,16 @@ class TrainedModel:
         model: The best weights, in evaluation mode.
         tokenizer: The text encoder's.
         device: Where the model is.
+        encoder_files: The encoders' own files by name, as they are kept with the run.
+        measured: What is known of the model.
     """
 
     record: RunRecord
     model: ShapCA
     tokenizer: Any
     device: torch.device
+    encoder_files: Mapping[str, bytes]
+    measured: Measured
 
     @property
     def config(self) -> ExperimentConfig:
@@ -56,29 +68,51 @@ class TrainedModel:
         """Read the best weights of a run; neither pretrained weights nor a hub are needed.
 
         Args:
-            run: Folder or store of the run.
+            run: Folder or store of the run, or the folder of a saved model.
             device: Where the model shall be.
 
         Raises:
             InputError: no run, one that is not finished, one without its weights, or one whose
                 weights are not those that it describes: no model is built then.
         """
+        if isinstance(run, SavedFolder):
+            return cls._assembled(run, *read_description(run), WEIGHTS, device)
+        if isinstance(run, str | Path) and is_saved(Path(run)):
+            return cls.load(SavedFolder(run), device)
         store = open_store(run)
         record = load_run(store)
         epoch = best_epoch(store, place_name(run))
-        weights = unpack(store, best_weights(epoch))
-        with TemporaryDirectory() as folder:
-            config = with_encoder_files(store, record.config, Path(folder))
-            _check_weights(weights, config, record.labels, place_name(run))
+        return cls._assembled(store, record, measured_in(store, epoch), best_weights(epoch), device)
+
+    @classmethod
+    def _assembled(
+        cls,
+        store: ObjectStore,
+        record: RunRecord,
+        measured: Measured,
+        weights_name: str,
+        device: torch.device,
+    ) -> TrainedModel:
+        place = place_name(store)
+        weights = unpack(store, weights_name)
+        with TemporaryDirectory() as name:
+            folder = Path(name)
+            config = with_encoder_files(store, record.config, folder)
+            _check_weights(weights, config, record.labels, place)
             model = build_model(config, record.labels, device=device, pretrained=False)
             tokenizer = load_tokenizer(config.text.encoder)
+            files = {
+                file.relative_to(folder).as_posix(): file.read_bytes()
+                for file in sorted(folder.rglob("*"))
+                if file.is_file()
+            }
         try:
             model.load_state_dict(weights)
         except RuntimeError as error:
             raise InputError(
-                f"{place_name(run)}: its weights do not fit its configuration ({error})"
+                f"{place}: its weights do not fit its configuration ({error})"
             ) from error
-        return cls(record, model.eval(), tokenizer, device)
+        return cls(record, model.eval(), tokenizer, device, files, measured)
 
 
 def _check_weights(
