@@ -28,6 +28,8 @@ COMMANDS = (
     "sync",
     "ui",
     "predict",
+    "demo",
+    "push",
 )
 # That the extra `orchestrator` brings; `shapca` needs none of them.
 PACKAGES = ("matplotlib", "mlflow", "optuna", "pandas", "pyarrow", "ray", "scipy")
@@ -35,7 +37,14 @@ app = mount(
     "orchestrator.commands",
     COMMANDS,
     "Sweeps and studies of Shap-CA on Ray, Optuna and MLflow.",
-    places={"config": "showing.config", "list": "showing.listing", "export": "showing.export"},
+    places={
+        "config": "showing.config",
+        "list": "showing.listing",
+        "export": "showing.export",
+        "predict": "models.predict",
+        "demo": "models.demo",
+        "push": "models.push",
+    },
 )
 
 

@@ -115,6 +115,12 @@ class Browser:
         self._driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", found)
         ActionChains(self._driver).move_to_element(found).perform()
 
+    def choose_file(self, selector: str, file: Path) -> None:
+        """Give a file to an input of files."""
+        from selenium.webdriver.common.by import By
+
+        self._driver.find_element(By.CSS_SELECTOR, selector).send_keys(str(file))
+
     def complaints(self) -> list[str]:
         """Errors of the page since they were asked for last."""
         return [

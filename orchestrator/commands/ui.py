@@ -63,10 +63,10 @@ def ui(
         links = _links_of_server(uri)
         for name, address in links:
             typer.echo(f"  {name}: {address}")
-        if links and browser and _has_screen():
+        if links and browser and has_screen():
             webbrowser.open(links[0][1])
         return
-    command, environment = server_command(existing_database(uri), chosen := _free_port(port))
+    command, environment = server_command(existing_database(uri), chosen := free_port(port))
     if (file := database_file(uri)) is not None:
         follow_storage(file)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # the server must not outlive us
@@ -85,7 +85,7 @@ def ui(
                 typer.echo(f"MLflow UI over {redact(uri)} (Ctrl-C stops it)")
                 for name, address in links:
                     typer.echo(f"  {name}: {address}")
-                if browser and _has_screen():
+                if browser and has_screen():
                     webbrowser.open(links[0][1])
                 server.wait()
             is_slow = server.poll() is None
@@ -101,14 +101,19 @@ def ui(
     raise typer.Exit(1)
 
 
-def _has_screen() -> bool:
+def has_screen() -> bool:
     """Whether a browser would open a window; on a server it might take over the terminal."""
     if sys.platform in ("darwin", "win32"):
         return True
     return any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
 
 
-def _free_port(asked: int | None) -> int:
+def free_port(asked: int | None) -> int:
+    """A port of loopback that is free: the one asked for, or the first from 5000.
+
+    Raises:
+        InputError: taken.
+    """
     ports = range(FIRST_PORT, FIRST_PORT + NUM_PORTS) if asked is None else [asked]
     for port in ports:
         with socket.socket() as probe:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -47,45 +46,46 @@ class PushOptions:
         Path | None, typer.Option(help="The prepared folder it was trained on, for its counts.")
     ] = None
 
-    def push(
-        self, repo: str | None, load: Callable[[], Extractor], seeds: SeedTable | None = None
-    ) -> None:
-        """Write or upload a model and print where it is.
-
-        Args:
-            repo: The repository; None: the folder.
-            load: Opens the model; called once the options are known to be sound.
-            seeds: Scores of its configuration over seeds.
+    def check(self, repo: str | None) -> None:
+        """Refuse options that do not go together, before a model is opened.
 
         Raises:
-            InputError: options that do not go together, a folder that holds something else, or the
-                Hub refuses.
+            InputError: neither or both of repository and folder, or an option of no use.
         """
         if (repo is None) == (self.folder is None):
             raise InputError("expected either REPO or --folder")
         if self.folder is not None and (self.private or self.revision is not None):
             raise InputError("--private, --revision: of no use beside --folder")
+
+    def push(self, repo: str | None, model: Extractor, seeds: SeedTable | None = None) -> None:
+        """Write or upload a model and print where it is.
+
+        Args:
+            repo: The repository; None: the folder.
+            model: The model.
+            seeds: Scores of its configuration over seeds.
+
+        Raises:
+            InputError: a folder that holds something else, or the Hub refuses.
+        """
         from shapca.prediction import About
 
         about = About(self.license, self.data, seeds)
-        if self.folder is not None:
-            load().save_pretrained(self.folder, about=about)
+        if repo is not None:
+            address = model.push_to_hub(
+                repo, private=self.private or None, revision=self.revision, about=about
+            )
+            print(f"{address}: uploaded")
+        elif self.folder is not None:
+            model.save_pretrained(self.folder, about=about)
             print(f"{self.folder}: written; `shapca predict {self.folder} --text …` reads it")
-            return
-        assert repo is not None
-        address = load().push_to_hub(
-            repo, private=self.private or None, revision=self.revision, about=about
-        )
-        print(f"{address}: uploaded")
 
 
 @with_options_of(PushOptions)
 def push(run: FinishedRun, repo: Repo = None, **options: Any) -> None:
     """Hand a trained model over, with a model card: to the Hugging Face Hub, or as a folder."""
+    asked = PushOptions(**options)
+    asked.check(repo)
+    from shapca.prediction import Extractor
 
-    def load() -> Extractor:
-        from shapca.prediction import Extractor
-
-        return Extractor.load(run)
-
-    PushOptions(**options).push(repo, load)
+    asked.push(repo, Extractor.load(run))

@@ -12,7 +12,7 @@ from typing import Self
 import torch
 
 from shapca.config import ExperimentConfig, RuntimeConfig
-from shapca.data.schema import Example, Prediction, Span
+from shapca.data.schema import Example, Labels, Prediction, Span
 from shapca.data.word_splitter import Word
 from shapca.evaluation.batches import compare_with_alignment, predict_with_confidence
 from shapca.model.device import set_up
@@ -170,6 +170,11 @@ class Extractor:
     def config(self) -> ExperimentConfig:
         """The configuration of the model's run."""
         return self._trained.config
+
+    @property
+    def labels(self) -> Labels:
+        """The label sets that the model tells apart."""
+        return self._trained.labels
 
     def fingerprint(self) -> str:
         """A hash of what the model is: its weights, configuration, labels and way of reading."""

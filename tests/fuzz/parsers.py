@@ -22,7 +22,6 @@ from orchestrator.sweeps.checks.forecast import past_forecasts
 from orchestrator.sweeps.record.declaration import check_kind, declare, recall
 from orchestrator.sweeps.record.status import sweep_status
 from orchestrator.tracking.journal import Entry, Journal
-from orchestrator.tracking.models.served_model import extract
 from orchestrator.tracking.run_document import read_runs, write_run
 from shapca.config import ExperimentConfig, apply_overrides, validate
 from shapca.contexts.generators.generator import Identity
@@ -35,6 +34,7 @@ from shapca.data.schema import Labels
 from shapca.data.word_splitter import WordSplitter
 from shapca.evaluation.evaluate import EvaluationRecord
 from shapca.evaluation.label_map import read_label_map
+from shapca.prediction.request import extract
 from shapca.runs.checkpoint import load_history, load_state, pack, unpack
 from shapca.runs.epochs import EpochRecord
 from shapca.runs.forms import EvaluationForm

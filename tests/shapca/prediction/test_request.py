@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from orchestrator.tracking.models import served_model
-from orchestrator.tracking.models.served_model import IMAGE_ROOT, extract, read_post
+from shapca.data import decoding
 from shapca.errors import InputError
-from shapca.prediction import PostError
+from shapca.prediction import PostError, request
+from shapca.prediction.request import IMAGE_ROOT, extract, read_post
 
 
 def picture(size: tuple[int, int] = (8, 8), kind: str = "PNG") -> bytes:
@@ -99,9 +99,9 @@ def test_paths_are_refused_unless_a_folder_is_allowed(
 def test_pictures_have_a_largest_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     content = base64.b64encode(picture((30, 20))).decode()
     read_post({"text": "a", "image_base64": content}, tmp_path / "copy")
-    monkeypatch.setattr(served_model, "MAX_PIXELS", 599)
+    monkeypatch.setattr(decoding, "MAX_PIXELS", 599)
     assert "30 × 20 pixels, expected 599 at most" in refused(tmp_path, image_base64=content)
-    monkeypatch.setattr(served_model, "MAX_IMAGE_BYTES", 50)
+    monkeypatch.setattr(request, "MAX_IMAGE_BYTES", 50)
     assert "characters, expected" in refused(tmp_path, image_base64=content)
     monkeypatch.setenv(IMAGE_ROOT, str(tmp_path))
     (tmp_path / "a.png").write_bytes(picture((30, 20)))
