@@ -18,6 +18,7 @@ from shapca.runs.saved import Measured, SeedTable, SplitScores, portable, write_
 from shapca.runs.trained import TrainedModel
 
 LIBRARY = "shap-ca"
+METRICS = ("precision", "recall", "f1")
 TASKS: dict[Task, str] = {
     "mner": "Entities (MNER)",
     "mre": "Relations between given entities (MRE)",
@@ -106,7 +107,7 @@ def model_card(
         pipeline_tag=PIPELINES[config.task],
         tags=[*_TAGS[config.task], "multimodal", "social-media", "contrastive-learning"],
         datasets=[record.dataset],
-        metrics=["f1", "precision", "recall"],
+        metrics=list(METRICS),
         model_name=name,
         eval_results=[
             EvalResult(
@@ -120,7 +121,8 @@ def model_card(
                 metric_value=round(scores.metrics[metric], 2),
             )
             for scores in measured.splits
-            for metric in ("f1", "precision", "recall")
+            for metric in METRICS
+            if metric in scores.metrics
         ] or None,
     )  # fmt: skip
     parts = (
@@ -213,9 +215,8 @@ def _scores(config: ExperimentConfig, measured: Measured) -> Iterator[str]:
 
 
 def _score_row(scores: SplitScores) -> tuple[str, ...]:
-    values = (scores.metrics[name] for name in ("precision", "recall", "f1"))
     counts = (f"{scores.num_posts:,}", f"{scores.num_gold:,}")
-    return (_SPLITS[scores.split], *counts, *(f"{value:.2f}" for value in values))
+    return (_SPLITS[scores.split], *counts, *(_value(scores, name) for name in METRICS))
 
 
 def _type_rows(splits: Sequence[SplitScores]) -> list[tuple[str, ...]]:
@@ -223,10 +224,14 @@ def _type_rows(splits: Sequence[SplitScores]) -> list[tuple[str, ...]]:
     return [
         (
             f"`{_plain(name[3:])}`",
-            *(f"{s.metrics[name]:.2f}" if name in s.metrics else "" for s in splits),
+            *(_value(scores, name) for scores in splits),
         )
         for name in names
     ]
+
+
+def _value(scores: SplitScores, metric: str) -> str:
+    return f"{scores.metrics[metric]:.2f}" if metric in scores.metrics else ""
 
 
 def _mean(values: Mapping[str, float]) -> str:

@@ -54,7 +54,7 @@ class SplitScores:
         metrics: Percentages by name, as `Evaluation` has them.
     """
 
-    split: str
+    split: Literal["valid", "test"]
     num_posts: int
     num_gold: int
     metrics: dict[str, float]
@@ -261,10 +261,11 @@ def measured_in(store: ObjectStore, best_epoch: int) -> Measured:
         InputError: a record of them is damaged.
     """
     found = []
-    for split, name in (
-        ("valid", best_scores(best_epoch)),
-        ("test", evaluation_record("test")),
-    ):
+    names: dict[Literal["valid", "test"], str] = {
+        "valid": best_scores(best_epoch),
+        "test": evaluation_record("test"),
+    }
+    for split, name in names.items():
         record = read_json(store, name, EvaluationForm)
         if record is not None:
             rows = record["per_example"].get("main", [])

@@ -203,7 +203,7 @@ def test_the_card_holds_task_data_labels_scores_and_limits(
     assert header == {
         "license": "cc-by-4.0", "library_name": "shap-ca", "pipeline_tag": "token-classification",
         "tags": ["named-entity-recognition", "multimodal", "social-media", "contrastive-learning"],
-        "datasets": ["tiny-mner"], "metrics": ["f1", "precision", "recall"],
+        "datasets": ["tiny-mner"], "metrics": ["precision", "recall", "f1"],
     }  # fmt: skip
     assert index[0]["name"] == "shown"
     shown = {m["type"]: m["value"] for m in index[0]["results"][0]["metrics"]}
