@@ -38,7 +38,7 @@ def main() -> None:
         raise InputError(MISSING)
     arguments.out.mkdir(parents=True, exist_ok=True)
     with Browser() as browser:
-        for take in (terminal, report, mlflow):
+        for take in (terminal, report, mlflow, demo_page):
             for file in take(browser, arguments.sweep, arguments.storage, arguments.out):
                 print(f"{file}: {shrink(file) / 1000:.0f} kB")
 
@@ -90,6 +90,30 @@ def mlflow(browser: Browser, sweep: str, storage: str, out: Path) -> Iterator[Pa
         process.terminate()
         process.wait(30)
     raise InputError(f"storage {storage}: MLflow there knows no sweep {sweep}")
+
+
+def demo_page(browser: Browser, sweep: str, storage: str, out: Path) -> Iterator[Path]:
+    """The page of the sweep's champion with the README's post."""
+    command = [sys.executable, "-m", "orchestrator", "demo", sweep, "--storage", storage]
+    process = subprocess.Popen(
+        [*command, "--no-browser"], stdout=subprocess.PIPE, text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )  # fmt: skip
+    assert process.stdout is not None
+    try:
+        found = re.search(r"http://\S+", process.stdout.readline())
+        assert found is not None
+        browser.open(found[0], width=820, height=720)
+        browser.wait("document.body.dataset.ready")
+        browser.run("document.getElementById('context').value = 'a photo of a family house'")
+        browser.run("document.getElementById('go').click()")
+        browser.wait("!document.getElementById('result').hidden")
+        height = browser.run("Math.ceil(document.querySelector('main').scrollHeight)")
+        browser.picture(out / "demo.png", height=int(height))
+        yield out / "demo.png"
+    finally:
+        process.terminate()
+        process.wait(30)
 
 
 def terminal(browser: Browser, sweep: str, storage: str, out: Path) -> Iterator[Path]:
