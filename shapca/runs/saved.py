@@ -246,12 +246,12 @@ def read_description(store: SavedFolder) -> tuple[RunRecord, Measured]:
     if found.get("format") != 1:
         raise InputError(f"{store.root}: {SAVED}: format {found.get('format')!r}, expected 1; "
                          "written by a newer version?")  # fmt: skip
-    found = read_json(store, SAVED, SavedForm)
+    described: Any = read_json(store, SAVED, SavedForm)
     try:
-        record = RunRecord.from_json(found["run"])
+        record = RunRecord.from_json(described["run"])
     except InputError as error:
         raise InputError(f"{store.root}: {SAVED}: {error}") from error
-    return record, _MEASURED.validate_python(found["measured"])
+    return record, _MEASURED.validate_python(described["measured"])
 
 
 def measured_in(store: ObjectStore, best_epoch: int) -> Measured:

@@ -40,6 +40,7 @@ from shapca.runs.epochs import EpochRecord
 from shapca.runs.forms import EvaluationForm
 from shapca.runs.reading import Reading
 from shapca.runs.run_record import Environment, RunRecord, load_run
+from shapca.runs.saved import SavedFolder, read_description
 from shapca.runs.trained import best_epoch
 from shapca.storage import FolderStore, read_json, to_json
 from shapca.training.random_state import RandomState
@@ -145,6 +146,16 @@ def resume(store: MemoryStore) -> object:
 def evaluated(store: MemoryStore) -> object:
     record = read_json(store, "evaluations/test.json", EvaluationForm)
     return None if record is None else EvaluationRecord.from_json(record)
+
+
+def saved_model() -> bytes:
+    """The description of a saved model."""
+    tree = {"run": json.loads(run()["run.json"]), "model_type": "shap-ca", "format": 1}
+    scores = {"split": "test", "num_posts": 3, "num_gold": 4, "metrics": {"f1": 1.0, "f1_PER": 2.0}}
+    seeds = {"sweep": "small", "phase": "confirm", "val": {"11": 1.0}, "test": {"12": 2.0}}
+    counts = {"train": {"entities": 3}}
+    measured = {"splits": [scores], "seeds": seeds, "counts": counts}
+    return to_json({**tree, "measured": measured})
 
 
 # Storages.
@@ -276,6 +287,8 @@ PARSERS = (
     in_run("checkpoint/0001/state.json", resume),
     in_run("evaluations/test.json", evaluated),
     in_run("best/0001.safetensors", lambda store: unpack(store, "best/0001.safetensors")),
+    Parser("saved model", "json", saved_model, in_file(
+        "config.json", lambda file: read_description(SavedFolder(file.parent)))),
     in_storage("sweeps/small/sweep.json", status),
     in_storage("sweeps/small/declaration.json", lambda store: (
         check_kind(store, "small", is_study=False), recall(store, "small"))),
