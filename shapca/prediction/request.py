@@ -17,12 +17,11 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Protocol
 
 from shapca.data.decoding import open_picture
 from shapca.errors import InputError
-from shapca.prediction.extraction import Post, PostError
-from shapca.prediction.extractor import Extractor
+from shapca.prediction.extraction import Extraction, Post, PostError
 
 IMAGE_ROOT = "SHAPCA_IMAGE_ROOT"
 
@@ -36,7 +35,15 @@ MAX_IMAGE_BYTES = 10 * 2**20
 COLUMNS = ("text", "context", "image", "image_base64", "entities")
 
 
-def extract(extractor: Extractor, records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+class Finder(Protocol):
+    """A model, or what stands before one."""
+
+    def extract_many(self, posts: Sequence[Post]) -> list[Extraction]:
+        """What is found in each post."""
+        ...
+
+
+def extract(extractor: Finder, records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """What a model finds in each post of a request.
 
     Args:

@@ -9,14 +9,16 @@ from typing import Any
 Step = Callable[[], Any]
 
 
-def best_seconds(*steps: Step, rounds: int) -> list[float]:
+def best_seconds(
+    *steps: Step, rounds: int, clock: Callable[[], float] = time.perf_counter
+) -> list[float]:
     """The best of several rounds of each step, taken in turn, after one to warm up."""
     seconds = [[] for _ in steps]
     for step in steps:
         step()
     for _ in range(rounds):
         for step, taken in zip(steps, seconds, strict=True):
-            start = time.perf_counter()
+            start = clock()
             step()
-            taken.append(time.perf_counter() - start)
+            taken.append(clock() - start)
     return [min(taken) for taken in seconds]

@@ -2,7 +2,8 @@
 
 A request is a table of posts (`dataframe_records` and the like), a row a post, with the columns of
 `shapca.prediction.request`. The answer has `text`, `entities` and `relations` for every post, those
-that were found with a `confidence`. SHAPCA_DEVICE chooses the device.
+that were found with a `confidence`. SHAPCA_DEVICE chooses the device. Requests that come while
+another is read share one pass.
 """
 
 from __future__ import annotations
@@ -32,11 +33,12 @@ class ServedModel(PythonModel):  # type: ignore[misc, unused-ignore]
         """
         from shapca.config import RuntimeConfig
         from shapca.prediction import Extractor
+        from shapca.prediction.gathering import GatheringExtractor
         from shapca.storage.archive import ArchiveStore
 
         runtime = RuntimeConfig(device=os.environ.get(DEVICE, "auto"))
         run = ArchiveStore(Path(context.artifacts["run"]))
-        self._extractor = Extractor.load(run, runtime=runtime)
+        self._extractor = GatheringExtractor(Extractor.load(run, runtime=runtime))
 
     def predict(
         self, context: Any, model_input: pandas.DataFrame, params: dict[str, Any] | None = None
