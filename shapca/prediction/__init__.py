@@ -1,4 +1,4 @@
-"""Extraction from new posts with a trained model, one by one or a file of them."""
+"""Extraction from new posts with a trained model, one by one or a file of them; handing it over."""
 
 from shapca.prediction.extraction import Extraction, FoundEntity, FoundRelation, Post, PostError
 from shapca.prediction.extractor import Extractor

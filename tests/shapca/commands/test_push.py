@@ -53,6 +53,7 @@ def test_what_does_not_go_together_is_one_message(
     assert not (tmp_path / "saved").exists()
 
 
+@pytest.mark.slow
 def test_a_hub_that_the_environment_names_gets_the_model(run_folder: Path, tmp_path: Path) -> None:
     with open_hub() as hub:
         environment = {
