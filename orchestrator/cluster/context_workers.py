@@ -19,7 +19,7 @@ from typing import Any
 from orchestrator.cluster.resources import node_resources, slots_of
 from orchestrator.cluster.session import RayOptions, ray_session
 from orchestrator.cluster.watch import watched
-from orchestrator.config.sweep import ResourceConfig
+from orchestrator.config.resources import ResourceConfig
 from shapca.config import is_local_path
 from shapca.contexts.answering import Answered, Picture, answer_pictures
 from shapca.contexts.generators.generator import Generator, Identity
@@ -106,7 +106,7 @@ class Spread:
                 ),
                 fn_constructor_args=(settings_for_worker(settings, num), identity),
                 num_cpus=self.workers.cpu,
-                num_gpus=self.workers.gpu,
+                num_gpus=self.workers.gpus,
                 max_restarts=RESTARTS,
                 max_task_retries=RESTARTS,
             )
@@ -119,7 +119,7 @@ class Spread:
         if slots < (asked or 1) and not self.ray.wait_for_resources:
             raise InputError(
                 f"--workers {asked or 1}: with {counted(workers.cpu, 'CPU')} and "
-                f"{counted(workers.gpu, 'GPU')} each, only {slots} would fit on "
+                f"{counted(workers.gpus, 'GPU')} each, only {slots} would fit on "
                 f"{counted(len(nodes), 'node')}. Lower --workers, --cpus-per-worker or "
                 "--gpus-per-worker, or pass --wait-for-resources if nodes are still to come"
             )

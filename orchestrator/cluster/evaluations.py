@@ -16,7 +16,7 @@ from orchestrator.cluster.nodes import check_code, check_storage, is_alone
 from orchestrator.cluster.parcels.delivery import Delivery, pack_files, parts_of
 from orchestrator.cluster.resources import check_resources, node_resources
 from orchestrator.cluster.session import RayOptions, first_line, ray_session
-from orchestrator.config.sweep import ResourceConfig
+from orchestrator.config.resources import ResourceConfig
 from orchestrator.store.address import open_store
 from orchestrator.store.cells import CellStore
 from shapca.config import ExperimentConfig, RuntimeConfig
@@ -82,7 +82,7 @@ def evaluate_on_nodes(
             pack_files(store, delivery, root)
             record = delivery.to_json()
         settings = runtime.model_copy(update={"num_threads": threads}).model_dump(mode="json")
-        run = ray.remote(num_cpus=resources.cpu, num_gpus=resources.gpu, max_retries=3)(evaluate)
+        run = ray.remote(num_cpus=resources.cpu, num_gpus=resources.gpus, max_retries=3)(evaluate)
         waiting = {run.remote(task, storage, settings, record): task for task in tasks}
         while waiting:
             (done,), _ = ray.wait(list(waiting))

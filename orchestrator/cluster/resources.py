@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from orchestrator.config.sweep import ResourceConfig
+from orchestrator.config.resources import ResourceConfig
 from shapca.errors import InputError
 from shapca.storage.processes import num_cpus
 from shapca.words import counted
@@ -22,7 +22,7 @@ def slots_of(nodes: list[dict[str, float]], resources: ResourceConfig) -> int:
         nodes: Resources of each node.
         resources: What one trial occupies.
     """
-    asked = {"CPU": resources.cpu} | ({"GPU": resources.gpu} if resources.gpu else {})
+    asked = {"CPU": resources.cpu} | ({"GPU": resources.gpus} if resources.gpus else {})
     fits = ([node.get(kind, 0.0) / asked[kind] for kind in asked] for node in nodes)
     return sum(math.floor(min(times) + 1e-9) for times in fits)
 
@@ -41,14 +41,14 @@ def idle(nodes: list[dict[str, float]], resources: ResourceConfig) -> str | None
     cpus, gpus = (sum(node.get(kind, 0.0) for node in nodes) for kind in ("CPU", "GPU"))
     if slots == 0:
         return None
-    if gpus >= 1 and not resources.gpu:
+    if gpus >= 1 and not resources.gpus:
         return f"{_stay_idle(gpus, 'GPU')}: resources.gpu=1 trains on them"
-    for kind, total, each in (("GPU", gpus, resources.gpu), ("core", cpus, resources.cpu)):
+    for kind, total, each in (("GPU", gpus, resources.gpus), ("core", cpus, resources.cpu)):
         free = total - slots * each
         if free < (SHARE if kind == "GPU" else 1):
             continue
         if slots < fits:
-            more = f"resources.max_concurrent={fits} runs {fits} trials at once"
+            more: str | None = f"resources.max_concurrent={fits} runs {fits} trials at once"
         elif kind == "GPU":
             more = _better_gpu_use(nodes, resources, slots)
         else:
@@ -61,17 +61,17 @@ def idle(nodes: list[dict[str, float]], resources: ResourceConfig) -> str | None
 def _better_gpu_use(
     nodes: list[dict[str, float]], resources: ResourceConfig, slots: int
 ) -> str | None:
-    by_gpu = [(math.floor(node.get("GPU", 0.0) / resources.gpu + 1e-9), node) for node in nodes]
+    by_gpu = [(math.floor(node.get("GPU", 0.0) / resources.gpus + 1e-9), node) for node in nodes]
     if (wanted := sum(num for num, _ in by_gpu)) > slots:
         cpu = min(node.get("CPU", 0.0) / num for num, node in by_gpu if num)
         cpu = float(math.floor(cpu)) or math.floor(100 * cpu) / 100
         return f"resources.cpu={cpu:g} (now {resources.cpu:g}) runs {wanted} trials at once"
-    share = 1 / (math.floor(1 / resources.gpu) + 1) if resources.gpu < 1 else 0.5
+    share = 1 / (math.floor(1 / resources.gpus) + 1) if resources.gpus < 1 else 0.5
     share = math.floor(100 * share) / 100
     more = slots_of(nodes, resources.model_copy(update={"gpu": share}))
     if more <= slots:
         return None
-    return f"resources.gpu={share:g} (now {resources.gpu:g}) runs {more} trials at once"
+    return f"resources.gpu={share:g} (now {resources.gpus:g}) runs {more} trials at once"
 
 
 def _better_core_use(
@@ -105,7 +105,7 @@ def check_resources(
         gpus = max((node.get("GPU", 0.0) for node in nodes), default=0.0)
         raise InputError(
             f"resources: a trial asks for {counted(resources.cpu, 'CPU')} and "
-            f"{counted(resources.gpu, 'GPU')}, but the largest of {counted(len(nodes), 'node')} "
+            f"{counted(resources.gpus, 'GPU')}, but the largest of {counted(len(nodes), 'node')} "
             f"has {counted(largest, 'CPU')} and {counted(gpus, 'GPU')}. Lower "
             "resources.cpu or resources.gpu (--set resources.gpu=0), or pass "
             "--wait-for-resources if nodes are still to come"

@@ -43,7 +43,7 @@ def contexts(
     from orchestrator.cluster.context_workers import Spread
     from orchestrator.cluster.session import RayOptions, interruptible
     from orchestrator.cluster.watch import RayLostError
-    from orchestrator.config.sweep import ResourceConfig
+    from orchestrator.config.resources import ResourceConfig
 
     if str(options["generator"]).startswith("captions:"):
         raise InputError("--generator captions:… needs no workers: use `shapca contexts generate`")

@@ -18,6 +18,7 @@ from shapca.words import counted
 
 if TYPE_CHECKING:
     from orchestrator.sweeps.checks.forecast import Forecast, PastForecast
+    from shapca.training.memory import StepMemory
 
 
 def forecast(
@@ -28,6 +29,14 @@ def forecast(
     slots: Annotated[
         int | None,
         typer.Option(min=1, help="Trials at once.", show_default="as this machine allows"),
+    ] = None,
+    gpu_memory: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZE",
+            help="Memory of a GPU, e.g. 24GiB: how many trials it has room for.",
+            show_default="this machine's",
+        ),
     ] = None,
     epoch_seconds: Annotated[
         float | None,
@@ -48,6 +57,7 @@ def forecast(
     from orchestrator.store.address import absolute_uri, is_remote, open_store, resolve_data_root
     from orchestrator.sweeps.checks import forecast as forecasts
     from orchestrator.sweeps.checks.doctor import largest_model
+    from orchestrator.sweeps.checks.memory import memory_of, parse_size, room_for, smallest_gpu
     from orchestrator.sweeps.checks.probe import probe as train_one_epoch
     from orchestrator.sweeps.record.history import History
     from shapca.storage import FolderStore, ObjectStore
@@ -58,8 +68,11 @@ def forecast(
     # A refused forecast makes no folder.
     store: ObjectStore = FolderStore(address) if is_new else open_store(address)
     history = History.read(store, sweep)
+    root = resolve_data_root(data_root, sweep.runtime)
+    card = parse_size(gpu_memory) if gpu_memory is not None else smallest_gpu()
+    on_cuda = card is not None or sweep.resources.gpus > 0
     here = this_machine()
-    is_elsewhere = sweep.resources.gpu > 0 and here["GPU"] == 0
+    is_elsewhere = sweep.resources.gpus > 0 and here["GPU"] == 0
     cost = None if probe else forecasts.recorded_cost(store, history)
     if epoch_seconds is not None:
         size = largest_model(sweep)
@@ -68,17 +81,17 @@ def forecast(
         cost = forecasts.cost_of_another(store, sweep)
         if cost is None:
             raise InputError(
-                f"resources.gpu: {sweep.resources.gpu:g}, and this machine has no GPU to measure "
+                f"resources.gpu: {sweep.resources.gpus:g}, and this machine has no GPU to measure "
                 "an epoch on: give --epoch-seconds, or run it where a GPU is"
             )
     if slots is None:
         slots = 1 if is_elsewhere else check_resources([here], sweep.resources)
     if cost is None:
         threads = sweep.runtime.num_threads or max(1, int(sweep.resources.cpu))
-        root = resolve_data_root(data_root, sweep.runtime)
         changes = {"data_root": root, "num_threads": threads}
         cost = train_one_epoch(sweep, sweep.runtime.model_copy(update=changes))
     found = forecasts.forecast(sweep, history, cost, slots)
+    memory = memory_of(sweep, root, on_cuda=on_cuda)
     past = forecasts.past_forecasts(store)
     if is_new:
         typer.echo(f"storage {address} did not exist: it is made to keep the forecast", err=True)
@@ -86,11 +99,27 @@ def forecast(
     unused = None if is_elsewhere else idle([here], sweep.resources)
     if as_json:
         past_records = [{**vars(one), "error": one.error} for one in past]
-        typer.echo(json.dumps({**asdict(found), "past": past_records}, sort_keys=True))
+        step = {**asdict(memory), "trials_a_gpu": None if card is None else room_for(memory, card)}
+        answer = {**asdict(found), "past": past_records, "memory": step}
+        typer.echo(json.dumps(answer, sort_keys=True))
     else:
         _show(found, past)
+        _show_memory(memory, card, on_cuda=on_cuda)
         if unused is not None:
             typer.echo(f"  {unused}")
+
+
+def _show_memory(memory: StepMemory, card: int | None, *, on_cuda: bool) -> None:
+    from orchestrator.sweeps.checks.memory import gib, room_for
+
+    kept = memory.weights + memory.moments
+    typer.echo(
+        f"  memory of a trial: {gib(memory.peak)} of tensors at the peak on "
+        f"{'a GPU' if on_cuda else 'a CPU'}, {gib(kept)} of it weights and AdamW's moments"
+    )
+    if card is not None:
+        num = counted(room_for(memory, card), "trial")
+        typer.echo(f"  a GPU of {gib(card)} has room for {num} at once")
 
 
 def _show(found: Forecast, past: list[PastForecast]) -> None:

@@ -23,6 +23,7 @@ from orchestrator.config.dimensions import (
     Values,
     flat,
 )
+from orchestrator.config.resources import ResourceConfig
 from orchestrator.config.settings import corners, grid, probes, with_present
 from shapca.config import (
     ExperimentConfig,
@@ -112,16 +113,6 @@ class SchedulerConfig(Section):
     """Epochs that every trial gets."""
     reduction_factor: Annotated[int, Field(ge=2)] = 3
     """ASHA promotes one of so many from each rung."""
-
-
-class ResourceConfig(Section):
-    """What one trial occupies."""
-
-    cpu: Annotated[Number, Field(gt=0)] = 1
-    gpu: Annotated[Number, Field(ge=0)] = 0
-    """GPUs of a trial; a fraction shares one, which is bookkeeping and limits no memory."""
-    max_concurrent: Annotated[int, Field(ge=1)] | None = None
-    """Trials at once; None: as many as the resources allow."""
 
 
 class BudgetConfig(Section):

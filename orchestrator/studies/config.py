@@ -13,7 +13,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from orchestrator.config.dimensions import Scalar
-from orchestrator.config.sweep import BudgetConfig, ResourceConfig, Seed
+from orchestrator.config.resources import ResourceConfig
+from orchestrator.config.sweep import BudgetConfig, Seed
 from shapca.config import (
     Name,
     Number,

@@ -22,6 +22,7 @@ from orchestrator.store.cell_folder import STATUS
 from orchestrator.store.cells import CellStore
 from orchestrator.store.lease import Lease, LeaseLost
 from orchestrator.store.sweep_folder import sweep_folder
+from orchestrator.sweeps.checks.memory import with_gpu_share
 from orchestrator.sweeps.control.conductor import Conductor
 from orchestrator.sweeps.control.reuse import StaleCellsError, StalePolicy, stale_message
 from orchestrator.sweeps.record.declaration import declaration
@@ -210,6 +211,8 @@ class _Driver:
         with ray_session(self.options.ray):
             store, wait = self.cells.store, self.options.ray.wait_for_resources
             nodes = node_resources()
+            if sweep.resources.gpu == "auto":
+                sweep = self.history.sweep = with_gpu_share(sweep, self.runtime.data_root)
             slots = check_resources(nodes, sweep.resources, wait=wait)
             if (unused := idle(nodes, sweep.resources)) is not None:
                 print(f"note: {unused}", file=sys.stderr)

@@ -8,6 +8,8 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from functools import lru_cache, partial
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 import torch
@@ -76,8 +78,7 @@ def _stretched(count: int, stretch: float) -> tuple[np.ndarray, np.ndarray]:
 def reciprocal_nodes(span: float, tolerance: float) -> tuple[np.ndarray, np.ndarray]:
     """As `reciprocal_rule` for every X from exp(-span) to 1: ln t (T,), weights (T,) less t."""
     digits = -math.log(tolerance)
-    ends = torch.tensor([-digits, span + math.log(digits)], dtype=torch.float64)
-    first, last = _invert(ends).tolist()
+    first, last = _invert(np.array([-digits, span + math.log(digits)]), np)
     num_nodes = 1 + math.ceil((last - first) / _step(tolerance))
     x_T, step = np.linspace(first, last, num_nodes, retstep=True)
     return x_T - np.exp(-x_T), step * (1 + np.exp(-x_T))
@@ -109,8 +110,8 @@ def reciprocal_rule(log_weights_Mk: Tensor, tolerance: float) -> tuple[Tensor, T
     least_M = log_weights_Mk.masked_fill(~present_Mk, 0.0).amin(-1)
 
     digits = -math.log(tolerance)
-    first = _invert(torch.tensor(-digits, dtype=torch.float64, device=total_M.device))
-    last_M = _invert(total_M - least_M + math.log(digits))
+    first = _invert(torch.tensor(-digits, dtype=torch.float64, device=total_M.device), torch)
+    last_M = _invert(total_M - least_M + math.log(digits), torch)
     num_nodes = 1 + math.ceil(float((last_M - first).amax()) / _step(tolerance))
 
     grid_T = torch.linspace(0.0, 1.0, num_nodes, dtype=torch.float64, device=total_M.device)
@@ -121,10 +122,15 @@ def reciprocal_rule(log_weights_Mk: Tensor, tolerance: float) -> tuple[Tensor, T
     return log_nodes_MT, steps_M[:, None] * (1 + decay_MT)
 
 
-def _invert(y: Tensor) -> Tensor:
-    """The x with `x - exp(-x) = y`, by Newton's method: convex from below, so it cannot fail."""
-    x = torch.where(y > 0, y, -torch.log1p(-y))
+def _invert(y: Any, of: ModuleType) -> Any:
+    """The x with `x - exp(-x) = y`, by Newton's method: convex from below, so it cannot fail.
+
+    Args:
+        y: An array of numpy or a tensor.
+        of: `numpy` or `torch`, which it is of.
+    """
+    x = of.where(y > 0, y, -of.log1p(abs(y)))
     for _ in range(8):
-        decay = torch.exp(-x)
+        decay = of.exp(-x)
         x = x - (x - decay - y) / (1 + decay)
     return x

@@ -35,11 +35,12 @@ pytestmark = needs_device
 
 Datasets = dict[Task, PreparedData]
 BATCH, WORDS, PIECES = (28, 24, 96) if IS_CUDA else (4, 8, 24)
-SIZES: dict[str, Any] = {
+FULL: dict[str, Any] = {
     "text.encoder": "bert-base-uncased", "image.encoder": "resnet50", "image.size": 224,
     "fusion.width": 256, "head.hidden": 150, "head.channel_width": 100,
     "optimisation.batch_size": 28,
-} if IS_CUDA else {}  # fmt: skip
+}  # fmt: skip
+SIZES = FULL if IS_CUDA else {}
 
 
 def full_size(task: Task, **changes: Any) -> ExperimentConfig:

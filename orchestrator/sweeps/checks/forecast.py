@@ -125,7 +125,7 @@ def forecast(
         cost=cost,
         hours=sum(phase.hours for phase in phases),
         hours_at_most=at_most,
-        gpu_hours=sum(phase.trial_hours for phase in phases) * sweep.resources.gpu,
+        gpu_hours=sum(phase.trial_hours for phase in phases) * sweep.resources.gpus,
         disk_bytes=disk_bytes(sweep, planned, cost, slots),
         hours_before=history.wall_seconds() / 3600,
     )
@@ -215,7 +215,7 @@ def cost_of_another(store: ObjectStore, sweep: SweepConfig) -> EpochCost | None:
             history = recorded(store, name)
             other = history.sweep
             cost = recorded_cost(store, history)
-            if cost and other.resources.gpu and load(other) == load(sweep):
+            if cost and other.resources.gpus and load(other) == load(sweep):
                 return replace(cost, source=cost.source.replace("this sweep", f"sweep {name}"))
     return None
 
@@ -238,7 +238,7 @@ def _limits(sweep: SweepConfig, history: History, made: Forecast) -> tuple[str, 
     cells = history.cells_trained() + sum(phase.trials for phase in made.phases)
     if budget.cells is not None and cells > budget.cells:
         limits.append(f"cells {budget.cells}")
-    used = history.trial_seconds() / 3600 * sweep.resources.gpu
+    used = history.trial_seconds() / 3600 * sweep.resources.gpus
     if budget.gpu_hours is not None and used + made.gpu_hours > budget.gpu_hours:
         limits.append(f"gpu_hours {budget.gpu_hours:g}")
     return tuple(limits)

@@ -34,7 +34,7 @@ class Budget:
         hours = self._limits.gpu_hours
         if hours is not None:
             seconds = self._history.trial_seconds() + sum(running_seconds)
-            if seconds * self._history.sweep.resources.gpu >= 3600 * hours:
+            if seconds * self._history.sweep.resources.gpus >= 3600 * hours:
                 return f"its budget of {counted(hours, 'GPU hour')} is used up"
         return None
 

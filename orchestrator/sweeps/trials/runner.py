@@ -75,7 +75,7 @@ def run_trials(
             scheduler=SweepScheduler(bridge),
             callbacks=[bridge],
             max_concurrent_trials=slots,
-            resources_per_trial={"cpu": sweep.resources.cpu, "gpu": sweep.resources.gpu},
+            resources_per_trial={"cpu": sweep.resources.cpu, "gpu": sweep.resources.gpus},
             reuse_actors=True,
             max_failures=RETRIES,
             raise_on_failed_trial=False,

@@ -20,7 +20,7 @@ from orchestrator.cluster.context_workers import (
     unpacked,
 )
 from orchestrator.cluster.session import RayOptions, ray_session
-from orchestrator.config.sweep import ResourceConfig
+from orchestrator.config.resources import ResourceConfig
 from shapca.cli import run_application
 from shapca.contexts.answering import Picture, Task, answer_pictures
 from shapca.contexts.generators.endpoint import EndpointStopped

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from orchestrator.cluster.resources import idle
-from orchestrator.config.sweep import ResourceConfig
+from orchestrator.config.resources import ResourceConfig
 
 
 @pytest.mark.parametrize(

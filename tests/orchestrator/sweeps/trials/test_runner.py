@@ -17,7 +17,8 @@ import ray
 from orchestrator.cluster.nodes import check_storage
 from orchestrator.cluster.resources import check_resources, node_resources, slots_of
 from orchestrator.cluster.session import RayOptions, ray_session
-from orchestrator.config.sweep import ResourceConfig, SweepConfig
+from orchestrator.config.resources import ResourceConfig
+from orchestrator.config.sweep import SweepConfig
 from orchestrator.sweeps.control.conductor import Conductor
 from orchestrator.sweeps.trials.runner import run_trials
 from shapca.config import RuntimeConfig
