@@ -223,8 +223,7 @@ class ImageFamily:
         width: Of its features.
         more: Its config.
         checkpoints: Whether transformers recomputes its activations.
-        processor: What its processor says.
-    """
+    X"""
 
     model_type: str
     num_regions: int
@@ -232,6 +231,7 @@ class ImageFamily:
     more: dict[str, Any]
     checkpoints: bool = True
     processor: dict[str, Any] = field(default_factory=dict)
+    of_pooled: str = "none"
 
 
 _VIT = {
@@ -245,7 +245,9 @@ _HALF = {"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]}
 
 IMAGE_FAMILIES = {
     "clip-vision": ImageFamily("clip_vision_model", 16, 32, _VIT),
-    "siglip": ImageFamily("siglip_vision_model", 16, 32, _VIT, processor=_HALF),
+    "siglip": ImageFamily(
+        "siglip_vision_model", 16, 32, _VIT, processor=_HALF, of_pooled="model.head"
+    ),
     "dinov2": ImageFamily(
         "dinov2", 16, 32, _VIT | {"image_size": 80},
         processor={"size": {"shortest_edge": 80}, "crop_size": {"height": 64, "width": 64}},
@@ -254,7 +256,9 @@ IMAGE_FAMILIES = {
     "vit": ImageFamily("vit", 16, 32, _VIT, processor=_HALF | {"size": 64}),
     "deit": ImageFamily("deit", 16, 32, _VIT),
     "swin": ImageFamily("swin", 64, 16, _SWIN),
-    "convnext": ImageFamily("convnext", 4, 24, _CONVNEXT, checkpoints=False),
+    "convnext": ImageFamily(
+        "convnext", 4, 24, _CONVNEXT, checkpoints=False, of_pooled="model.layernorm"
+    ),
 }  # fmt: skip
 
 

@@ -32,7 +32,7 @@ from torch.nn import functional
 from shapca.alignment import infonce_loss, shapley_contrastive_loss
 from shapca.alignment.contrastive import VALUE_TEMPERATURE, Negatives
 from shapca.data.decoding import load_square
-from shapca.model.encoders import load_text_model, load_image_encoder, load_tokenizer
+from shapca.model.encoders import load_image_encoder, load_text_model, load_tokenizer
 
 SIZE, MARGIN = 224, 16  # the centre of a square of 256 pixels
 WIDTH = 256

@@ -45,7 +45,7 @@ class Probed(nn.Module):
         return self._shape(size)[1]
 
     def _shape(self, size: int) -> torch.Size:
-        """(1, R, H_v) of an image of side `size`: a pass on the meta device, which computes nothing."""
+        """(1, R, H_v) of an image of side `size`, by a pass on the meta device."""
         if size not in self._shapes:
             names = (*self.named_parameters(), *self.named_buffers())
             state = {name: value.detach().to("meta") for name, value in names}

@@ -249,7 +249,7 @@ def load_image_encoder(
             f"{smallest} pixels a side, got {size}"
         )
     if reads and not isinstance(backbone, CLIPVision | VisionModel):
-        _read_weights(backbone, architecture, weights)
+        _read_weights(backbone, architecture, weights, _read_state(architecture, weights))
     return ImageEncoder(
         backbone, mean=own.mean, std=own.std, freeze=freeze, frozen_statistics=frozen_statistics
     )
@@ -276,9 +276,11 @@ def _load_clip(weights: str, pretrained: bool) -> CLIPVisionModel:
 
 
 def _read_weights(
-    backbone: ResNet | EfficientNetLite | TorchvisionNetwork, architecture: str, weights: str
+    backbone: ResNet | EfficientNetLite | TorchvisionNetwork,
+    architecture: str,
+    weights: str,
+    state: dict[str, Tensor],
 ) -> None:
-    state = _read_state(architecture, weights)
     try:
         if isinstance(backbone, EfficientNetLite):
             backbone.load_state_dict(efficientnet.rename_published(state))

@@ -157,6 +157,7 @@ def package_folder(package: str, user: str, extra: str) -> Path:
 
 
 def cached_snapshot(name: str, files: tuple[str, ...] = MODEL_FILES) -> Path | None:
+    """Where a hub's model lies in the local cache, wholly or in part; `None`: nowhere."""
     try:
         return Path(
             huggingface_hub.snapshot_download(
@@ -172,6 +173,7 @@ def _has_weights(folder: Path) -> bool:
 
 
 def not_reachable(name: str, key: str) -> str:
+    """What to do about a model that is neither here nor to be fetched."""
     return (
         f"{key}: safetensors weights of {name!r} are not in the local Hugging Face cache and could "
         f"not be fetched from the hub. Where the hub is reachable, `hf download {name} "

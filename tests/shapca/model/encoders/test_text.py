@@ -16,8 +16,8 @@ from torch import nn
 
 from shapca.data.batches.batch import Batch
 from shapca.data.batches.dataset import EncodedSplit
-from shapca.data.schema import Example, Labels
 from shapca.data.batches.layout import Layout, words_apart, words_one_by_one
+from shapca.data.schema import Example, Labels
 from shapca.errors import InputError
 from shapca.model.encoders import TextEncoder, TextFeatures, load_text_model, load_tokenizer
 from shapca.model.encoders.text import num_positions

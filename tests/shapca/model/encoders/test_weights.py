@@ -195,7 +195,7 @@ def test_a_folder_that_is_no_text_encoder_is_refused(folder: Path, tmp_path: Pat
     with pytest.raises(InputError, match="files of weights have 7 bytes"):
         load_text_model(str(folder))
     (folder / "config.json").write_text('{"model_type": "gpt2"}')
-    with pytest.raises(InputError, match="expected a text encoder .*, found model_type 'gpt2' in"):
+    with pytest.raises(InputError, match=r"expected a text encoder .*, found model_type 'gpt2' in"):
         load_text_model(str(folder))
 
 
