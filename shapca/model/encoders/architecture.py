@@ -118,7 +118,7 @@ def image_architecture(
     whole, part = tree.get("model_type"), tree.get("vision_config")
     if isinstance(part, Mapping) and whole in CONFIG_MAPPING and whole in only:
         specified = CONFIG_MAPPING[whole].sub_configs_defaults.get("vision_config")
-        own = getattr(specified and specified.config_class, "model_type", None)
+        own = str(getattr(specified and specified.config_class, "model_type", None))
         tree = {**part, "model_type": own}
         only = (own,)
     return _architecture(tree, only, "pixel_values", expected, name, key)
