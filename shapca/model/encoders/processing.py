@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from shapca.config.image import NAMED, ImageConfig
@@ -14,7 +13,7 @@ from shapca.model.encoders.weights import (
     LITE_ENCODERS,
     PROCESSOR_FILES,
     WEIGHTS_FILES,
-    locate,
+    find_file,
     read_json_file,
     torchvision_weights,
 )
@@ -72,12 +71,16 @@ def image_processing(architecture: str, weights: str) -> ImageProcessing:
         assert known is not None, "torchvision has weights of each of its architectures"
         shown = known.transforms()
         return ImageProcessing(shown.crop_size[0], tuple(shown.mean), tuple(shown.std))
-    return _of_folder(locate(architecture, "image.encoder", IMAGE_FILES), architecture)
+    from shapca.model.encoders.architecture import image_architecture
+
+    image_architecture(architecture, "image.encoder")  # what is no encoder needs no pictures
+    return _of_model(architecture)
 
 
-def _of_folder(folder: Path, name: str) -> ImageProcessing:
+def _of_model(name: str) -> ImageProcessing:
     place = f"image.encoder: {name}"
-    file = next((folder / file for file in PROCESSOR_FILES if (folder / file).is_file()), None)
+    found = (find_file(name, "image.encoder", file) for file in PROCESSOR_FILES)
+    file = next((file for file in found if file is not None), None)
     if file is None:
         raise InputError(
             f"{place}: expected {' or '.join(PROCESSOR_FILES)}, which says the size, mean and "

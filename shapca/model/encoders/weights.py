@@ -91,17 +91,28 @@ def read_config(name: str, key: str) -> dict[str, Any]:
     Raises:
         InputError: no such model, no hub to ask, or a damaged file.
     """
-    cached = None
+    file = find_file(name, key, "config.json")
+    if file is None:
+        raise InputError(not_reachable(name, key))
+    return read_json_file(file, f"{key}: {name}")
+
+
+def find_file(name: str, key: str, file: str) -> Path | None:
+    """A file of a model, by which alone a hub is asked; `None` where it is not to be had.
+
+    Raises:
+        InputError: no such folder or package.
+    """
     if name == "minilm" or is_local_path(name):
-        cached = locate(name, key) / "config.json"
-    elif (snapshot := cached_snapshot(name)) is not None:
-        cached = snapshot / "config.json"
-    if cached is None or not cached.is_file():
-        try:
-            cached = Path(huggingface_hub.hf_hub_download(name, "config.json"))
-        except HUB_ERRORS as error:
-            raise InputError(not_reachable(name, key)) from error
-    return read_json_file(cached, f"{key}: {name}")
+        found = locate(name, key) / file
+        return found if found.is_file() else None
+    cached = cached_snapshot(name)
+    if cached is not None and (cached / file).is_file():
+        return cached / file
+    try:
+        return Path(huggingface_hub.hf_hub_download(name, file))
+    except HUB_ERRORS:
+        return None
 
 
 def read_json_file(file: Path, place: str) -> dict[str, Any]:

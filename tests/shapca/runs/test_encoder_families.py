@@ -14,13 +14,14 @@ import torch
 from shapca.build import build_on_meta
 from shapca.config import ExperimentConfig, RuntimeConfig
 from shapca.data.prepared import PreparedData
-from shapca.model.encoders import load_image_encoder, load_text_model, load_tokenizer
+from shapca.model.encoders import TextEncoder, load_image_encoder, load_text_model, load_tokenizer
 from shapca.model.encoders import weights_fingerprints as fingerprints
 from shapca.model.inputs import encode_split
 from shapca.model.parameters import model_size
 from shapca.model.picture_features import FEATURES, FOLDER
 from shapca.prediction import Extractor, Post
 from shapca.runs.checkpoint import unpack
+from shapca.runs.encoder_files import TEXT, save_encoder_files, with_encoder_files
 from shapca.runs.trained import TrainedModel
 from shapca.storage import FolderStore
 from shapca.training import fit
@@ -30,6 +31,7 @@ from tests.encoder_families import (
     save_image_encoder,
     save_text_encoder,
 )
+from tests.encoder_families import POSTS as SENTENCES
 from tests.factories import tiny_config
 from tests.shapca.training.test_resume import outcome
 from tests.stores import DyingStore, Killed, MemoryStore
@@ -163,6 +165,37 @@ def test_pictures_of_a_frozen_encoder_are_encoded_once(
         wanted = encoder(pixels.images[row : row + 1], pixels.image_mask[row : row + 1])
         assert torch.equal(found.regions[row], wanted.regions[0])
         assert torch.equal(found.pooled[row], wanted.pooled[0])
+
+
+def test_a_run_needs_no_sentencepiece_afterwards(tmp_path: Path) -> None:
+    """A tokenizer that is a SentencePiece model alone is kept in a form that any machine reads."""
+    sentencepiece = pytest.importorskip("sentencepiece", reason="needs the extra sentencepiece")
+    folder = save_text_encoder("deberta-v3", tmp_path / "text", vocab_size=100)
+    for file in folder.glob("tokenizer*"):
+        file.unlink()
+    (tmp_path / "posts.txt").write_text("\n".join(SENTENCES) + "\n")
+    sentencepiece.SentencePieceTrainer.train(
+        input=str(tmp_path / "posts.txt"), model_prefix=str(folder / "spm"), vocab_size=85,
+        hard_vocab_limit=False, pad_id=0, bos_id=1, eos_id=2, unk_id=3, pad_piece="[PAD]",
+        bos_piece="[CLS]", eos_piece="[SEP]", unk_piece="[UNK]", minloglevel=2,
+        user_defined_symbols=["[MASK]"],
+    )  # fmt: skip
+    experiment = tiny_config(**{"text.encoder": str(folder), "image.encoder": "none"})
+    encoder = TextEncoder(load_text_model(str(folder)))
+    tokenizer = load_tokenizer(str(folder))
+    truth = sentencepiece.SentencePieceProcessor(model_file=str(folder / "spm.model"))
+    for post in SENTENCES:
+        assert tokenizer(post, add_special_tokens=False).input_ids == truth.encode(post)
+    store = MemoryStore()
+    save_encoder_files(store, experiment, encoder, None)
+    kept = store.list(TEXT)
+    assert TEXT + "tokenizer.json" in kept
+    assert not any(name.endswith(".model") for name in kept)
+    (tmp_path / "kept").mkdir()
+    there = with_encoder_files(store, experiment, tmp_path / "kept")
+    restored = load_tokenizer(there.text.encoder)
+    for post in (*SENTENCES, "naïve \ufe0f  \u3000 ﬁne"):
+        assert restored(post, "x").input_ids == tokenizer(post, "x").input_ids
 
 
 def test_a_picture_is_as_large_as_its_encoder_was_trained_with(
