@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub.errors import StrictDataclassError
 from transformers import MODEL_MAPPING, PreTrainedConfig, PreTrainedModel
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.auto.modeling_auto import (
@@ -69,14 +68,24 @@ class Architecture:
     Attributes:
         model: Its class.
         config: Its sizes.
+        place: The config key and what it says, for messages.
     """
 
     model: type[PreTrainedModel]
     config: Any
+    place: str
 
-    def build(self, **options: Any) -> PreTrainedModel:
-        """The model with random weights, without the pooler that only some checkpoints train."""
-        return self.model(self.config, **self.options(), **options)
+    def build(self) -> PreTrainedModel:
+        """The model with random weights, without the pooler that only some checkpoints train.
+
+        Raises:
+            InputError: its sizes do not fit together.
+        """
+        try:
+            return self.model(self.config, **self.options())
+        except Exception as error:  # each model has errors of its own for what does not fit
+            first = str(error).strip().partition("\n")[0] or type(error).__name__
+            raise InputError(f"{self.place}: no model that can be built ({first})") from error
 
     def options(self) -> dict[str, bool]:
         """What leaves the pooler out of any model but a BERT, whose pooler old runs hold."""
@@ -147,7 +156,7 @@ def _architecture(
         raise InputError(f"{wanted}, found the {found} of a decoder")
     if reads == "input_ids" and not isinstance(getattr(config, "hidden_size", None), int):
         raise InputError(f"{wanted}, found a {found} without hidden_size")
-    return Architecture(model, config)
+    return Architecture(model, config, f"{key}: {name}")
 
 
 def _refuse_other_code(tree: Mapping[str, Any], expected: str, name: str, key: str) -> None:
@@ -213,24 +222,18 @@ def _check(entry: str, meaning: str, value: Any, place: str) -> None:
             _check(f"{entry}.{part_name}", part_name, part, place)
 
 
-def check_size(architecture: Architecture, folder: Path, name: str, key: str) -> None:
+def check_size(architecture: Architecture, folder: Path) -> None:
     """Refuse an architecture whose weights cannot be in a folder, before memory is taken for it.
 
     Raises:
         InputError: it needs more numbers than the files of weights have bytes.
     """
-    try:
-        with torch.device("meta"):
-            num_weights = sum(weight.numel() for weight in architecture.build().parameters())
-    except (
-        KeyError, ValueError, TypeError, RuntimeError, AttributeError, ImportError, IndexError,
-        ArithmeticError, StrictDataclassError,
-    ) as error:  # fmt: skip
-        raise InputError(f"{key}: {name}: no model that can be built ({error})") from error
+    with torch.device("meta"):
+        num_weights = sum(weight.numel() for weight in architecture.build().parameters())
     patterns = ("*.safetensors", "pytorch_model*.bin")
     num_bytes = sum(file.stat().st_size for p in patterns for file in folder.glob(p))
     if num_weights > num_bytes:
         raise InputError(
-            f"{key}: {name}: its config.json describes {num_weights:,} weights, but its files of "
-            f"weights have {num_bytes:,} bytes"
+            f"{architecture.place}: its config.json describes {num_weights:,} weights, but its "
+            f"files of weights have {num_bytes:,} bytes"
         )

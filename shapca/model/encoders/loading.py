@@ -33,7 +33,7 @@ def load_transformer(
         InputError: no such model, unreadable weights, or weights that are missing or misshapen.
     """
     folder = locate(name, key, files)
-    check_size(architecture, folder, name, key)
+    check_size(architecture, folder)
     model = architecture.model
     try:
         with quiet():
@@ -43,12 +43,12 @@ def load_transformer(
             )  # fmt: skip
     except Exception as error:  # whatever a damaged file of a dozen kinds makes it raise
         first = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise InputError(f"{key}: {name}: weights cannot be read ({first})") from error
+        raise InputError(f"{architecture.place}: weights cannot be read ({first})") from error
     missing = sorted(name for name in report["missing_keys"] if not name.startswith(optional))
     wrong = missing + sorted(str(entry) for entry in report["mismatched_keys"])
     if wrong:
         raise InputError(
-            f"{key}: {name}: the checkpoint does not fit {model.__name__}: "
+            f"{architecture.place}: the checkpoint does not fit {model.__name__}: "
             f"{len(wrong)} weights missing or of another shape, first {wrong[0]}"
         )
     return loaded

@@ -188,6 +188,7 @@ def text_model_config(name: str) -> Any:
 
 
 def _architecture(name: str) -> Architecture:
+    place = f"text.encoder: {name}"
     if name == "tiny":
         config = BertConfig(
             vocab_size=len(tiny_vocabulary()),
@@ -196,10 +197,10 @@ def _architecture(name: str) -> Architecture:
             num_attention_heads=4,
             intermediate_size=128,
         )
-        return Architecture(BertModel, config)
+        return Architecture(BertModel, config, place)
     bundled = bundled_config(name)
     if bundled is not None and (name == "minilm" or not is_local_path(name)):
-        return Architecture(BertModel, BertConfig(**bundled))
+        return Architecture(BertModel, BertConfig(**bundled), place)
     return text_architecture(name)
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from transformers import AutoTokenizer, BertTokenizer
 from transformers.utils import logging
 
+from shapca.data.batches.layout import Layout
 from shapca.errors import InputError
 from shapca.model.encoders.architecture import Architecture, text_architecture
 from shapca.model.encoders.weights import (
@@ -26,6 +27,8 @@ from shapca.model.encoders.weights import (
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+UNKNOWN = "\U0010fffd"
+"""A character that no vocabulary holds."""
 _OF_A_BERT = (None, "BertTokenizer", "BertTokenizerFast")
 _VOCABULARIES = tuple(
     name for name in TOKENIZER_FILES if "config" not in name and "map" not in name
@@ -67,10 +70,15 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
                     folder, config=architecture.config, local_files_only=True,
                     trust_remote_code=False,
                 )  # fmt: skip
+        _check(tokenizer, architecture, place)
+        tokenizer.tokenize(f"a {UNKNOWN}")
+        Layout.of(tokenizer)
+    except InputError as error:
+        shown = str(error)
+        raise InputError(shown if shown.startswith(place) else f"{place}: {shown}") from error
     except Exception as error:  # whatever a damaged file makes the library raise
         first = str(error).strip().partition("\n")[0] or type(error).__name__
         raise InputError(f"{place}: its tokenizer is damaged ({first})") from error
-    _check(tokenizer, architecture, place)
     return tokenizer
 
 
