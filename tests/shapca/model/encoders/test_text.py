@@ -20,7 +20,7 @@ from shapca.data.batches.layout import Layout, words_apart, words_one_by_one
 from shapca.data.schema import Example, Labels
 from shapca.errors import InputError
 from shapca.model.encoders import TextEncoder, TextFeatures, load_text_model, load_tokenizer
-from shapca.model.encoders.text import num_positions
+from shapca.model.encoders.text import _TAKE_WHOLE_MASKS, num_positions
 from tests.encoder_families import TEXT_FAMILIES, TextFamily, save_text_encoder
 
 CONTEXTS = {
@@ -338,6 +338,33 @@ def test_an_older_slow_tokenizer_gives_what_the_fast_one_gives(
     )
     for field in ("input_ids", "token_type_ids", "word_starts", "context_positions", "text_mask"):
         assert torch.equal(getattr(first, field), getattr(second, field)), field
+
+
+def test_a_mask_of_every_pair_means_what_a_flat_one_means(name: str) -> None:
+    """On a GPU the former is given to those that read it, for it waits for nothing."""
+    encoder, batch = build(name).eval(), encoded(name=name).collate(range(4))
+    if encoder.bert.config.model_type not in _TAKE_WHOLE_MASKS:
+        return
+    flat = batch.attention_mask.bool()
+    whole = flat[:, None, None].expand(-1, 1, flat.shape[1], -1)
+    with torch.no_grad():
+        first, second = (
+            encoder.bert(input_ids=batch.input_ids, attention_mask=mask).last_hidden_state[flat]
+            for mask in (flat, whole)
+        )
+    torch.testing.assert_close(first, second, atol=1e-5, rtol=1e-4)
+
+
+def test_it_learns_in_half_precision(name: str) -> None:
+    encoder, batch = build(name).eval(), encoded(name=name).collate(range(4))
+    wanted = encoder(batch)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = encoder(batch)
+    torch.testing.assert_close(found.x_t.float(), wanted.x_t, atol=0.1, rtol=0.1)
+    total(found).backward()
+    gradients = [p.grad for p in encoder.parameters() if p.grad is not None]
+    assert len(gradients) > 10
+    assert all(torch.isfinite(gradient).all() for gradient in gradients)
 
 
 def test_positions_end_where_they_are_said_to(name: str) -> None:
