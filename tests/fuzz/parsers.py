@@ -34,9 +34,9 @@ from shapca.data.schema import Labels
 from shapca.data.word_splitter import WordSplitter
 from shapca.evaluation.evaluate import EvaluationRecord
 from shapca.evaluation.label_map import read_label_map
-from shapca.prediction.request import extract
 from shapca.model.encoders import load_image_encoder, load_text_model, load_tokenizer
 from shapca.model.encoders.processing import image_processing
+from shapca.prediction.request import extract
 from shapca.runs.checkpoint import load_history, load_state, pack, unpack
 from shapca.runs.epochs import EpochRecord
 from shapca.runs.forms import EvaluationForm
