@@ -9,7 +9,8 @@ from shapca.config import ExperimentConfig
 from shapca.data.schema import POS_TAGS, Labels
 from shapca.errors import InputError
 from shapca.model.encoders.image import ImageEncoder, load_image_encoder
-from shapca.model.encoders.text import TextEncoder, load_bert
+from shapca.model.encoders.processing import image_size
+from shapca.model.encoders.text import TextEncoder, load_text_model, num_positions
 from shapca.model.fusion import Fusion
 from shapca.model.heads.channels import ChannelEmbeddings
 from shapca.model.heads.crf import CRFHead
@@ -40,16 +41,16 @@ def build_model(
     """
     _check(config, labels)
     text = TextEncoder(
-        load_bert(config.text.encoder, pretrained=pretrained),
+        load_text_model(config.text.encoder, pretrained=pretrained),
         encode=config.text.encode,
         pool=config.text.pool,
         freeze=config.text.freeze,
         gradient_checkpointing=config.text.gradient_checkpointing,
     )
-    num_positions = text.bert.config.max_position_embeddings
-    if config.text.max_length > num_positions:
+    most = num_positions(text.bert)
+    if most is not None and config.text.max_length > most:
         raise InputError(
-            f"text.max_length: {config.text.encoder} reads at most {num_positions} sub-words, "
+            f"text.max_length: {config.text.encoder} reads at most {most} sub-words, "
             f"got {config.text.max_length}"
         )
     image = _image(config, pretrained)
@@ -112,7 +113,7 @@ def _image(config: ExperimentConfig, pretrained: bool) -> ImageEncoder | None:
     return load_image_encoder(
         config.image.encoder,
         config.image.weights,
-        size=config.image.size,
+        size=image_size(config.image),
         freeze=config.image.freeze,
         gradient_checkpointing=config.image.gradient_checkpointing,
         pretrained=pretrained,

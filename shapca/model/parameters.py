@@ -65,7 +65,7 @@ def model_size(model: ShapCA) -> ModelSize:
     The encoders are one line each, the text encoder's pooler, which is not trained, another;
     every other module that holds parameters of its own is a line.
     """
-    pooler = model.text.bert.pooler
+    pooler = getattr(model.text.bert, "pooler", None)
     read = (p for name, p in model.text.bert.named_parameters() if not name.startswith("pooler."))
     lines = [_size("text", model.text.bert, read)]
     if pooler is not None:

@@ -9,8 +9,10 @@ from typing import Any
 from shapca.config import ExperimentConfig
 from shapca.errors import InputError
 from shapca.model.encoders import ImageEncoder, TextEncoder, load_tokenizer
+from shapca.model.encoders.backbones import VisionModel
 from shapca.model.encoders.image import CLIPVision
-from shapca.model.encoders.weights import MODEL_FILES
+from shapca.model.encoders.processing import IMAGE_FILES
+from shapca.model.encoders.weights import MODEL_FILES, PROCESSOR_FILES, TOKENIZER_FILES, locate
 from shapca.storage import ObjectStore, place_name
 
 TEXT, IMAGE = "encoder/text/", "encoder/image/"
@@ -29,9 +31,20 @@ def save_encoder_files(
     """
     if config.text.encoder != "tiny":
         tokenizer = load_tokenizer(config.text.encoder)
-        _save(store, TEXT, tokenizer, text.bert.config)
+        folder = locate(config.text.encoder, "text.encoder")
+        if tokenizer.is_fast and not (folder / "tokenizer.json").is_file():
+            # In the form that needs neither SentencePiece nor another package to be read.
+            _save(store, TEXT, tokenizer, text.bert.config)
+        else:  # slow ones do not read all that they save themselves
+            _save(store, TEXT, text.bert.config)
+            _copy(store, TEXT, folder, TOKENIZER_FILES)
     if image is not None and isinstance(image.backbone, CLIPVision):
         _save(store, IMAGE, image.backbone.clip.config)
+    elif image is not None and isinstance(image.backbone, VisionModel):
+        _save(store, IMAGE, image.backbone.model.config)
+    if config.image.is_from_transformers:
+        folder = locate(config.image.encoder, "image.encoder", IMAGE_FILES)
+        _copy(store, IMAGE, folder, PROCESSOR_FILES)
 
 
 def with_encoder_files(
@@ -50,9 +63,12 @@ def with_encoder_files(
     if text.encoder != "tiny":
         _restore(store, TEXT, folder)
         text = text.model_copy(update={"encoder": str(folder / TEXT)})
-    if image.encoder == "clip-vit-b-32" and image.weights != "random":
+    if image.is_from_transformers or (
+        image.encoder == "clip-vit-b-32" and image.weights != "random"
+    ):
         _restore(store, IMAGE, folder)
-        image = image.model_copy(update={"weights": str(folder / IMAGE)})
+        key = "encoder" if image.is_from_transformers else "weights"
+        image = image.model_copy(update={key: str(folder / IMAGE)})
     return config.model_copy(update={"text": text, "image": image})
 
 
@@ -62,6 +78,12 @@ def _save(store: ObjectStore, prefix: str, *parts: Any) -> None:
             part.save_pretrained(name)
         for path in sorted(Path(name).iterdir()):
             store.put(prefix + path.name, path.read_bytes())
+
+
+def _copy(store: ObjectStore, prefix: str, folder: Path, names: tuple[str, ...]) -> None:
+    for name in names:
+        if (folder / name).is_file():
+            store.put(prefix + name, (folder / name).read_bytes())
 
 
 def _restore(store: ObjectStore, prefix: str, folder: Path) -> None:

@@ -16,6 +16,7 @@ from shapca.config import ExperimentConfig
 from shapca.data.schema import Labels
 from shapca.errors import InputError
 from shapca.model.encoders import load_tokenizer
+from shapca.model.encoders.processing import image_size
 from shapca.model.network import ShapCA
 from shapca.runs.checkpoint import unpack
 from shapca.runs.encoder_files import with_encoder_files
@@ -42,6 +43,7 @@ class TrainedModel:
         model: The best weights, in evaluation mode.
         tokenizer: The text encoder's.
         device: Where the model is.
+        config: The run's configuration; `image.size` is a number even where its encoder gave it.
         encoder_files: The encoders' own files by name, as they are kept with the run.
         measured: What is known of the model.
     """
@@ -50,13 +52,9 @@ class TrainedModel:
     model: ShapCA
     tokenizer: Any
     device: torch.device
+    config: ExperimentConfig
     encoder_files: Mapping[str, bytes]
     measured: Measured
-
-    @property
-    def config(self) -> ExperimentConfig:
-        """The run's configuration."""
-        return self.record.config
 
     @property
     def labels(self) -> Labels:
@@ -106,13 +104,17 @@ class TrainedModel:
                 for file in sorted(folder.rglob("*"))
                 if file.is_file()
             }
+            image = record.config.image
+            if image.encoder != "none":
+                image = image.model_copy(update={"size": image_size(config.image)})
         try:
             model.load_state_dict(weights)
         except RuntimeError as error:
             raise InputError(
                 f"{place}: its weights do not fit its configuration ({error})"
             ) from error
-        return cls(record, model.eval(), tokenizer, device, files, measured)
+        config = record.config.model_copy(update={"image": image})
+        return cls(record, model.eval(), tokenizer, device, config, files, measured)
 
 
 def _check_weights(

@@ -32,7 +32,7 @@ from torch.nn import functional
 from shapca.alignment import infonce_loss, shapley_contrastive_loss
 from shapca.alignment.contrastive import VALUE_TEMPERATURE, Negatives
 from shapca.data.decoding import load_square
-from shapca.model.encoders import load_bert, load_image_encoder, load_tokenizer
+from shapca.model.encoders import load_image_encoder, load_text_model, load_tokenizer
 
 SIZE, MARGIN = 224, 16  # the centre of a square of 256 pixels
 WIDTH = 256
@@ -102,7 +102,7 @@ def read_pairs(data: Path, out: Path) -> Pairs:
 @torch.inference_mode()
 def text_features(texts: Sequence[str]) -> Tensor:
     """(N, H) masked mean of MiniLM's last layer."""
-    bert, tokenizer = load_bert("minilm").eval(), load_tokenizer("minilm")
+    bert, tokenizer = load_text_model("minilm").eval(), load_tokenizer("minilm")
     features = []
     for batch in (texts[start : start + 64] for start in range(0, len(texts), 64)):
         inputs = tokenizer(

@@ -34,6 +34,8 @@ from shapca.data.schema import Labels
 from shapca.data.word_splitter import WordSplitter
 from shapca.evaluation.evaluate import EvaluationRecord
 from shapca.evaluation.label_map import read_label_map
+from shapca.model.encoders import load_image_encoder, load_text_model, load_tokenizer
+from shapca.model.encoders.processing import image_processing
 from shapca.prediction.request import extract
 from shapca.runs.checkpoint import load_history, load_state, pack, unpack
 from shapca.runs.epochs import EpochRecord
@@ -44,6 +46,7 @@ from shapca.runs.saved import SavedFolder, read_description
 from shapca.runs.trained import best_epoch
 from shapca.storage import FolderStore, read_json, to_json
 from shapca.training.random_state import RandomState
+from tests.encoder_families import TEXT_FAMILIES, save_image_encoder, save_text_encoder
 from tests.factories import tiny_config
 from tests.orchestrator.fakes import execute, open_sweep, sweep_config
 from tests.orchestrator.publishing import parent, trial
@@ -261,6 +264,21 @@ def benchmark(name: str, damaged_file: str) -> Parser:
     return Parser(f"{name}/{damaged_file}", "bytes", (source / damaged_file).read_bytes, read)
 
 
+def encoder(family: str, damaged_file: str, read: Callable[[str], object]) -> Parser:
+    """A file in the folder of an encoder."""
+    save = save_text_encoder if family in TEXT_FAMILIES else save_image_encoder
+    saved = cache(lambda: save(family, folder() / family))
+
+    def read_content(content: bytes) -> object:
+        (saved() / damaged_file).write_bytes(content)
+        with torch.device("meta"):
+            return read(str(saved()))
+
+    form = "json" if damaged_file.endswith(".json") else "bytes"
+    sound = cache(lambda: (saved() / damaged_file).read_bytes())
+    return Parser(f"{family}/{damaged_file}", form, sound, read_content)
+
+
 def shipped(file: str) -> Callable[[], bytes]:
     return (ROOT / file).read_bytes
 
@@ -316,4 +334,11 @@ PARSERS = (
            in_file("f.jsonl", lambda file: import_contexts([file], [image_id("a.jpg")]))),
     benchmark("mnre", "mnre_train.txt"),
     benchmark("twitter2017", "train.txt"),
+    encoder("roberta", "config.json", lambda place: load_text_model(place, pretrained=False)),
+    encoder("xlm-r", "tokenizer.json", load_tokenizer),
+    encoder("electra", "vocab.txt", load_tokenizer),
+    encoder("bertweet", "bpe.codes", load_tokenizer),
+    encoder("swin", "config.json", lambda place: load_image_encoder(
+        place, "pretrained", size=32, pretrained=False)),
+    encoder("vit", "preprocessor_config.json", lambda place: image_processing(place, "pretrained")),
 )  # fmt: skip

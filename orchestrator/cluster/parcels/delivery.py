@@ -118,7 +118,9 @@ class Delivery:
             return str(folder / Path(place).name if is_file else folder)
 
         text = config.text.model_copy(update={"encoder": place_here(config.text.encoder)})
-        image = config.image.model_copy(update={"weights": place_here(config.image.weights)})
+        part = "encoder" if config.image.is_from_transformers else "weights"
+        place = place_here(getattr(config.image, part))
+        image = config.image.model_copy(update={part: place})
         return config.model_copy(update={"text": text, "image": image})
 
 
@@ -227,8 +229,10 @@ def parts_of(folder: Path, config: ExperimentConfig) -> Iterator[tuple[str, str]
 
 def _local_weights(config: ExperimentConfig) -> list[str]:
     places = [config.text.encoder] if is_local_path(config.text.encoder) else []
-    if config.image.encoder != "none" and is_local_path(config.image.weights):
-        places.append(config.image.weights)
+    image = config.image
+    place = image.encoder if image.is_from_transformers else image.weights
+    if image.encoder != "none" and is_local_path(place):
+        places.append(place)
     return places
 
 

@@ -211,11 +211,8 @@ def _faults_of_data(data: PreparedData, config: ExperimentConfig) -> Iterator[Fi
 
 def examine_weights(sweep: SweepConfig, *, ask_hub: bool) -> Iterator[Finding]:
     """Whether pretrained weights are here; a hub is asked only where that is allowed."""
-    from shapca.model.encoders.weights import (
-        comes_from_hub,
-        missing_weights,
-        weights_fingerprints,
-    )
+    from shapca.model.encoders import missing_weights, weights_fingerprints
+    from shapca.model.encoders.weights import comes_from_hub
 
     key = attrgetter("text.encoder", "image.encoder", "image.weights")
     for config in _distinct(sweep, key):

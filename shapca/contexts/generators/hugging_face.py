@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 from shapca.contexts.generators.generator import Answer, Request
 from shapca.contexts.settings import GenerationSettings
 from shapca.errors import InputError
-from shapca.model.encoders.weights import locate, model_fingerprint
+from shapca.model.encoders.fingerprints import model_fingerprint
+from shapca.model.encoders.weights import locate
 
 if TYPE_CHECKING:
     from transformers import GenerationConfig

@@ -16,13 +16,9 @@ from shapca.contexts.generators.generator import Answer, Request
 from shapca.data.decoding import load_square
 from shapca.errors import InputError
 from shapca.model.device import choose_device
+from shapca.model.encoders.fingerprints import file_fingerprint
 from shapca.model.encoders.image import load_image_encoder
-from shapca.model.encoders.weights import (
-    LITE_ENCODERS,
-    file_fingerprint,
-    read_state_dict,
-    weights_file,
-)
+from shapca.model.encoders.weights import LITE_ENCODERS, read_state_dict, weights_file
 
 SIZE, SQUARE = 224, 256  # the network was trained on the centre of pictures of 256 pixels
 LEAST_SCORE, MOST = 0.1, 5

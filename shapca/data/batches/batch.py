@@ -22,7 +22,8 @@ class Batch:
         input_ids: (B, T) sub-words `[CLS] text [SEP] context [SEP]`; without the context part
             where there is none or where texts are encoded separately.
         attention_mask: (B, T) true on real sub-words.
-        token_type_ids: (B, T) 0 on the text's part, 1 on the context's.
+        token_type_ids: (B, T) 0 on the text's part; on the context's 1, or 0 where the tokenizer
+            knows no types.
         text_mask: (B, T) true on sub-words of the text, not on [CLS] and [SEP].
         word_starts: (B, W) place in T of each word's first sub-word; 0 where `word_mask` is false.
         word_mask: (B, W) true on words that the encoder sees; false on padding and on cut words.

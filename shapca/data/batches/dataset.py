@@ -47,7 +47,6 @@ class EncodedSplit:
     pictures: Pictures | None
     _sequences: Sequences
     _pos: Ragged
-    _padding: int
     _tags: Ragged | None = None
     _tables: Ragged | None = None
     _pairs: Ints | None = None
@@ -72,7 +71,7 @@ class EncodedSplit:
         Args:
             examples: The posts; MNER without tags (on every post) makes a split without gold.
             labels: Task and label sets.
-            tokenizer: A fast tokenizer with [CLS], [SEP], [UNK] and [PAD].
+            tokenizer: The text encoder's; it has special sub-words such as [CLS] and [SEP].
             contexts: Image id to text; `None` for a model of the text alone.
             images: The stored pictures; `None` for a model without image encoder.
             image_size: Side S that the encoder sees, cropped from the stored square, in pixels.
@@ -108,7 +107,6 @@ class EncodedSplit:
             pictures=pictures,
             _sequences=sequences,
             _pos=pos_ids(examples, sequences.num_words),
-            _padding=tokenizer.pad_token_id,
             _tags=tag_ids(examples, labels, sequences.num_words),
             _tables=pair_tables(examples, labels, sequences.num_words),
             _pairs=given_pairs(examples, labels),
@@ -142,8 +140,8 @@ class EncodedSplit:
             augmentation: Crops and flips of an epoch; `None`: centre crops.
         """
         chosen: Ints = np.asarray(rows, dtype=np.int64)
-        sequences = self._sequences
-        inputs, attention = sequences.inputs.padded(chosen, self._padding)  # (B, T)
+        sequences, layout = self._sequences, self._sequences.layout
+        inputs, attention = sequences.inputs.padded(chosen, layout.padding)  # (B, T)
         texts = sequences.texts[chosen][:, None]  # (B, 1)
         places = np.arange(inputs.shape[1])  # (T,)
         word_starts, word_mask = sequences.word_starts.padded(chosen)  # (B, W)
@@ -152,11 +150,11 @@ class EncodedSplit:
         context_places = np.arange(max(1, int(contexts.max(initial=0))))  # (C,)
         context_mask = context_places < contexts  # (B, C)
         separate = sequences.context_inputs
-        begin = texts + 2 if separate is None else 1
+        begin = texts + 1 + len(layout.between) if separate is None else 1
         optional: dict[str, Ints | Bools] = {}
         if separate is not None:
             optional["context_input_ids"], optional["context_attention_mask"] = separate.padded(
-                chosen, self._padding
+                chosen, layout.padding
             )
         optional |= self._gold(chosen, word_mask)
         images = None
@@ -168,7 +166,10 @@ class EncodedSplit:
             rows=_tensor(chosen),
             input_ids=_tensor(inputs),
             attention_mask=_tensor(attention),
-            token_type_ids=_tensor((attention & (places > texts + 1)).astype(np.int64)),
+            token_type_ids=_tensor(
+                (attention & (places > texts + len(layout.between))).astype(np.int64)
+                * layout.context_type
+            ),
             text_mask=_tensor((places >= 1) & (places <= texts)),
             word_starts=_tensor(word_starts),
             word_mask=_tensor(word_mask),

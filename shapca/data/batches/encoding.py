@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from shapca.data.batches.layout import Layout, sub_words, words_apart, words_one_by_one
 from shapca.data.batches.ragged import Ints, Ragged
-from shapca.errors import InputError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -47,6 +47,7 @@ class Sequences:
     """A split's sub-words, cut to the encoder's length.
 
     Attributes:
+        layout: The special sub-words; [CLS] and [SEP] stand for any tokenizer's.
         inputs: Per post `[CLS] text [SEP]`, joint encoding adds `context [SEP]` if any is left.
         word_starts: Per post, the place in `inputs` of each word's first sub-word; words that
             were cut have none.
@@ -56,6 +57,7 @@ class Sequences:
         report: What was cut, empty or unknown.
     """
 
+    layout: Layout
     inputs: Ragged
     word_starts: Ragged
     texts: Ints
@@ -85,34 +87,30 @@ def encode_sequences(
     Args:
         posts: Words of each post.
         contexts: Context of each post, empty for none; `None` for a model of the text alone.
-        tokenizer: A fast tokenizer with [CLS], [SEP] and [UNK].
+        tokenizer: The text encoder's; it has special sub-words such as [CLS], [SEP] and [UNK].
         max_length: Sub-words of one encoder input, special ones included.
         encode: Text and context in one input, or each in its own.
 
     Raises:
-        InputError: the tokenizer is no fast one or lacks a special token.
+        InputError: the tokenizer lacks a special sub-word, or lays texts out in another way.
     """
-    special = (tokenizer.cls_token_id, tokenizer.sep_token_id, tokenizer.unk_token_id)
-    if not tokenizer.is_fast or None in special:
-        raise InputError(
-            f"tokenizer {type(tokenizer).__name__}: expected a fast tokenizer with [CLS], [SEP] "
-            "and [UNK], as BERT's"
-        )
-    begin, end, unknown = special
-    texts, starts, num_unknown = _tokenise_words(posts, tokenizer, unknown)
-    context_texts = [[] for _ in posts] if contexts is None else _tokenise(contexts, tokenizer)
+    layout = Layout.of(tokenizer)
+    begin, end, between = layout.begin, layout.end, layout.between
+    texts, starts, num_unknown = _tokenise_words(posts, tokenizer, layout)
+    context_texts = [[] for _ in posts] if contexts is None else sub_words(contexts, tokenizer)
 
     inputs, word_starts, context_inputs = [], [], []
     num_texts, num_contexts, num_words_cut = [], [], []
     num_cut_contexts = 0
     for text, first, context in zip(texts, starts, context_texts, strict=True):
         text_kept = text[: max_length - 2]
-        room = max_length - 2 if encode == "separate" else max_length - len(text_kept) - 3
+        around = 2 if encode == "separate" else len(text_kept) + 2 + len(between)
+        room = max_length - around
         context_kept = context[: max(0, room)]
         num_cut_contexts += len(context_kept) < len(context)
         sequence = [begin, *text_kept, end]
         if encode == "joint" and context_kept:
-            sequence += [*context_kept, end]
+            sequence = [begin, *text_kept, *between, *context_kept, end]
         inputs.append(sequence)
         word_starts.append([1 + place for place in first if place < len(text_kept)])
         context_inputs.append([begin, *context_kept, end])
@@ -129,6 +127,7 @@ def encode_sequences(
     )
     separate = encode == "separate" and contexts is not None
     return Sequences(
+        layout=layout,
         inputs=Ragged.of(inputs),
         word_starts=Ragged.of(word_starts),
         texts=np.asarray(num_texts, dtype=np.int64),
@@ -138,41 +137,19 @@ def encode_sequences(
     )
 
 
-def _tokenise(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> list[list[int]]:
-    """Sub-words of each text; equal texts are tokenised once. "[SEP]" in a text is plain text."""
-    distinct = list(dict.fromkeys(texts))
-    if not distinct:
-        return []
-    encoded = tokenizer(
-        distinct, add_special_tokens=False, split_special_tokens=True, verbose=False
-    )
-    known = dict(zip(distinct, encoded["input_ids"], strict=True))
-    return [known[text] for text in texts]
-
-
 def _tokenise_words(
-    posts: Sequence[Sequence[str]], tokenizer: PreTrainedTokenizerBase, unknown: int
+    posts: Sequence[Sequence[str]], tokenizer: PreTrainedTokenizerBase, layout: Layout
 ) -> tuple[list[list[int]], list[list[int]], int]:
     """Sub-words of each post, where each word starts among them, and the number of [UNK] put in."""
-    if not posts:
-        return [], [], 0
-    encoded = tokenizer(
-        [list(words) for words in posts],
-        is_split_into_words=True,
-        add_special_tokens=False,
-        split_special_tokens=True,
-        verbose=False,
-    )
+    apart = words_apart if tokenizer.is_fast else words_one_by_one
+    spaced = [[layout.space + word for word in words] for words in posts]
     texts, starts, num_unknown = [], [], 0
-    for index, words in enumerate(posts):
-        pieces: list[list[int]] = [[] for _ in words]
-        for piece, word in zip(encoded["input_ids"][index], encoded.word_ids(index), strict=True):
-            pieces[word].append(piece)
+    for pieces in apart(spaced, tokenizer):
         text: list[int] = []
         first: list[int] = []
         for of_word in pieces:
             first.append(len(text))
-            text += of_word or [unknown]
+            text += of_word or [layout.unknown]
             num_unknown += not of_word
         texts.append(text)
         starts.append(first)

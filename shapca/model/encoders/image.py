@@ -12,26 +12,26 @@ from urllib.error import URLError
 import torch
 import torchvision
 from torch import Tensor, nn
-from transformers import CLIPVisionConfig, CLIPVisionModel
+from transformers import CLIPVisionConfig, CLIPVisionModel, PreTrainedModel
 
+from shapca.config.image import NAMED
 from shapca.errors import InputError
 from shapca.model.encoders import efficientnet
-from shapca.model.encoders.architecture import read_architecture
+from shapca.model.encoders.architecture import image_architecture
+from shapca.model.encoders.backbones import TorchvisionNetwork, VisionModel
 from shapca.model.encoders.efficientnet import EfficientNetLite
+from shapca.model.encoders.loading import load_transformer
+from shapca.model.encoders.processing import IMAGE_FILES, image_processing
 from shapca.model.encoders.recomputation import recomputed
-from shapca.model.encoders.text import load_transformer
 from shapca.model.encoders.weights import (
     CLIP_HUB_NAME,
     LITE_ENCODERS,
-    locate,
     read_state_dict,
     torchvision_weights,
     weights_file,
 )
 
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
-CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+CLIPS = ("clip", "clip_vision_model")
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class ResNet(nn.Module):
     """A torchvision ResNet without its classifier: a grid of regions and their mean.
 
     Args:
-        architecture: `resnet18`, `resnet50` or `resnet152`. Residual branches start at zero
+        architecture: `resnet18` to `resnet152`. Residual branches start at zero
             (`zero_init_residual`), without which the features of a deep random network explode.
         gradient_checkpointing: Keep the input of each residual block alone, and recompute the rest
             in the backward pass.
@@ -116,7 +116,7 @@ class CLIPVision(nn.Module):
         return patches, output.pooler_output
 
 
-Backbone = ResNet | EfficientNetLite | CLIPVision
+Backbone = ResNet | EfficientNetLite | CLIPVision | TorchvisionNetwork | VisionModel
 
 
 class ImageEncoder(nn.Module):
@@ -139,8 +139,8 @@ class ImageEncoder(nn.Module):
         self,
         backbone: Backbone,
         *,
-        mean: Sequence[float] = IMAGENET_MEAN,
-        std: Sequence[float] = IMAGENET_STD,
+        mean: Sequence[float],
+        std: Sequence[float],
         freeze: bool = False,
         frozen_statistics: bool = False,
     ) -> None:
@@ -211,7 +211,7 @@ def load_image_encoder(
     Args:
         architecture: As `image.encoder` names it.
         weights: `pretrained`, a torchvision name such as `IMAGENET1K_V2`, `random`, or a path:
-            the folder of a CLIP, the file of any other.
+            the folder of a CLIP, the file of a torchvision model or an EfficientNet-Lite.
         size: Side of the images to come, in pixels.
         freeze: Keep the weights as they are.
         gradient_checkpointing: Recompute activations in the backward pass.
@@ -224,43 +224,68 @@ def load_image_encoder(
     frozen_statistics = freeze or weights != "random"
     # Batch norm that trains needs more than one value a channel, even of a single image.
     smallest = 1 if frozen_statistics else 33
-    mean, std = IMAGENET_MEAN, IMAGENET_STD
+    own = image_processing(architecture, weights)
+    reads = pretrained and weights != "random"
+    recompute = {"gradient_checkpointing": gradient_checkpointing}
     if architecture == "clip-vit-b-32":
-        clip = _load_clip(weights, pretrained)
-        backbone = CLIPVision(clip, gradient_checkpointing=gradient_checkpointing)
-        smallest, mean, std = backbone.patch, CLIP_MEAN, CLIP_STD
+        backbone = CLIPVision(_load_clip(weights, pretrained), **recompute)
+        smallest = backbone.patch
     elif architecture in LITE_ENCODERS:
-        backbone = EfficientNetLite(architecture, gradient_checkpointing=gradient_checkpointing)
-        mean, std = efficientnet.MEAN, efficientnet.STD
+        backbone = EfficientNetLite(architecture, **recompute)
+    elif architecture.startswith("resnet"):
+        backbone = ResNet(architecture, **recompute)
+    elif architecture not in NAMED:
+        model = _load_vision(architecture, read=reads)
+        if isinstance(model, CLIPVisionModel):
+            backbone = CLIPVision(model, **recompute)
+            smallest = backbone.patch
+        else:
+            backbone = VisionModel(model, size=size, **recompute)
     else:
-        backbone = ResNet(architecture, gradient_checkpointing=gradient_checkpointing)
+        backbone = TorchvisionNetwork(architecture, size=size, **recompute)
     if size < smallest:
         raise InputError(
             f"image.size: {architecture} with weights {weights!r} needs at least "
             f"{smallest} pixels a side, got {size}"
         )
-    if pretrained and weights != "random" and not isinstance(backbone, CLIPVision):
-        _read_weights(backbone, architecture, weights)
+    if reads and not isinstance(backbone, CLIPVision | VisionModel):
+        _read_weights(backbone, architecture, weights, _read_state(architecture, weights))
     return ImageEncoder(
-        backbone, mean=mean, std=std, freeze=freeze, frozen_statistics=frozen_statistics
+        backbone, mean=own.mean, std=own.std, freeze=freeze, frozen_statistics=frozen_statistics
     )
 
 
+def _load_vision(name: str, *, read: bool) -> PreTrainedModel:
+    architecture = image_architecture(name, "image.encoder")
+    if not read:
+        return architecture.build()
+    model: PreTrainedModel = load_transformer(
+        architecture, name, "image.encoder", files=IMAGE_FILES
+    )
+    return model
+
+
 def _load_clip(weights: str, pretrained: bool) -> CLIPVisionModel:
-    name = CLIP_HUB_NAME if weights == "pretrained" else weights
-    if weights != "random" and pretrained:
-        return load_transformer(CLIPVisionModel, name, "image.weights")
-    if weights in ("random", "pretrained"):
+    if weights == "random" or (weights == "pretrained" and not pretrained):
         return CLIPVisionModel(CLIPVisionConfig())  # the defaults are ViT-B/32
-    folder = locate(weights, "image.weights")
-    return CLIPVisionModel(read_architecture(CLIPVisionConfig, folder, weights, "image.weights"))
+    name = CLIP_HUB_NAME if weights == "pretrained" else weights
+    architecture = image_architecture(name, "image.weights", only=CLIPS)
+    if not pretrained:
+        return architecture.build()
+    return load_transformer(architecture, name, "image.weights", files=IMAGE_FILES)
 
 
-def _read_weights(backbone: ResNet | EfficientNetLite, architecture: str, weights: str) -> None:
-    state = _read_state(architecture, weights)
+def _read_weights(
+    backbone: ResNet | EfficientNetLite | TorchvisionNetwork,
+    architecture: str,
+    weights: str,
+    state: dict[str, Tensor],
+) -> None:
     try:
         if isinstance(backbone, EfficientNetLite):
             backbone.load_state_dict(efficientnet.rename_published(state))
+        elif isinstance(backbone, TorchvisionNetwork):
+            backbone.read(state)
         else:
             kept = {name: value for name, value in state.items() if not name.startswith("fc.")}
             backbone.resnet.load_state_dict(kept)

@@ -11,13 +11,19 @@ from torch.utils.checkpoint import checkpoint
 
 
 @torch.compiler.disable
-def recomputed(block: nn.Module, features: Tensor) -> Tensor:
-    """What a block without dropout gives; of its activations the input alone is kept."""
+def recomputed(block: nn.Module, features: Tensor, *, is_random: bool = False) -> Tensor:
+    """What a block gives; of its activations the input alone is kept.
+
+    Args:
+        block: The block.
+        features: Its input.
+        is_random: Whether it draws numbers, as dropout does: the same ones are drawn again then.
+    """
     result: Tensor = checkpoint(
         block,
         features,
         use_reentrant=False,
-        preserve_rng_state=False,
+        preserve_rng_state=is_random,
         context_fn=lambda: (nullcontext(), _statistics_kept(block)),
     )
     return result

@@ -1,27 +1,28 @@
-"""Text encoder (Eq. 1): a BERT over words and bridging context.
+"""Text encoder (Eq. 1): a transformer over words and bridging context.
 
 B batch, T sub-words of the input, W words, C sub-words of the context, H encoder width.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
+import inspect
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-import transformers
 from torch import Tensor, nn
 from transformers import BertConfig, BertModel, PreTrainedModel
 
 from shapca.config import is_local_path
 from shapca.data.batches.batch import Batch
 from shapca.errors import InputError
-from shapca.model.encoders.architecture import check_size, read_architecture
+from shapca.model.encoders.architecture import Architecture, text_architecture
+from shapca.model.encoders.loading import load_transformer
 from shapca.model.encoders.tokenizers import tiny_vocabulary
-from shapca.model.encoders.weights import bundled_config, locate
+from shapca.model.encoders.weights import bundled_config
+
+# Models whose attention also takes a mask of every pair of sub-words; others read a flat one alone.
+_TAKE_WHOLE_MASKS = ("bert", "roberta", "xlm-roberta", "camembert", "electra")
 
 
 @dataclass(frozen=True)
@@ -42,12 +43,14 @@ class TextFeatures:
 
 
 class TextEncoder(nn.Module):
-    """Words and context through one BERT: x_t, H_t, x_c, H_c = Transformer([t; c]) (Eq. 1).
+    """Words and context through one transformer: x_t, H_t, x_c, H_c = Transformer([t; c]) (Eq. 1).
 
     Args:
-        bert: A `transformers.BertModel`. Its pooler, where it has one, is kept and not trained.
-        encode: `joint` reads `[CLS] text [SEP] context [SEP]` in one pass, so that text and
-            context attend each other; `separate` gives each a pass of its own.
+        bert: A BERT or any other encoder of transformers. Its pooler, where it has one, is kept
+            and not trained.
+        encode: `joint` reads `[CLS] text [SEP] context [SEP]`, or what is its tokenizer's form of
+            a pair, in one pass, so that text and context attend each other; `separate` gives each
+            a pass of its own.
         pool: Sentence features as the masked mean over sub-words, or `cls`: [CLS] for the text;
             for the context the [SEP] before it (joint) or its own [CLS] (separate).
         freeze: Keep the weights as they are; the encoder then stays in eval mode.
@@ -56,7 +59,7 @@ class TextEncoder(nn.Module):
 
     def __init__(
         self,
-        bert: BertModel,
+        bert: PreTrainedModel,
         *,
         encode: Literal["joint", "separate"] = "joint",
         pool: Literal["mean", "cls"] = "mean",
@@ -69,11 +72,22 @@ class TextEncoder(nn.Module):
         self.pool = pool
         self.freeze = freeze
         self.width: int = bert.config.hidden_size
-        if bert.pooler is not None:
-            bert.pooler.requires_grad_(False)
+        self._whole_mask = bert.config.model_type in _TAKE_WHOLE_MASKS
+        self._reads_types = (
+            "token_type_ids" in inspect.signature(bert.forward).parameters
+            and getattr(bert.config, "type_vocab_size", 0) > 1
+        )
+        pooler = getattr(bert, "pooler", None)
+        if pooler is not None:
+            pooler.requires_grad_(False)
         if freeze:
             bert.requires_grad_(False)
         if gradient_checkpointing:
+            if not bert.supports_gradient_checkpointing:
+                raise InputError(
+                    f"text.gradient_checkpointing: transformers has none for "
+                    f"{bert.config.model_type}; set it to false"
+                )
             bert.gradient_checkpointing_enable({"use_reentrant": False})
 
     def train(self, mode: bool = True) -> TextEncoder:
@@ -112,7 +126,9 @@ class TextEncoder(nn.Module):
 
         The passes read `[CLS] text [SEP]` and `[CLS] context [SEP]`, as `separate` lays them out.
         """
-        of_text = batch.attention_mask.bool() & (batch.token_type_ids == 0)  # (B, T)
+        lengths = batch.text_mask.sum(1, keepdim=True)  # (B, 1)
+        places = torch.arange(batch.input_ids.shape[1], device=lengths.device)
+        of_text = places < lengths + 2  # (B, T)
         num_places = batch.text_places
         text = self._hidden(batch.input_ids[:, :num_places], of_text[:, :num_places], None)
 
@@ -134,11 +150,14 @@ class TextEncoder(nn.Module):
         """(B, T) sub-words to (B, T, H) features of the last layer."""
         mask = mask.bool().clone()
         mask[:, 0] = True  # a row that is all padding must not leave its softmax nothing to read
-        if ids.device.type != "cpu":
+        if not self._whole_mask:
+            mask = mask.long()
+        elif ids.device.type != "cpu":
             # A flat mask is looked into, whether anything is masked, for which a GPU is waited for.
             mask = mask[:, None, None].expand(-1, 1, ids.shape[1], -1)  # (B, 1, T, T)
+        given = {"token_type_ids": types} if self._reads_types else {}
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.freeze):
-            output = self.bert(input_ids=ids, attention_mask=mask, token_type_ids=types)
+            output = self.bert(input_ids=ids, attention_mask=mask, **given)
         hidden: Tensor = output.last_hidden_state
         return hidden
 
@@ -156,97 +175,90 @@ def _masked_mean(hidden: Tensor, mask: Tensor) -> Tensor:
     return total / weights.sum(1, keepdim=True).clamp(min=1)
 
 
-def text_model_config(name: str) -> BertConfig:
-    """The architecture of a text encoder, without weights; no hub is asked for bundled ones.
+def text_model_config(name: str) -> Any:
+    """The sizes of a text encoder, without weights; no hub is asked for bundled ones.
 
     Args:
-        name: Hub name or folder of a BERT, `minilm`, or `tiny`.
+        name: Hub name or folder of a text encoder, `minilm`, or `tiny`.
 
     Raises:
-        InputError: no such model, or one that is not a BERT.
+        InputError: no such model, or one that is no text encoder.
     """
+    return _architecture(name).config
+
+
+def _architecture(name: str) -> Architecture:
+    place = f"text.encoder: {name}"
     if name == "tiny":
-        return BertConfig(
+        config = BertConfig(
             vocab_size=len(tiny_vocabulary()),
             hidden_size=64,
             num_hidden_layers=2,
             num_attention_heads=4,
             intermediate_size=128,
         )
+        return Architecture(BertModel, config, place)
     bundled = bundled_config(name)
     if bundled is not None and (name == "minilm" or not is_local_path(name)):
-        return BertConfig(**bundled)
-    config: BertConfig = read_architecture(
-        BertConfig, locate(name, "text.encoder"), name, "text.encoder"
-    )
-    return config
+        return Architecture(BertModel, BertConfig(**bundled), place)
+    return text_architecture(name)
 
 
-def load_bert(name: str, *, pretrained: bool = True) -> BertModel:
+def load_text_model(name: str, *, pretrained: bool = True) -> PreTrainedModel:
     """A text encoder's model.
 
     Args:
-        name: Hub name or folder of a BERT, `minilm`, or `tiny`, which has no pretrained weights.
+        name: Hub name or folder of a text encoder, `minilm`, or `tiny`, which has no pretrained
+            weights.
         pretrained: Read the weights; otherwise only the architecture is built, at random or on
             the meta device, as the surrounding `torch.device` says.
 
     Raises:
-        InputError: no such model, not a BERT, or a checkpoint that lacks some of its weights.
+        InputError: no such model, no text encoder, or a checkpoint that lacks some of its weights.
     """
-    config = text_model_config(name)
+    architecture = _architecture(name)
     if name == "tiny":
-        return BertModel(config, add_pooling_layer=False)
+        return BertModel(architecture.config, add_pooling_layer=False)
     if not pretrained:
-        return BertModel(config)
-    return load_transformer(BertModel, name, "text.encoder", optional=("pooler.",))
+        return architecture.build()
+    optional = ("pooler.",) if architecture.config.model_type == "bert" else ()
+    if optional and bundled_config(name) is not None:
+        architecture = text_architecture(name)  # the checkpoint says itself what it is
+    model: PreTrainedModel = load_transformer(architecture, name, "text.encoder", optional=optional)
+    if not optional:
+        _try(model, name)
+    return model
 
 
-def load_transformer(
-    model: type[PreTrainedModel], name: str, key: str, *, optional: tuple[str, ...] = ()
-) -> Any:
-    """Read a transformers model in float32 from a folder or a hub, complete or not at all.
-
-    Args:
-        model: The model's class.
-        name: Hub name, folder or `minilm`.
-        key: The config key, for messages.
-        optional: Prefixes of weights that a checkpoint may lack.
-
-    Raises:
-        InputError: no such model, unreadable weights, or weights that are missing or misshapen.
-    """
-    folder = locate(name, key)
-    config = read_architecture(model.config_class, folder, name, key)
-    check_size(model, config, folder, name, key)
+@torch.no_grad()
+def _try(model: PreTrainedModel, name: str) -> None:
+    """Refuse a model that does not give one row of features for each sub-word."""
+    ids = torch.tensor([[1, 2, 3, 4, 5, 6, 7, 8]]).remainder(model.config.vocab_size)
+    place = f"text.encoder: {name}: a {model.config.model_type}"
     try:
-        with _quiet():
-            loaded, report = model.from_pretrained(
-                folder, config=config, dtype=torch.float32, local_files_only=True,
-                output_loading_info=True,
-            )  # fmt: skip
-    except Exception as error:  # whatever a damaged file of a dozen kinds makes it raise
+        hidden = model.eval()(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state
+    except Exception as error:  # whatever a model makes of sizes that do not fit together
         first = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise InputError(f"{key}: {name}: weights cannot be read ({first})") from error
-    missing = sorted(name for name in report["missing_keys"] if not name.startswith(optional))
-    wrong = missing + sorted(str(entry) for entry in report["mismatched_keys"])
-    if wrong:
-        raise InputError(
-            f"{key}: {name}: the checkpoint does not fit {model.__name__}: "
-            f"{len(wrong)} weights missing or of another shape, first {wrong[0]}"
-        )
-    return loaded
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """No progress bar and no load report: what matters in the report is checked by the caller."""
-    bar = transformers.utils.logging.is_progress_bar_enabled()
-    level = transformers.utils.logging.get_verbosity()
-    transformers.utils.logging.disable_progress_bar()
-    transformers.utils.logging.set_verbosity(logging.ERROR)
-    try:
-        yield
+        raise InputError(f"{place} that cannot be run ({first})") from error
     finally:
-        transformers.utils.logging.set_verbosity(level)
-        if bar:
-            transformers.utils.logging.enable_progress_bar()
+        model.train()
+    if hidden.shape != (1, 8, model.config.hidden_size):
+        raise InputError(
+            f"{place}: expected (1, 8, {model.config.hidden_size}) features for 8 sub-words, "
+            f"got {tuple(hidden.shape)}"
+        )
+
+
+def num_positions(model: PreTrainedModel) -> int | None:
+    """How many sub-words a text encoder reads at most; `None` where its positions have no end.
+
+    A table of positions with a row for padding, as RoBERTa's, counts from behind that row.
+    """
+    for name, module in model.named_modules():
+        if (
+            name.endswith("position_embeddings")
+            and getattr(module, "padding_idx", None) is not None
+        ):
+            return int(module.num_embeddings) - int(module.padding_idx) - 1
+    limit = getattr(model.config, "max_position_embeddings", None)
+    return None if limit is None else int(limit)

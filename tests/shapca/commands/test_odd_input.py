@@ -8,12 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from shapca.cli import main
 from shapca.commands.parameters import _read
 from shapca.config import apply_overrides, read_yaml
 from shapca.data.prepared import PreparedData
 from shapca.errors import InputError
 from shapca.model.device import choose_device
 from shapca.model.encoders.text import text_model_config
+from tests.encoder_families import save_text_encoder
+from tests.factories import tiny_config
 
 
 @pytest.mark.parametrize(
@@ -74,3 +77,36 @@ def test_a_damaged_manifest(
     (folder / "manifest.json").write_text(json.dumps({**record, key: value}), encoding="utf-8")
     with pytest.raises(InputError, match=message):
         PreparedData.load(folder)
+
+
+@pytest.mark.parametrize(
+    ("family", "removed", "length", "said"),
+    [
+        ("roberta", (), 128, "text.max_length: {} reads at most 96 sub-words, got 128"),
+        ("roberta", ("vocab.json", "merges.txt"), 64, "text.encoder: {}: expected the files of"),
+        ("bertweet", ("bpe.codes", "vocab.txt"), 64, "text.encoder: {}: expected the files of"),
+    ],
+)
+def test_an_encoder_that_cannot_be_used_is_one_message(
+    family: str,
+    removed: tuple[str, ...],
+    length: int,
+    said: str,
+    tiny_root: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder = save_text_encoder(family, tmp_path / family)
+    for name in removed:
+        (folder / name).unlink()
+    text = {"text.encoder": str(folder), "text.max_length": length, "image.encoder": "none"}
+    config = tmp_path / "config.yaml"
+    config.write_text(json.dumps(tiny_config(**text).model_dump(mode="json")))
+    monkeypatch.setattr("sys.argv", ["shapca", "train", str(config), "--data-root", str(tiny_root),
+                                     "--out", str(tmp_path / "run")])  # fmt: skip
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert said.format(folder) in " ".join(capsys.readouterr().err.split())

@@ -26,6 +26,7 @@ from shapca.data.manifest import hash_file
 from shapca.data.prepared import PreparedData
 from shapca.errors import InputError
 from shapca.storage import FolderStore
+from tests.encoder_families import save_image_encoder
 from tests.factories import tiny_config
 from tests.stores import MemoryStore
 
@@ -168,8 +169,9 @@ def test_other_data_of_the_same_name_are_not_taken(
 def test_a_local_encoder_goes_along(tiny_root: Path, tmp_path: Path, cache: Path) -> None:
     encoder = tmp_path / "encoder"
     encoder.mkdir()
-    for name in ("config.json", "model.safetensors", "vocab.txt", "notes.bin"):
+    for name in ("model.safetensors", "vocab.txt", "notes.bin"):
         (encoder / name).write_bytes(name.encode())  # the content is not looked into here
+    (encoder / "config.json").write_text('{"model_type": "bert"}')
     sweep = sweep_of(**{"text.encoder": str(encoder), "image.encoder": "none"})
     store = FolderStore(tmp_path / "storage")
     cell = CellFactory(tiny_root).cell(sweep.resolve({"optimisation.learning_rate": 1e-3}), 1)
@@ -186,6 +188,22 @@ def test_a_local_encoder_goes_along(tiny_root: Path, tmp_path: Path, cache: Path
     from shapca.model.encoders import weights_fingerprints
 
     assert weights_fingerprints(there.config) == dict(cell.weights)
+
+
+def test_a_local_image_encoder_goes_along(tiny_root: Path, tmp_path: Path, cache: Path) -> None:
+    encoder = save_image_encoder("siglip", tmp_path / "siglip")
+    places = {"image.encoder": str(encoder), "image.weights": "pretrained"}
+    sweep, store = sweep_of(**places), FolderStore(tmp_path / "storage")
+    cell = CellFactory(tiny_root).cell(sweep.resolve({"optimisation.learning_rate": 1e-3}), 1)
+    delivery = wanted(sweep, tiny_root)
+    assert "preprocessor_config.json" in delivery.weights[str(encoder)]
+    package(store, sweep.name, delivery, tiny_root)
+    shutil.rmtree(encoder)
+    received = Cell.from_json(cell.to_json())
+    there, _ = delivery.receive(store, received, RuntimeConfig(data_root=tiny_root))
+    assert Path(there.config.image.encoder).is_relative_to(cache)
+    assert there.config.image.weights == "pretrained"
+    assert there.key == cell.key
 
 
 def test_names_that_leave_their_folder_are_refused() -> None:

@@ -138,6 +138,7 @@ def test_weights_are_looked_for_without_asking_a_hub(
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", ask)
     monkeypatch.setattr(huggingface_hub, "model_info", ask)
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", ask)
     assert levels(doctor.examine_weights(sweep_of(), ask_hub=False)) == ["ok"]
     hub = sweep_of(**{"text.encoder": "some/bert"})
     [finding] = doctor.examine_weights(hub, ask_hub=False)

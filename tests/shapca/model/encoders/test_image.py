@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import torchvision
 from safetensors.torch import load, save, save_file
 from torch import Tensor, nn
+from torchvision.models import ConvNeXt, EfficientNet, SwinTransformer, VisionTransformer
+from torchvision.models.convnext import CNBlockConfig
+from torchvision.models.efficientnet import MBConvConfig
 from transformers import (
     BertConfig,
     BertModel,
@@ -17,10 +23,17 @@ from transformers import (
     CLIPModel,
     CLIPVisionConfig,
     CLIPVisionModel,
+    SiglipConfig,
+    SiglipModel,
 )
 
+from shapca.config import ImageConfig
+from shapca.config.image import TORCHVISION
 from shapca.errors import InputError
 from shapca.model.encoders import ImageEncoder, efficientnet, load_image_encoder
+from shapca.model.encoders.image import _read_weights
+from shapca.model.encoders.processing import ImageProcessing, image_processing, image_size
+from tests.encoder_families import IMAGE_FAMILIES, save_image_encoder
 
 SIZE = 64
 Build = Callable[..., ImageEncoder]
@@ -36,6 +49,8 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_file(resnet.state_dict(), folder / "resnet18.safetensors")
     torch.save({"state_dict": resnet.state_dict(), "epoch": 3}, folder / "nested.pth")
     torch.save(published_lite(), folder / "efficientnet-lite0.pth")
+    for family in IMAGE_FAMILIES:
+        save_image_encoder(family, folder / family)
     vision = CLIPVisionConfig(
         hidden_size=32,
         intermediate_size=48,
@@ -68,6 +83,27 @@ def published_lite() -> dict[str, Tensor]:
     return published
 
 
+def small_torchvision(architecture: str, *, weights: None, **options: Any) -> nn.Module:
+    """A network of torchvision's class of that name, with few layers."""
+    assert weights is None
+    small: dict[str, Callable[[], nn.Module]] = {
+        "convnext_tiny": lambda: ConvNeXt(
+            [CNBlockConfig(8, 10, 2), CNBlockConfig(10, 12, 2), CNBlockConfig(12, None, 2)], 0.5
+        ),
+        "efficientnet_b0": lambda: EfficientNet(
+            [MBConvConfig(4, 3, 2, 8, 8, 3, 1, 1), MBConvConfig(4, 3, 2, 8, 4, 2, 1, 1)],
+            0.2, 0.5, last_channel=16,
+        ),
+        "vit_b_32": lambda: VisionTransformer(
+            patch_size=32, num_layers=6, num_heads=2, hidden_dim=16, mlp_dim=512, **options
+        ),
+        "swin_t": lambda: SwinTransformer([4, 4], 8, [2, 2], [1, 2], [4, 4], 2.0, 0.0, 0.0, 0.5),
+    }  # fmt: skip
+    return small[architecture]()
+
+
+SMALL = ("convnext_tiny", "efficientnet_b0", "vit_b_32", "swin_t")
+
 # Architecture, weights, regions at SIZE, width.
 ENCODERS = {
     "resnet18": ("resnet18", "random", 4, 512),
@@ -76,13 +112,25 @@ ENCODERS = {
     "efficientnet-lite0": ("efficientnet-lite0", "random", 4, 1280),
     "efficientnet-lite0-file": ("efficientnet-lite0", "efficientnet-lite0.pth", 4, 1280),
     "efficientnet-lite2": ("efficientnet-lite2", "random", 4, 1280),
+    "convnext_tiny": ("convnext_tiny", "random", 16, 12),
+    "efficientnet_b0": ("efficientnet_b0", "random", 64, 16),
+    "vit_b_32": ("vit_b_32", "random", 4, 16),
+    "swin_t": ("swin_t", "random", 64, 16),
+    **{
+        family: (family, "pretrained", made.num_regions, made.width)
+        for family, made in IMAGE_FAMILIES.items()
+    },
 }
 
 
 @pytest.fixture(params=ENCODERS)
-def build(request: pytest.FixtureRequest, weights: Path) -> Build:
+def build(request: pytest.FixtureRequest, weights: Path, monkeypatch: pytest.MonkeyPatch) -> Build:
     architecture, source, _, _ = ENCODERS[request.param]
-    if source != "random":
+    if architecture in SMALL:
+        monkeypatch.setattr(torchvision.models, "get_model", small_torchvision)
+    if architecture in IMAGE_FAMILIES:
+        architecture = str(weights / architecture)
+    elif source != "random":
         source = str(weights / source)
 
     def make(seed: int = 0, **options: bool) -> ImageEncoder:
@@ -90,6 +138,9 @@ def build(request: pytest.FixtureRequest, weights: Path) -> Build:
         return load_image_encoder(architecture, source, size=SIZE, **options)
 
     make.expected = ENCODERS[request.param][2:]  # type: ignore[attr-defined]
+    made = IMAGE_FAMILIES.get(request.param)
+    make.checkpoints = made is None or made.checkpoints  # type: ignore[attr-defined]
+    make.of_pooled = "none" if made is None else made.of_pooled  # type: ignore[attr-defined]
     return make
 
 
@@ -160,6 +211,10 @@ def test_gradient_reaches_every_trainable_parameter(build: Build, read: str) -> 
     value = getattr(encoder(images(), PRESENT), read)
     (torch.tanh(value) * torch.linspace(-1, 1, value.shape[-1])).sum().backward()
     for name, parameter in encoder.named_parameters():
+        if name.endswith("mask_token") or (read == "regions" and build.of_pooled in name):  # type: ignore[attr-defined]
+            assert parameter.grad is None
+            assert parameter.requires_grad != name.endswith("mask_token")
+            continue
         assert parameter.requires_grad
         assert parameter.grad is not None, name
         assert torch.isfinite(parameter.grad).all()
@@ -187,6 +242,12 @@ def test_a_frozen_encoder_stays_as_it_is(build: Build) -> None:
 
 
 def test_gradient_checkpointing_keeps_less_and_changes_no_bit(build: Build) -> None:
+    if not build.checkpoints:  # type: ignore[attr-defined]
+        with pytest.raises(
+            InputError, match=r"image\.gradient_checkpointing: transformers has none"
+        ):
+            build(gradient_checkpointing=True)
+        return
     gradients, buffers, kept = [], [], []
     for checkpointing in (False, True):
         encoder = build(gradient_checkpointing=checkpointing).train()
@@ -197,6 +258,7 @@ def test_gradient_checkpointing_keeps_less_and_changes_no_bit(build: Build) -> N
             num_bytes += tensor.nbytes
             return tensor
 
+        torch.manual_seed(4)  # the same layers dropped
         with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
             features = encoder(images(), PRESENT)
         kept.append(num_bytes)
@@ -211,6 +273,139 @@ def test_gradient_checkpointing_keeps_less_and_changes_no_bit(build: Build) -> N
         assert gradient is None or torch.equal(gradient, gradients[1][name]), name
     assert all(torch.equal(buffers[0][name], buffers[1][name]) for name in buffers[0])
     assert kept[1] < 0.6 * kept[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("architecture", "num_regions", "width"),
+    [
+        ("convnext_tiny", 9, 768), ("efficientnet_b0", 9, 1280), ("efficientnet_v2_s", 9, 1280),
+        ("vit_b_32", 9, 768), ("swin_t", 9, 768), ("swin_v2_t", 9, 768), ("resnet34", 9, 512),
+    ],
+)  # fmt: skip
+def test_torchvisions_own_networks(architecture: str, num_regions: int, width: int) -> None:
+    """Also that published files, classifier included, are read."""
+    state = torchvision.models.get_model(architecture, weights=None).state_dict()
+    encoder = load_image_encoder(architecture, "random", size=96).eval()
+    features = encoder(images(2, 96), torch.tensor([True, True]))
+    assert features.regions.shape == (2, num_regions, width)
+    assert encoder.backbone.num_regions(96) == num_regions
+    _read_weights(encoder.backbone, architecture, "weights", state)
+    for name, value in encoder.backbone.state_dict().items():
+        published = state[name.removeprefix("network.").removeprefix("resnet.")]
+        assert torch.equal(value, published) or "pos_embedding" in name, name
+    assert len(encoder.backbone.state_dict()) == len(state) - 2  # without the classifier's
+
+
+def test_all_names_are_torchvisions() -> None:
+    known = torchvision.models.list_models(torchvision.models)
+    assert set(TORCHVISION) <= set(known)
+
+
+def test_a_vits_positions_are_interpolated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torchvision.models, "get_model", small_torchvision)
+    published = small_torchvision("vit_b_32", weights=None, image_size=64).state_dict()
+    larger = load_image_encoder("vit_b_32", "random", size=96).backbone
+    larger.read(published)
+    places = larger.network.encoder.pos_embedding
+    assert places.shape == (1, 10, 16)
+    assert torch.equal(places[:, 0], published["encoder.pos_embedding"][:, 0])
+    assert torch.equal(larger.network.class_token, published["class_token"])
+    with pytest.raises(InputError, match=r"image\.size: vit_b_32: expected whole patches of 32"):
+        load_image_encoder("vit_b_32", "random", size=80)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "weights", "size", "mean"),
+    [
+        ("resnet152", "pretrained", 224, 0.485),
+        ("resnet50", "IMAGENET1K_V2", 224, 0.485),
+        ("efficientnet_b4", "pretrained", 380, 0.485),
+        ("efficientnet_v2_l", "pretrained", 480, 0.5),
+        ("swin_v2_t", "pretrained", 256, 0.485),
+        ("vit_h_14", "pretrained", 518, 0.485),
+        ("vit_b_16", "IMAGENET1K_SWAG_E2E_V1", 384, 0.485),
+        ("convnext_tiny", "some/file.pth", 224, 0.485),
+        ("efficientnet-lite2", "pretrained", 260, 127 / 255),
+        ("clip-vit-b-32", "pretrained", 224, 0.48145466),
+    ],
+)
+def test_each_encoder_has_its_own_pictures(
+    architecture: str, weights: str, size: int, mean: float
+) -> None:
+    own = image_processing(architecture, weights)
+    assert (own.size, own.mean[0]) == (size, mean)
+    assert image_size(ImageConfig(encoder=architecture, weights=weights, size=None)) == size
+    assert image_size(ImageConfig(encoder=architecture, weights=weights, size=128)) == 128
+
+
+PROCESSORS = [
+    ({"size": 384}, 384),
+    ({"size": {"shortest_edge": 256}, "crop_size": {"height": 224, "width": 224}}, 224),
+    ({"size": {"shortest_edge": 256}, "crop_size": 224, "do_center_crop": False}, 256),
+    ({"do_normalize": False, "image_mean": None}, 64),
+]
+
+
+@pytest.mark.parametrize(("changes", "size"), PROCESSORS)
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_processor_says_size_mean_and_deviation(
+    tmp_path: Path, changes: dict[str, Any], size: int, nested: bool
+) -> None:
+    folder = save_image_encoder("vit", tmp_path / "vit")
+    file = folder / "preprocessor_config.json"
+    tree = json.loads(file.read_text()) | changes
+    if nested:
+        file.unlink()
+        file, tree = folder / "processor_config.json", {"image_processor": tree}
+    file.write_text(json.dumps(tree))
+    own = image_processing(str(folder), "pretrained")
+    plain = changes.get("do_normalize", True)
+    assert (
+        own == ImageProcessing(size, (0.5,) * 3, (0.5,) * 3)
+        if plain
+        else (ImageProcessing(size, (0.0,) * 3, (1.0,) * 3))
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"size": {"height": 64, "width": 32}}, "size: expected a square of 16 to 2,048 pixels"),
+        ({"size": 10**6}, "size: expected a square"),
+        ({"image_mean": [0.5]}, "image_mean: expected three numbers, got"),
+        ({"image_std": [0.5, 0.5, 0.0]}, "image_std: expected three numbers above 0"),
+        ({"rescale_factor": 1.0}, "rescale_factor: expected 1 / 255, got 1.0"),
+    ],
+)
+def test_a_processor_of_no_use_is_refused(
+    tmp_path: Path, changes: dict[str, Any], said: str
+) -> None:
+    folder = save_image_encoder("vit", tmp_path / "vit")
+    file = folder / "preprocessor_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+    message = rf"image\.encoder: .*vit: preprocessor_config\.json: {re.escape(said)}"
+    with pytest.raises(InputError, match=message):
+        load_image_encoder(str(folder), "pretrained", size=64)
+    file.unlink()
+    with pytest.raises(InputError, match=r"expected preprocessor_config\.json or processor_config"):
+        load_image_encoder(str(folder), "pretrained", size=64)
+
+
+def test_the_image_side_of_a_larger_model_is_read(tmp_path: Path) -> None:
+    family = IMAGE_FAMILIES["siglip"]
+    text = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 1, "vocab_size": 50}
+    whole = SiglipModel(SiglipConfig(vision_config=family.more, text_config=text)).eval()
+    save_image_encoder("siglip", tmp_path)
+    whole.save_pretrained(tmp_path)
+    encoder = load_image_encoder(str(tmp_path), "pretrained", size=SIZE).eval()
+    features = encoder(images(2), torch.tensor([True, True]))
+    pixels = images(2) / 255 * 2 - 1
+    with torch.no_grad():
+        wanted = whole.vision_model(pixel_values=pixels)
+    torch.testing.assert_close(features.pooled, wanted.pooler_output, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(features.regions, wanted.last_hidden_state, atol=1e-5, rtol=1e-4)
+    assert encoder(images(2, 96), torch.tensor([True, True])).regions.shape == (2, 36, 32)
 
 
 def test_pixels_are_normalised_as_imagenet_was() -> None:

