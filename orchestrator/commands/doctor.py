@@ -45,7 +45,7 @@ def doctor(
     from orchestrator.store.address import absolute_uri, resolve_data_root
     from orchestrator.sweeps.checks import doctor as examine
     from orchestrator.sweeps.checks.doctor_cluster import examine_cluster, examine_machine
-    from orchestrator.sweeps.checks.memory import examine_memory, memory_of, smallest_gpu
+    from orchestrator.sweeps.checks.memory import examine_memory, smallest_gpu
     from orchestrator.tracking.client.addresses import NO_TRACKING, resolve_tracking
     from shapca.storage.processes import num_cpus
 
@@ -83,12 +83,7 @@ def doctor(
         yield from examine.examine_data(sweep, root)
         yield from examine.examine_weights(sweep, ask_hub=ask_hub)
         if sweep.resources.gpus > 0 and cluster is None:
-            try:
-                found = memory_of(sweep, root, on_cuda=True)
-            except InputError:
-                pass  # a data set that is not here was said
-            else:
-                yield from examine_memory(sweep, found, smallest_gpu())
+            yield from examine_memory(sweep, root, smallest_gpu())
         if stored[0].level == "ok" and not is_run:
             slots = sweep.resources.max_concurrent or num_cpus()
             yield from examine.examine_disk(sweep, place, slots)

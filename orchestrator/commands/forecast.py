@@ -91,7 +91,11 @@ def forecast(
         changes = {"data_root": root, "num_threads": threads}
         cost = train_one_epoch(sweep, sweep.runtime.model_copy(update=changes))
     found = forecasts.forecast(sweep, history, cost, slots)
-    memory = memory_of(sweep, root, on_cuda=on_cuda)
+    memory, unknown = None, ""
+    try:
+        memory = memory_of(sweep, root, on_cuda=on_cuda)
+    except InputError as error:
+        unknown = str(error)
     past = forecasts.past_forecasts(store)
     if is_new:
         typer.echo(f"storage {address} did not exist: it is made to keep the forecast", err=True)
@@ -99,12 +103,16 @@ def forecast(
     unused = None if is_elsewhere else idle([here], sweep.resources)
     if as_json:
         past_records = [{**vars(one), "error": one.error} for one in past]
-        step = {**asdict(memory), "trials_a_gpu": None if card is None else room_for(memory, card)}
+        num = None if memory is None or card is None else room_for(memory, card)
+        step = {**(asdict(memory) if memory else {}), "trials_a_gpu": num}
         answer = {**asdict(found), "past": past_records, "memory": step}
         typer.echo(json.dumps(answer, sort_keys=True))
     else:
         _show(found, past)
-        _show_memory(memory, card, on_cuda=on_cuda)
+        if memory is None:
+            typer.echo(f"  memory of a trial: not known here ({unknown})")
+        else:
+            _show_memory(memory, card, on_cuda=on_cuda)
         if unused is not None:
             typer.echo(f"  {unused}")
 

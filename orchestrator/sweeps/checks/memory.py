@@ -39,12 +39,12 @@ def memory_of(sweep: SweepConfig, data_root: Path, *, on_cuda: bool) -> StepMemo
         on_cuda: Whether trials would train on a CUDA device; none is needed for this.
 
     Raises:
-        InputError: A data set is not here.
+        InputError: A data set is not here (none is drawn), or a model's configuration.
     """
     seed = sweep.protocol.seeds[0]
 
     def measured(config: ExperimentConfig) -> StepMemory:
-        data = PreparedData.load(prepared_folder(data_root, config))
+        data = PreparedData.load(data_root / config.data.dataset)
         return memory_of_training(config, data, seed=seed, on_cuda=on_cuda)
 
     distinct = {str(_parts(config)): config for config in sweep.experiments()}
@@ -71,6 +71,8 @@ def with_gpu_share(sweep: SweepConfig, data_root: Path) -> SweepConfig:
     gpu_bytes = min(filter(None, ask_nodes(_smallest_gpu_of_node).values()), default=None)
     if gpu_bytes is None:
         raise InputError("resources.gpu: auto: no node has a GPU; --set resources.gpu=0")
+    for config in sweep.experiments():
+        prepared_folder(data_root, config)  # draws a synthetic one
     memory = memory_of(sweep, data_root, on_cuda=True)
     num = room_for(memory, gpu_bytes)
     if num == 0:
@@ -81,10 +83,20 @@ def with_gpu_share(sweep: SweepConfig, data_root: Path) -> SweepConfig:
     return sweep.model_copy(update={"resources": resources})
 
 
-def examine_memory(
-    sweep: SweepConfig, memory: StepMemory, gpu_bytes: int | None
-) -> Iterator[Finding]:
-    """Whether the trials that share a GPU fit on it; without one, what a trial takes."""
+def examine_memory(sweep: SweepConfig, data_root: Path, gpu_bytes: int | None) -> Iterator[Finding]:
+    """Whether the trials that share a GPU fit on it; without one, what a trial takes.
+
+    Nothing is said where data sets or models are not here: others say that.
+
+    Args:
+        sweep: The sweep's file.
+        data_root: Folder of the prepared data sets.
+        gpu_bytes: Memory of the smallest GPU; None: there is none.
+    """
+    try:
+        memory = memory_of(sweep, data_root, on_cuda=True)
+    except InputError:
+        return
     shown = f"{gib(memory.peak)} of tensors at a trial's peak on a GPU, forecast"
     if gpu_bytes is None:
         yield Finding("ok", "memory", shown)
