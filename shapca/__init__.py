@@ -5,6 +5,7 @@ The names of a script, imported when they are first asked for: what to train and
 posts (`Extractor`, `Post`), and the alignment by itself (`shapley`, `shapley_contrastive_loss`).
 """
 
+import os
 from typing import TYPE_CHECKING
 
 from shapca.lazy import lazy_names
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from shapca.training import fit as fit
 
 __version__ = "0.1.0"
+
+# Read when huggingface_hub is first imported: nothing is told to a hub beside what is asked of it.
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 __getattr__, __dir__ = lazy_names(
     __name__,

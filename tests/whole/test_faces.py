@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import subprocess
 import sys
 
@@ -55,3 +56,16 @@ def test_importing_a_package_imports_nothing_heavy(package: str) -> None:
     heavy = {"torch", "transformers", "numpy", "pydantic", "ray", "optuna", "mlflow"}
     assert heavy & set(modules) == set()
     assert seconds < 0.2
+
+
+def test_a_hub_is_told_nothing_of_its_user() -> None:
+    program = (
+        "import shapca; from huggingface_hub import constants; "
+        "from huggingface_hub.utils import build_hf_headers; "
+        "print(constants.HF_HUB_DISABLE_TELEMETRY, 'agent/' in build_hf_headers()['user-agent'])"
+    )
+    environment = {name: value for name, value in os.environ.items() if name[:3] != "HF_"}
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env=environment
+    )
+    assert done.stdout.split() == ["True", "False"], done.stderr
