@@ -16,6 +16,7 @@ import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -143,6 +144,18 @@ def minilm(_: Path, task: Task) -> Setting:
         }
     )
     tokenizer = load_tokenizer("minilm")
+    examples, contexts = drawn_posts(tokenizer, NUM_MINILM_POSTS)
+    return Setting(
+        name=f"minilm, {task}",
+        config=config,
+        labels=labels,
+        split=encode_examples(config, labels, examples, tokenizer, contexts=contexts, images=None),
+        published=PublishedLoop(examples, labels, tokenizer, contexts, None, 0, 0),
+    )
+
+
+def drawn_posts(tokenizer: Any, num_posts: int) -> tuple[list[Example], dict[str, str]]:
+    """Posts and contexts as long as those of Twitter-15."""
     generator = np.random.default_rng(0)
     pieces = [piece for piece in tokenizer.get_vocab() if piece.isalpha() and len(piece) > 2]
 
@@ -153,19 +166,13 @@ def minilm(_: Path, task: Task) -> Setting:
         return ["-".join(word[: 1 + (share > 1 and place % 2)]) for place, word in enumerate(drawn)]
 
     examples, contexts = [], {}
-    for row in range(NUM_MINILM_POSTS):
+    for row in range(num_posts):
         text = words("words", row)
         examples.append(
             Example(str(row), tuple(text), ("NOUN",) * len(text), str(row), ("O",) * len(text))
         )
         contexts[str(row)] = " ".join(words("context", int(generator.integers(10))))
-    return Setting(
-        name=f"minilm, {task}",
-        config=config,
-        labels=labels,
-        split=encode_examples(config, labels, examples, tokenizer, contexts=contexts, images=None),
-        published=PublishedLoop(examples, labels, tokenizer, contexts, None, 0, 0),
-    )
+    return examples, contexts
 
 
 Build = Callable[[Path, Task], Setting]
