@@ -6,8 +6,12 @@ from __future__ import annotations
 class InputError(ValueError):
     """Bad input: a message that names the file, line or key and what was expected.
 
-    Command lines print it without a traceback and exit with code 2.
+    Command lines print it without a traceback and exit with code 2. It can be written anywhere: half
+    a character, as a damaged file or an odd file name may hold, stands in it as its escape.
     """
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(str(message).encode("utf-8", "backslashreplace").decode())
 
 
 class StorageError(OSError):
