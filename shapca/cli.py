@@ -127,7 +127,7 @@ def run_application(application: typer.Typer, arguments: list[str] | None = None
         if error.errno is None:
             raise
         place = "" if error.filename is None else f"{error.filename}: "
-        print(f"error: {place}{error.strerror or error}", file=sys.stderr)
+        print(f"error: {visible(f'{place}{error.strerror or error}')}", file=sys.stderr)
         sys.exit(1 if error.errno in STOPS_WORK else 2)
 
 

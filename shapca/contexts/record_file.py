@@ -11,6 +11,7 @@ from typing import IO, Self
 
 from shapca.contexts.generators.generator import Identity
 from shapca.data.preparation.context_record import ContextRecord
+from shapca.data.preparation.readers.source import shown
 from shapca.errors import InputError
 from shapca.storage.files import written_whole
 from shapca.storage.locks import open_locked
@@ -115,8 +116,9 @@ class RecordFile:
         for name in ("model", "prompt_sha256", "sampling"):
             if mine[name] != wanted[name]:
                 raise InputError(
-                    f"{place}: made with other settings: {name} {wanted[name]!r} by "
-                    f"{record.generator}, now {mine[name]!r} by {self._identity.generator}; "
+                    f"{place}: made with other settings: {name} {shown(wanted[name])} by "
+                    f"{record.generator[:80]}, now {shown(mine[name])} by "
+                    f"{self._identity.generator}; "
                     "choose another --out"
                 )
         self.records[record.image] = record

@@ -6,9 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from random import Random
 from tempfile import mkdtemp
 
 Read = Callable[[bytes], object]
+Damage = Callable[[bytes, Random], bytes]
 
 
 @dataclass(frozen=True)
@@ -17,13 +19,13 @@ class Parser:
 
     Attributes:
         name: For people.
-        form: How it is damaged (`mutations.damaged`).
+        damage: Makes a damaged copy.
         sound: Gives the content of a sound one.
         read: Reads the content of one; bad input is an InputError, anything else a fault.
     """
 
     name: str
-    form: str
+    damage: Damage
     sound: Callable[[], bytes]
     read: Read
 

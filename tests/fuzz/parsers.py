@@ -43,6 +43,7 @@ from shapca.runs.reading import Reading
 from shapca.runs.run_record import load_run
 from shapca.runs.trained import best_epoch
 from shapca.storage import to_json
+from tests.damage import damaged_bytes, damaged_json, damaged_lines, damaged_yaml
 from tests.factories import tiny_config
 from tests.fuzz.parser import Parser, folder, in_file
 from tests.fuzz.stored import (
@@ -105,7 +106,7 @@ def benchmark(name: str, damaged_file: str) -> Parser:
         (place / damaged_file).write_bytes(content)
         return READERS[name](place)
 
-    return Parser(f"{name}/{damaged_file}", "bytes", (source / damaged_file).read_bytes, read)
+    return Parser(f"{name}/{damaged_file}", damaged_bytes, (source / damaged_file).read_bytes, read)
 
 
 def text_model() -> Extractor:
@@ -154,7 +155,7 @@ def picture(form: str) -> Parser:
             raise InputError(found)
         return found
 
-    return Parser(f"picture, {form}", "bytes", content.getvalue, in_file(f"g.{form}", read))
+    return Parser(f"picture, {form}", damaged_bytes, content.getvalue, in_file(f"g.{form}", read))
 
 
 def images_written(array: Path, journal: Path) -> ImageStore:
@@ -187,14 +188,14 @@ def override(content: bytes) -> object:
 
 
 PARSERS = (
-    Parser("experiment", "yaml", shipped("configs/twitter2017_minilm.yaml"),
+    Parser("experiment", damaged_yaml, shipped("configs/twitter2017_minilm.yaml"),
            in_file("a.yaml", ExperimentConfig.load)),
-    Parser("sweep", "yaml", shipped("search_spaces/demo.yaml"),
+    Parser("sweep", damaged_yaml, shipped("search_spaces/demo.yaml"),
            in_file("b.yaml", SweepConfig.load)),
-    Parser("study", "yaml", shipped("search_spaces/paper/table1_cpu.yaml"),
+    Parser("study", damaged_yaml, shipped("search_spaces/paper/table1_cpu.yaml"),
            in_file("c.yaml", StudyConfig.load)),
-    Parser("--set", "bytes", lambda: b"optimisation.learning_rate=1e-3", override),
-    Parser("label map", "yaml", lambda: b"PER: PERSON\nOTHER: MISC\n",
+    Parser("--set", damaged_bytes, lambda: b"optimisation.learning_rate=1e-3", override),
+    Parser("label map", damaged_yaml, lambda: b"PER: PERSON\nOTHER: MISC\n",
            in_file("d.yaml", lambda file: read_label_map([str(file)]))),
     in_run("run.json", load_run),
     in_run("result.json", lambda store: best_epoch(store, "run")),
@@ -230,16 +231,16 @@ PARSERS = (
                lambda: "sweeps/small/published/x/search-1.json"),
     in_storage("sweeps/small/delivery.json", lambda store: delivered(store, "small")),
     in_storage("forecast", past_forecasts, lambda: "sweeps/small/forecasts/1.json"),
-    Parser("request", "json", lambda: json.dumps(REQUEST).encode(), request),
-    Parser("records of contexts", "lines", lambda: to_json(CONTEXT.to_json()) * 2,
+    Parser("request", damaged_json, lambda: json.dumps(REQUEST).encode(), request),
+    Parser("records of contexts", damaged_lines, lambda: to_json(CONTEXT.to_json()) * 2,
            in_file("e.jsonl", records_of)),
-    Parser("captions", "lines", lambda: b'{"image": "a.jpg", "text": "t"}\n' * 2,
+    Parser("captions", damaged_lines, lambda: b'{"image": "a.jpg", "text": "t"}\n' * 2,
            in_file("f.jsonl", lambda file: import_contexts([file], [image_id("a.jpg")]))),
-    Parser("posts", "lines", lambda: POSTS, in_file("h.jsonl", posts)),
-    Parser("found", "lines", lambda: FOUND, in_file("i.jsonl", found_before)),
-    Parser("source of found", "json", lambda: b'{"model": "m"}',
+    Parser("posts", damaged_lines, lambda: POSTS, in_file("h.jsonl", posts)),
+    Parser("found", damaged_lines, lambda: FOUND, in_file("i.jsonl", found_before)),
+    Parser("source of found", damaged_json, lambda: b'{"model": "m"}',
            in_file(f"j.jsonl{ENDING}", source_before)),
-    Parser("pictures of a killed run", "lines", (lambda: journal_of_images().read_bytes()),
+    Parser("pictures of a killed run", damaged_lines, (lambda: journal_of_images().read_bytes()),
            in_file("k.jsonl", interrupted_images)),
     *map(picture, FORMATS),
     benchmark("mnre", "mnre_train.txt"),

@@ -33,6 +33,7 @@ from shapca.runs.reading import Reading
 from shapca.runs.run_record import Environment, RunRecord
 from shapca.storage import FolderStore, read_json, to_json
 from shapca.training.random_state import RandomState
+from tests.damage import damaged_bytes, damaged_json
 from tests.factories import tiny_config
 from tests.fuzz.parser import Parser, folder
 from tests.orchestrator.fakes import execute, open_sweep, sweep_config
@@ -87,8 +88,8 @@ def in_run(name: str, read: Callable[[MemoryStore], object]) -> Parser:
         store.objects |= run() | {name: content}
         return read(store)
 
-    form = "json" if name.endswith(".json") else "bytes"
-    return Parser(name, form, lambda: run()[name], read_content)
+    damage = damaged_json if name.endswith(".json") else damaged_bytes
+    return Parser(name, damage, lambda: run()[name], read_content)
 
 
 def resume(store: MemoryStore) -> object:
@@ -131,8 +132,8 @@ def in_model(name: str) -> Parser:
         store.objects |= model() | {name: content}
         return Extractor.load(store).extract("Maro in Ostra")
 
-    form = "json" if name.endswith(".json") else "bytes"
-    return Parser(f"model's {name}", form, lambda: model()[name], read_content)
+    damage = damaged_json if name.endswith(".json") else damaged_bytes
+    return Parser(f"model's {name}", damage, lambda: model()[name], read_content)
 
 
 # Storages.
@@ -189,7 +190,7 @@ def in_storage(
         store.objects |= storage() | {at(): content}
         return read(store)
 
-    return Parser(name.rpartition("/")[2], "json", lambda: storage()[at()], read_content)
+    return Parser(name.rpartition("/")[2], damaged_json, lambda: storage()[at()], read_content)
 
 
 def status(store: MemoryStore) -> object:
