@@ -55,6 +55,10 @@ def mount(
     """
 
     class Commands(TyperGroup):
+        def main(self, *args: Any, **named: Any) -> Any:
+            # Started as `python -m PACKAGE`, as a cluster does, it is the same command.
+            return super().main(*args, **{"prog_name": package.partition(".")[0], **named})
+
         def list_commands(self, ctx: Any) -> list[str]:
             return list(commands)
 
