@@ -7,7 +7,6 @@ compares what is there with an undisturbed sweep.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import random
 import signal
@@ -82,23 +81,29 @@ class Disk:
     folder: Path
 
     @classmethod
-    def mounted(cls, folder: Path, megabytes: int) -> Disk | None:
+    def mounted(cls, folder: Path) -> Disk | None:
         """A new one; None where this user may not mount any."""
         folder.mkdir()
-        command = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)]
+        command = ["mount", "-t", "tmpfs", "tmpfs", str(folder)]
         done = subprocess.run(command, capture_output=True, check=False)
         return cls(folder) if done.returncode == 0 else None
 
     def fill(self) -> None:
-        """Leave no free byte."""
-        with (self.folder / "filler").open("wb", buffering=0) as file:
-            with contextlib.suppress(OSError):
-                while file.write(bytes(2**16)):
-                    pass
+        """Leave no free byte: what is there is all that it can hold."""
+        for _ in range(50):
+            now = os.statvfs(self.folder)
+            used = (now.f_blocks - now.f_bfree) * now.f_frsize
+            if self._resize(str(used)):  # refused where more has come meanwhile
+                return
+        raise AssertionError("the disk does not become full")
 
     def empty(self) -> None:
-        """Free what `fill` took."""
-        (self.folder / "filler").unlink()
+        """Let it hold more again."""
+        assert self._resize("50%")
+
+    def _resize(self, size: str) -> bool:
+        command = ["mount", "-o", f"remount,size={size}", str(self.folder)]
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
     def unmount(self) -> None:
         """Give it back, with all that is on it."""

@@ -33,7 +33,6 @@ from tests.soak.harness import Blow, Disk, Soak, contents, draw, leftovers, name
 from tests.soak.processes import mentioning
 
 PATIENCE = float(os.environ.get("SOAK_PATIENCE", "1"))
-DISK_MEGABYTES = 256
 ENVIRONMENT = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 
 
@@ -144,7 +143,7 @@ def space(tmp_path: Path) -> Callable[[], list[str]]:
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Disk | None]:
     """A file system of its own at `tmp_path / "disk"`; None where this user may mount none."""
-    mounted = Disk.mounted(tmp_path / "disk", DISK_MEGABYTES)
+    mounted = Disk.mounted(tmp_path / "disk")
     yield mounted
     if mounted is not None:
         mounted.unmount()
