@@ -350,6 +350,11 @@ class TestRecords:
             ),
             ({"image": "other/b.jpg"}, {}, r"has the name of 'x/b.jpg' \(.*:2\)"),
             ({"context": 5}, {}, "'context' is 5, expected a text"),
+            (
+                {"image": None, "context": "b", "id": "../a"},
+                {},
+                r"no image.* '\.\./a' is not allowed",
+            ),
             ({"id": ["a"]}, {}, r"'id' is \['a'\], expected a name or a number"),
             ({"id": "one"}, {}, r"the id 'one' is taken by .*train\.jsonl:1"),
             ({"pos": ["NOUN"]}, {}, "'pos' has 1 items, expected 4, one a word"),
