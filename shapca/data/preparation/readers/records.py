@@ -118,10 +118,18 @@ def check_columns(columns: Mapping[str, str]) -> None:
     """Hold renamed keys against those that are read.
 
     Raises:
-        InputError: an unknown key.
+        InputError: an unknown key, or a name that would be read as two.
     """
     if unknown := sorted(set(columns) - set(KEYS)):
         raise InputError(f"--column {unknown[0]}: expected one of {', '.join(KEYS)}")
+    keys: dict[str, str] = {}
+    for key in KEYS:
+        other = keys.setdefault(name := columns.get(key, key), key)
+        if other != key:
+            raise InputError(
+                f"--column: {shown(name)} would be read as {other} and as {key}; expected another "
+                "name for one of them"
+            )
 
 
 def _by_key(record: Any, place: str, form: RecordForm) -> dict[str, Any]:
@@ -134,7 +142,7 @@ def _by_key(record: Any, place: str, form: RecordForm) -> dict[str, Any]:
             f"{place}: unknown key {shown(unknown[0])}; expected {', '.join(keys)} (--column "
             "KEY=NAME reads a name as one of them, --ignore NAME passes over it)"
         )
-    return {keys[name]: value for name, value in record.items() if name in keys}
+    return {keys[name]: value for name, value in record.items() if name not in form.unread}
 
 
 def _words(values: Mapping[str, Any], place: str, form: RecordForm) -> list[Word]:

@@ -298,6 +298,29 @@ class TestRecords:
         form = RecordForm({"words": "tokens", "tags": "ner"}, unread=("lang",))
         assert jsonl(tmp_path, [post], form=form).splits["train"][0].words == ("Maro",)
 
+    def test_a_known_key_can_be_passed_over_too(self, tmp_path: Path) -> None:
+        post = {"words": ["Maro"], "tags": ["B-PER"], "image": "a.jpg", "context": "a port"}
+        read = jsonl(tmp_path, [post], form=RecordForm(unread=("context", "image")))
+        assert read.contexts == {}
+        assert read.splits["train"][0].image is None
+
+    @pytest.mark.parametrize(
+        ("columns", "message"),
+        [
+            ({"text": "said", "words": "said"}, "'said' would be read as words and as text"),
+            ({"text": "id"}, "'id' would be read as id and as text"),
+        ],
+    )
+    def test_a_name_is_one_key(self, tmp_path: Path, columns: dict[str, str], message: str) -> None:
+        with pytest.raises(InputError, match=message):
+            jsonl(tmp_path, [{"said": "Maro"}], form=RecordForm(columns))
+
+    def test_names_may_be_exchanged(self, tmp_path: Path) -> None:
+        (tmp_path / "a.jsonl").write_text('{"id": "Maro", "text": 5, "tags": ["B-X"]}\n')
+        form = RecordForm({"id": "text", "text": "id"})
+        (post,) = OwnFormat("jsonl", form=form)._lines(tmp_path / "a.jsonl")
+        assert (post.id, post.words) == ("5", ("Maro",))
+
     @pytest.mark.parametrize(
         ("change", "more", "message"),
         [
