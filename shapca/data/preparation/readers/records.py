@@ -122,14 +122,9 @@ def check_columns(columns: Mapping[str, str]) -> None:
     """
     if unknown := sorted(set(columns) - set(KEYS)):
         raise InputError(f"--column {unknown[0]}: expected one of {', '.join(KEYS)}")
-    keys: dict[str, str] = {}
-    for key in KEYS:
-        other = keys.setdefault(name := columns.get(key, key), key)
-        if other != key:
-            raise InputError(
-                f"--column: {shown(name)} would be read as {other} and as {key}; expected another "
-                "name for one of them"
-            )
+    read = [columns.get(key, key) for key in KEYS]
+    if twice := [name for name in read if read.count(name) > 1]:
+        raise InputError(f"--column: {shown(twice[0])} would be read as two keys")
 
 
 def _by_key(record: Any, place: str, form: RecordForm) -> dict[str, Any]:
@@ -214,11 +209,9 @@ def _items(value: Any, key: str, place: str) -> list[Any]:
         lengths = {len(part) for part in value.values()}  # a table's struct of lists
         if len(lengths) <= 1:
             return [dict(zip(value, row, strict=True)) for row in zip(*value.values(), strict=True)]
-    if value is None:
-        return []
-    if not isinstance(value, list):
+    if not isinstance(value, list | None):
         raise InputError(f"{place}: {key!r} is {shown(value)}, expected a list")
-    return value
+    return value or []
 
 
 def _triple(
