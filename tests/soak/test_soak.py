@@ -33,6 +33,8 @@ from tests.soak.harness import Blow, Disk, Soak, contents, draw, leftovers, name
 from tests.soak.processes import mentioning
 
 PATIENCE = float(os.environ.get("SOAK_PATIENCE", "1"))
+OF_TORCH = "torchinductor_"
+"""One cache a user, which torch keeps among temporary files."""
 ENVIRONMENT = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 
 
@@ -195,7 +197,7 @@ def test_a_sweep_under_many_blows_ends_like_an_undisturbed_one(
         seconds = time.monotonic() - began
         assert soak.dealt.total() == number
         assert_equal(storage, whole, "soak")
-        assert os.listdir(place) == []
+        assert [name for name in os.listdir(place) if not name.startswith(OF_TORCH)] == []
         assert mentioning(str(place)) == []
         assert "Traceback" not in soak.log.read_text()
         shown, expected = tracked(server.uri, "soak"), tracked(f"sqlite:///{other}", "soak")
@@ -216,3 +218,4 @@ def test_a_sweep_under_many_blows_ends_like_an_undisturbed_one(
     finally:
         server.kill()
         print(soak.log.read_text()[-20_000:])
+        print(f"\nsoak, seed {seed}: {dict(soak.dealt)}")

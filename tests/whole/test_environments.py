@@ -114,5 +114,6 @@ def test_rays_folder_of_another_user_is_in_nobodys_way(
     os.chown(place / "ray", 12345, 12345)
     lesser = ("setpriv", f"--bounding-set={NO_PRIVILEGES}", f"--inh-caps={NO_PRIVILEGES}")
     assert outcome(tmp_path, *lesser, TMPDIR=str(place)) == plain
-    assert os.listdir(place) == ["ray"]
+    kept = [name for name in os.listdir(place) if not name.startswith("torchinductor_")]
+    assert kept == ["ray"]
     shutil.rmtree(place)
