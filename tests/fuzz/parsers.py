@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 
 from orchestrator.cluster.parcels.delivery import delivered
@@ -22,7 +23,6 @@ from orchestrator.studies.config import StudyConfig
 from orchestrator.sweeps.checks.forecast import past_forecasts
 from orchestrator.sweeps.record.declaration import check_kind, recall
 from orchestrator.tracking.journal import Journal
-from orchestrator.tracking.models.served_model import extract
 from orchestrator.tracking.run_document import read_runs
 from shapca.config import ExperimentConfig, apply_overrides, validate
 from shapca.contexts.generators.generator import Identity
@@ -35,15 +35,20 @@ from shapca.data.preparation.image_writing import _load_or_reason, write_images
 from shapca.data.preparation.readers import READERS
 from shapca.errors import InputError
 from shapca.evaluation.label_map import read_label_map
+from shapca.model.encoders import load_image_encoder, load_text_model, load_tokenizer
+from shapca.model.encoders.processing import image_processing
 from shapca.prediction import Extractor
 from shapca.prediction.found_file import ENDING, _go_on
 from shapca.prediction.post_file import PostForm, read_lines, read_posts
+from shapca.prediction.request import extract
 from shapca.runs.checkpoint import load_history, unpack
 from shapca.runs.reading import Reading
 from shapca.runs.run_record import load_run
+from shapca.runs.saved import SavedFolder, read_description
 from shapca.runs.trained import best_epoch
 from shapca.storage import to_json
 from tests.damage import damaged_bytes, damaged_json, damaged_lines, damaged_yaml
+from tests.encoder_families import TEXT_FAMILIES, save_image_encoder, save_text_encoder
 from tests.factories import tiny_config
 from tests.fuzz.parser import Parser, folder, in_file
 from tests.fuzz.stored import (
@@ -57,6 +62,7 @@ from tests.fuzz.stored import (
     in_storage,
     parcel,
     resume,
+    saved_model,
     status,
     storage,
 )
@@ -177,6 +183,21 @@ def interrupted_images(journal: Path) -> object:
     return store
 
 
+def encoder(family: str, damaged_file: str, read: Callable[[str], object]) -> Parser:
+    """A file in the folder of an encoder."""
+    save = save_text_encoder if family in TEXT_FAMILIES else save_image_encoder
+    saved = cache(lambda: save(family, folder() / family))
+
+    def read_content(content: bytes) -> object:
+        (saved() / damaged_file).write_bytes(content)
+        with torch.device("meta"):
+            return read(str(saved()))
+
+    damage = damaged_json if damaged_file.endswith(".json") else damaged_bytes
+    sound = cache(lambda: (saved() / damaged_file).read_bytes())
+    return Parser(f"{family}/{damaged_file}", damage, sound, read_content)
+
+
 def shipped(file: str) -> Callable[[], bytes]:
     return (ROOT / file).read_bytes
 
@@ -205,6 +226,8 @@ PARSERS = (
     in_run("best/0001.safetensors", lambda store: unpack(store, "best/0001.safetensors")),
     in_model("run.json"),
     in_model("best/0001.safetensors"),
+    Parser("saved model", damaged_json, saved_model, in_file(
+        "config.json", lambda file: read_description(SavedFolder(file.parent)))),
     in_storage("sweeps/small/sweep.json", status),
     in_storage("sweeps/small/declaration.json", lambda store: (
         check_kind(store, "small", is_study=False), recall(store, "small"))),
@@ -245,4 +268,11 @@ PARSERS = (
     *map(picture, FORMATS),
     benchmark("mnre", "mnre_train.txt"),
     benchmark("twitter2017", "train.txt"),
+    encoder("roberta", "config.json", lambda place: load_text_model(place, pretrained=False)),
+    encoder("xlm-r", "tokenizer.json", load_tokenizer),
+    encoder("electra", "vocab.txt", load_tokenizer),
+    encoder("bertweet", "bpe.codes", load_tokenizer),
+    encoder("swin", "config.json", lambda place: load_image_encoder(
+        place, "pretrained", size=32, pretrained=False)),
+    encoder("vit", "preprocessor_config.json", lambda place: image_processing(place, "pretrained")),
 )  # fmt: skip

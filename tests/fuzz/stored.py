@@ -104,6 +104,16 @@ def evaluated(store: MemoryStore) -> object:
     return None if record is None else EvaluationRecord.from_json(record)
 
 
+def saved_model() -> bytes:
+    """The description of a saved model."""
+    tree = {"run": json.loads(run()["run.json"]), "model_type": "shap-ca", "format": 1}
+    scores = {"split": "test", "num_posts": 3, "num_gold": 4, "metrics": {"f1": 1.0, "f1_PER": 2.0}}
+    seeds = {"sweep": "small", "phase": "confirm", "val": {"11": 1.0}, "test": {"12": 2.0}}
+    counts = {"train": {"entities": 3}}
+    measured = {"splits": [scores], "seeds": seeds, "counts": counts}
+    return to_json({**tree, "measured": measured})
+
+
 LABELS = Labels("mner", ("PER",), ())
 
 
