@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -217,5 +218,6 @@ def test_a_sweep_under_many_blows_ends_like_an_undisturbed_one(
         )
     finally:
         server.kill()
+        shutil.rmtree(place)
         print(soak.log.read_text()[-20_000:])
         print(f"\nsoak, seed {seed}: {dict(soak.dealt)}")
