@@ -49,8 +49,10 @@ bench-alignment: $(READY_DEV)  ## retrieval on real pairs ($$SHAPCA_REAL_DATA/mv
 soak: $(READY_DEV)  ## a sweep under dozens of random kills ends like an undisturbed one: half an hour
 	$(BIN)/pytest -m soak -s tests/soak
 
-fuzz: $(READY_DEV)  ## 20,000 damaged files of each kind are one message each: hours
-	SHAPCA_FUZZ_CASES=$${SHAPCA_FUZZ_CASES:-20000} $(BIN)/pytest -n 2 tests/fuzz
+DAMAGED := tests/shapca/data/test_damaged.py tests/shapca/data/preparation/test_damaged_sources.py
+
+fuzz: $(READY_DEV)  ## 20,000 damaged files of each kind are one message each: half an hour
+	SHAPCA_FUZZ_CASES=$${SHAPCA_FUZZ_CASES:-20000} $(BIN)/pytest -n 2 tests/fuzz $(DAMAGED)
 
 paper-demo: $(READY)  ## the paper's tables and figures on synthetic data, into paper-demo/
 	$(BIN)/orchestrator study $(wildcard search_spaces/paper/demo/*.yaml) --out paper-demo

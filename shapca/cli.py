@@ -55,6 +55,10 @@ def mount(
     """
 
     class Commands(TyperGroup):
+        def main(self, *args: Any, **named: Any) -> Any:
+            # Started as `python -m PACKAGE`, as a cluster does, it is the same command.
+            return super().main(*args, **{"prog_name": package.partition(".")[0], **named})
+
         def list_commands(self, ctx: Any) -> list[str]:
             return list(commands)
 
@@ -127,7 +131,7 @@ def run_application(application: typer.Typer, arguments: list[str] | None = None
         if error.errno is None:
             raise
         place = "" if error.filename is None else f"{error.filename}: "
-        print(f"error: {place}{error.strerror or error}", file=sys.stderr)
+        print(f"error: {visible(f'{place}{error.strerror or error}')}", file=sys.stderr)
         sys.exit(1 if error.errno in STOPS_WORK else 2)
 
 

@@ -36,6 +36,9 @@ ENVIRONMENT = {
     "RAY_DEDUP_LOGS": "0",
 }
 
+# What else is set for Tune, which is ours, and for Ray's storage would stop it or change it.
+NOT_READ = ("TUNE_", "RAY_AIR_", "RAY_STORAGE")
+
 # A local Ray is its owner's alone: it listens on loopback, as it does where it knows no clusters,
 # and answers who knows a token that is in the memory of its processes only. Its metrics, which it
 # would serve without the token and which nobody reads, are off: a port that is none leaves a
@@ -78,6 +81,8 @@ def ray_session(options: RayOptions) -> Iterator[None]:
         InputError: the cluster cannot be joined, or this machine cannot run Ray.
         RayLostError: this machine is too busy to start Ray.
     """
+    for name in [name for name in os.environ if name.startswith(NOT_READ)]:
+        del os.environ[name]
     os.environ.update(ENVIRONMENT)
     import ray
 

@@ -200,15 +200,20 @@ class Lease:
         return in_sweep(self._sweep, numbered(kind, number))
 
 
-def holder_of(store: ObjectStore, sweep: str) -> Holder | None:
-    """Who works on a sweep now; None where nobody does or the last one is certainly gone."""
-    lease = Lease(store, sweep)
+def holder_of(
+    store: ObjectStore, sweep: str, *, heartbeat: float = HEARTBEAT_SECONDS
+) -> Holder | None:
+    """Who works on a sweep now; None where nobody does or the last one is certainly gone.
+
+    One whose clock is ahead is watched for two heartbeats.
+    """
+    lease = Lease(store, sweep, heartbeat=heartbeat)
     number, holder = lease._last()
     if holder is None or holder.is_gone():
         return None
     age = lease._age(number)
     if age is not None and age < -EXPIRY_SECONDS:  # its clock says nothing, so its heart has to
-        return holder if lease._beats(number, 2 * HEARTBEAT_SECONDS) else None
+        return holder if lease._beats(number, 2 * heartbeat) else None
     return holder if age is not None and age < EXPIRY_SECONDS else None
 
 
@@ -221,7 +226,7 @@ def abandoned_at(store: ObjectStore, sweep: str) -> float | None:
     """
     lease = Lease(store, sweep)
     number, holder = lease._last()
-    beat = read_json(store, lease._name(BEATS, number))
+    beat = read_json(store, lease._name(BEATS, number), BeatForm)
     if holder is None or (beat is not None and not holder.is_gone()):
         return None
     return time.time() if beat is None else float(beat["at"])

@@ -90,6 +90,13 @@ class Journal:
     def __init__(self, store: ObjectStore, folder: str) -> None:
         self._store = store
         self._folder = folder
+        self._run_ids: dict[str, str] = {}
+
+    def run_id(self, key: str) -> str | None:
+        """The id in MLflow of a run that others stand below, read once; None as of `entry`."""
+        if key not in self._run_ids and (entry := self.entry(key)) is not None:
+            self._run_ids[key] = entry.run_id
+        return self._run_ids.get(key)
 
     def entry(self, key: str) -> Entry | None:
         """What MLflow has of a run; None where it was never published."""
@@ -99,16 +106,21 @@ class Journal:
     def write(self, key: str, entry: Entry) -> None:
         """Note what MLflow has of a run."""
         self._store.put(self._name(key), to_json(asdict(entry)))
+        self._run_ids[key] = entry.run_id
 
     def forget(self, key: str) -> None:
         """Take an entry away: the run is looked for in MLflow, or made, and sent whole."""
         self._store.delete(self._name(key))
+        self._run_ids.pop(key, None)
+
+    def read_again(self) -> None:
+        """Take nothing for granted that was read before."""
+        self._run_ids.clear()
 
     def plan(self, document: RunDocument, cells: CellStore) -> Plan:
         """What a run lacks in MLflow, by the journal and its cell's epoch records."""
         entry = self.entry(document.key)
-        above = None if document.parent is None else self.entry(document.parent)
-        parent = None if above is None else above.run_id
+        parent = None if document.parent is None else self.run_id(document.parent)
         is_changed = (
             entry is None or entry.document != document_digest(document) or entry.parent != parent
         )

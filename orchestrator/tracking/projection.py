@@ -260,6 +260,7 @@ class Projection:
     def disconnect(self) -> None:
         """Take nothing for granted after an error: a creation may or may not have happened."""
         self.__dict__.pop("_runs", None)
+        self._journal.read_again()
 
     def _new_params(
         self, document: RunDocument, entry: Entry, *, is_new: bool

@@ -57,7 +57,8 @@ def parse_yaml(text: str) -> Any:
 
     Raises:
         yaml.YAMLError: not YAML, or such that a short text means a large value or two things:
-            aliases, merge keys, tags, a key twice in one mapping, long numbers, deep lists.
+            aliases, merge keys, tags, a key twice in one mapping, long numbers, deep lists, half a
+            character.
     """
     loader = _PlainLoader(text)
     try:
@@ -105,6 +106,8 @@ class _PlainLoader(yaml.SafeLoader):
             _refuse(event, "aliases (*name) are not read: write out what they mean")
         if getattr(event, "tag", None) is not None:
             _refuse(event, "tags (!name) are not read")
+        if isinstance(event, yaml.ScalarEvent) and _has_half_a_character(event.value):
+            _refuse(event, "a text has half a character in it")
         if self._depth == MAX_DEPTH:
             _refuse(event, _TOO_DEEP)
         self._depth += 1
@@ -129,6 +132,10 @@ def _check_keys(node: yaml.MappingNode) -> None:
         if key.value in seen:
             _refuse(key, f"the key {key.value!r} is given twice")
         seen.add(key.value)
+
+
+def _has_half_a_character(text: str) -> bool:
+    return any("\ud800" <= sign <= "\udfff" for sign in text)
 
 
 def _refuse(place: Any, problem: str) -> NoReturn:

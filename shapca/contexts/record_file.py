@@ -11,9 +11,11 @@ from typing import IO, Self
 
 from shapca.contexts.generators.generator import Identity
 from shapca.data.preparation.context_record import ContextRecord
+from shapca.data.preparation.readers.source import shown
 from shapca.errors import InputError
 from shapca.storage.files import written_whole
 from shapca.storage.locks import open_locked
+from shapca.storage.records import check_form, parse_json
 
 
 class RecordFile:
@@ -105,15 +107,18 @@ class RecordFile:
     def _take(self, line: bytes) -> None:
         place = f"{self.file}:{self._num_lines + 1}"
         try:
-            record = ContextRecord.from_json(json.loads(line))
-        except (ValueError, TypeError, RecursionError) as error:
+            found = parse_json(line, "it")
+            record = ContextRecord.from_json(found)
+            check_form(found, ContextRecord, "it")
+        except (ValueError, TypeError) as error:
             raise InputError(f"{place}: {_NOT_OURS} ({error})") from error
         mine, wanted = self._identity.fields(), record.to_json()
         for name in ("model", "prompt_sha256", "sampling"):
             if mine[name] != wanted[name]:
                 raise InputError(
-                    f"{place}: made with other settings: {name} {wanted[name]!r} by "
-                    f"{record.generator}, now {mine[name]!r} by {self._identity.generator}; "
+                    f"{place}: made with other settings: {name} {shown(wanted[name])} by "
+                    f"{record.generator[:80]}, now {shown(mine[name])} by "
+                    f"{self._identity.generator}; "
                     "choose another --out"
                 )
         self.records[record.image] = record

@@ -90,8 +90,9 @@ def predict_file(
 @contextmanager
 def _opened(out: Path) -> Iterator[BinaryIO]:
     """The file, made if need be, that no other process writes meanwhile."""
-    if out.is_dir():
-        raise InputError(f"{out}: is a folder; expected a file")
+    if out.exists() and not out.is_file():
+        kind = "a folder" if out.is_dir() else "no regular file"
+        raise InputError(f"{out}: is {kind}; expected a file")
     out.parent.mkdir(parents=True, exist_ok=True)
     try:
         descriptor = open_locked(out, os.O_RDWR | os.O_CREAT, shown=out)

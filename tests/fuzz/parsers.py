@@ -2,221 +2,71 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from tempfile import mkdtemp
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import torch
+from PIL import Image
 
 from orchestrator.cluster.parcels.delivery import delivered
 from orchestrator.config.sweep import SweepConfig
 from orchestrator.store.cells import CellStore, test_averages
-from orchestrator.store.lease import Lease, holder_of
+from orchestrator.store.lease import abandoned_at, holder_of
 from orchestrator.studies.config import StudyConfig
 from orchestrator.sweeps.checks.forecast import past_forecasts
-from orchestrator.sweeps.record.declaration import check_kind, declare, recall
-from orchestrator.sweeps.record.status import sweep_status
-from orchestrator.tracking.journal import Entry, Journal
-from orchestrator.tracking.run_document import read_runs, write_run
+from orchestrator.sweeps.record.declaration import check_kind, recall
+from orchestrator.tracking.journal import Journal
+from orchestrator.tracking.run_document import read_runs
 from shapca.config import ExperimentConfig, apply_overrides, validate
 from shapca.contexts.generators.generator import Identity
 from shapca.contexts.record_file import RecordFile
-from shapca.data.images import image_id
+from shapca.data.decoding import FORMATS
+from shapca.data.images import ImageStore, image_id
 from shapca.data.preparation.captions import import_contexts
 from shapca.data.preparation.context_record import ContextRecord
+from shapca.data.preparation.image_writing import _load_or_reason, write_images
 from shapca.data.preparation.readers import READERS
-from shapca.data.schema import Labels
-from shapca.data.word_splitter import WordSplitter
-from shapca.evaluation.evaluate import EvaluationRecord
+from shapca.errors import InputError
 from shapca.evaluation.label_map import read_label_map
 from shapca.model.encoders import load_image_encoder, load_text_model, load_tokenizer
 from shapca.model.encoders.processing import image_processing
+from shapca.prediction import Extractor
+from shapca.prediction.found_file import ENDING, _go_on
+from shapca.prediction.post_file import PostForm, read_lines, read_posts
 from shapca.prediction.request import extract
-from shapca.runs.checkpoint import load_history, load_state, pack, unpack
-from shapca.runs.epochs import EpochRecord
-from shapca.runs.forms import EvaluationForm
+from shapca.runs.checkpoint import load_history, unpack
 from shapca.runs.reading import Reading
-from shapca.runs.run_record import Environment, RunRecord, load_run
+from shapca.runs.run_record import load_run
 from shapca.runs.saved import SavedFolder, read_description
 from shapca.runs.trained import best_epoch
-from shapca.storage import FolderStore, read_json, to_json
-from shapca.training.random_state import RandomState
+from shapca.storage import to_json
+from tests.damage import damaged_bytes, damaged_json, damaged_lines, damaged_yaml
 from tests.encoder_families import TEXT_FAMILIES, save_image_encoder, save_text_encoder
 from tests.factories import tiny_config
-from tests.orchestrator.fakes import execute, open_sweep, sweep_config
-from tests.orchestrator.publishing import parent, trial
+from tests.fuzz.parser import Parser, folder, in_file
+from tests.fuzz.stored import (
+    PARCEL,
+    PUBLISHED,
+    cell,
+    cells_of,
+    evaluated,
+    in_model,
+    in_run,
+    in_storage,
+    parcel,
+    resume,
+    saved_model,
+    status,
+    storage,
+)
 from tests.paths import FIXTURES, ROOT
-from tests.stores import MemoryStore
-
-PUBLISHED = "sweeps/small/published/x"
-CPU = torch.device("cpu")
-Read = Callable[[bytes], object]
-
-
-@dataclass(frozen=True)
-class Parser:
-    """A kind of file.
-
-    Attributes:
-        name: For people.
-        form: How it is damaged (`mutations.damaged`).
-        sound: Gives the content of a sound one.
-        read: Reads the content of one; bad input is an InputError, anything else a fault.
-    """
-
-    name: str
-    form: str
-    sound: Callable[[], bytes]
-    read: Read
-
-
-@cache
-def folder() -> Path:
-    return Path(mkdtemp(prefix="fuzz-"))
-
-
-def in_file(name: str, read: Callable[[Path], object]) -> Read:
-    """A reader of a file with this name."""
-
-    def read_content(content: bytes) -> object:
-        file = folder() / name
-        file.write_bytes(content)
-        return read(file)
-
-    return read_content
-
-
-# Runs.
-
-
-@cache
-def run() -> dict[str, bytes]:
-    """A run that is on its way: the objects of its store."""
-    record = EpochRecord(1, {"val/f1": 50.0, "train/loss": 1.0}, True, 1.0, 2.0)
-    state = {"step": 3, "best_epoch": 1, "random": RandomState(1, CPU).to_json()}
-    labels = Labels("mjere", ("PER",), ("peer",))
-    described = RunRecord(
-        config=tiny_config("mjere"), seed=1, data={"text": "a"}, weights={}, labels=labels,
-        dataset="tiny", environments=(Environment.current(1, CPU),),
-        reading=Reading.from_json({
-            "words": WordSplitter(frozenset("#")).to_json(), "image_size": 40,
-            "directions": [["PER", "PER", "peer", 3]],
-        }),
-    )  # fmt: skip
-    evaluation = {
-        "data": {"text": "a"}, "split": "test", "label_map": {}, "metrics": {"f1": 1.0},
-        "per_example": {"main": [[1, 1, 1]]},
-    }  # fmt: skip
-    result = {
-        "status": "finished", "reason": "all 1 epochs trained", "best_epoch": 1, "epochs_run": 1,
-        "best_metrics": record.metrics, "alignment": None,
-    }  # fmt: skip
-    tensors = {"a.weight": torch.ones(2, 3), "b": torch.zeros(1)}
-    return {
-        "run.json": to_json(described.to_json()),
-        "result.json": to_json(result),
-        "epochs/0001.json": to_json(record.to_json()),
-        "checkpoint/0001/state.json": to_json({**state, "record": record.to_json()}),
-        "evaluations/test.json": to_json(evaluation),
-        "best/0001.safetensors": pack(tensors),
-    }
-
-
-def in_run(name: str, read: Callable[[MemoryStore], object]) -> Parser:
-    """A record of a run."""
-
-    def read_content(content: bytes) -> object:
-        store = MemoryStore()
-        store.objects |= run() | {name: content}
-        return read(store)
-
-    form = "json" if name.endswith(".json") else "bytes"
-    return Parser(name, form, lambda: run()[name], read_content)
-
-
-def resume(store: MemoryStore) -> object:
-    state = load_state(store)
-    if state is not None:
-        RandomState(2, CPU).load_json(state.random)
-    return state
-
-
-def evaluated(store: MemoryStore) -> object:
-    record = read_json(store, "evaluations/test.json", EvaluationForm)
-    return None if record is None else EvaluationRecord.from_json(record)
-
-
-def saved_model() -> bytes:
-    """The description of a saved model."""
-    tree = {"run": json.loads(run()["run.json"]), "model_type": "shap-ca", "format": 1}
-    scores = {"split": "test", "num_posts": 3, "num_gold": 4, "metrics": {"f1": 1.0, "f1_PER": 2.0}}
-    seeds = {"sweep": "small", "phase": "confirm", "val": {"11": 1.0}, "test": {"12": 2.0}}
-    counts = {"train": {"entities": 3}}
-    measured = {"splits": [scores], "seeds": seeds, "counts": counts}
-    return to_json({**tree, "measured": measured})
-
-
-# Storages.
-
-
-@cache
-def storage() -> dict[str, bytes]:
-    """The objects of a small sweep's storage."""
-    root = folder() / "storage"
-    sweep = sweep_config(protocol={"trials": 4, "confirm_seeds": [11]})
-    execute(open_sweep(root, sweep), root)
-    store = FolderStore(root)
-    experiment, space = sweep.experiment, sweep.model_dump(mode="json")["space"]
-    declared = {"protocol": {"kind": "confirm"}, "experiment": experiment, "space": space}
-    declare(store, "small", declared)
-    store.put("sweeps/small/sweep.json", to_json(sweep.model_dump(mode="json")))
-    store.put("sweeps/small/delivery.json", to_json({
-        "data": {"tiny": {"train.jsonl": "0" * 64}}, "weights": {"/w": {"config.json": "1" * 64}},
-    }))  # fmt: skip
-    store.put("sweeps/small/forecasts/1.json", to_json({"at": 1.0, "hours": 2.0}))
-    entry = Entry("r" * 32, epochs=1, last_epoch_at=2.0, tags=["a"], artifacts={"a": "b"})
-    Journal(store, PUBLISHED).write("search-1", entry)
-    for document in (parent(), trial("aa")):
-        write_run(store, "other", document)
-    Lease(store, "small").acquire()._stop.set()
-    objects = {name: store.get(name) or b"" for name in store.list()}
-    shutil.rmtree(root)
-    return objects
-
-
-def cell() -> str:
-    """A cell of that sweep which has ended."""
-    return next(n for n in storage() if n.startswith("status/"))[len("status/") :].split(".")[0]
-
-
-def in_storage(
-    name: str, read: Callable[[MemoryStore], object], place: Callable[[], str] | None = None
-) -> Parser:
-    """A record of a storage."""
-    at = place or (lambda: name)
-
-    def read_content(content: bytes) -> object:
-        store = MemoryStore()
-        store.objects |= storage() | {at(): content}
-        return read(store)
-
-    return Parser(name.rpartition("/")[2], "json", lambda: storage()[at()], read_content)
-
-
-def status(store: MemoryStore) -> object:
-    return sweep_status(store, "small", "storage")
-
-
-def cells_of(use: Callable[[CellStore, str], object]) -> Callable[[MemoryStore], object]:
-    return lambda store: use(CellStore(store), cell())
-
-
-# Requests, and files of people.
 
 
 class Echo:
@@ -247,6 +97,7 @@ IDENTITY = Identity("g", "m", None, {})
 
 def records_of(file: Path) -> object:
     with RecordFile(file, IDENTITY) as opened:
+        opened.tidy()
         return opened.records
 
 
@@ -261,7 +112,75 @@ def benchmark(name: str, damaged_file: str) -> Parser:
         (place / damaged_file).write_bytes(content)
         return READERS[name](place)
 
-    return Parser(f"{name}/{damaged_file}", "bytes", (source / damaged_file).read_bytes, read)
+    return Parser(f"{name}/{damaged_file}", damaged_bytes, (source / damaged_file).read_bytes, read)
+
+
+def text_model() -> Extractor:
+    """A model that reads posts and their contexts; it has no weights, since it finds nothing."""
+    reading = Reading.learn("mner", (), None)
+    trained: Any = SimpleNamespace(
+        config=tiny_config(**{"image.encoder": "none"}), record=SimpleNamespace(reading=reading)
+    )
+    return Extractor(trained)
+
+
+POSTS = (
+    b'{"id": 1, "words": ["Maro", "in", "Ostra"], "pos": ["NOUN", "ADP", "NOUN"]}\n'
+    b'{"text": "Ives left", "context": {"captions": "a port"}}\n'
+)
+FOUND = b'{"id": 1, "entities": []}\n{"id": 2, "entities": []}\n'
+
+
+def posts(file: Path) -> object:
+    read = read_posts(read_lines(file), PostForm(), text_model())
+    return [json.dumps(post.id, ensure_ascii=False).encode() for post in read]  # as it is written
+
+
+def found_before(file: Path) -> object:
+    beside = file.with_name(file.name + ENDING)
+    beside.write_bytes(b'{"model": "m"}')
+    with file.open("r+b") as opened:
+        return _go_on(opened, file, {"model": "m"}, [1, 2])
+
+
+def source_before(file: Path) -> object:
+    out = file.with_name(file.name.removesuffix(ENDING))
+    out.write_bytes(FOUND)
+    with out.open("r+b") as opened:
+        return _go_on(opened, out, {"model": "m"}, [1, 2])
+
+
+def picture(form: str) -> Parser:
+    """A picture, as it is decoded for a data set: broken ones are told, with a reason."""
+    content = io.BytesIO()
+    Image.linear_gradient("L").resize((12, 8)).convert("RGB").save(content, form)
+
+    def read(file: Path) -> object:
+        found = _load_or_reason(file, 8)
+        if isinstance(found, str):
+            raise InputError(found)
+        return found
+
+    return Parser(f"picture, {form}", damaged_bytes, content.getvalue, in_file(f"g.{form}", read))
+
+
+def images_written(array: Path, journal: Path) -> ImageStore:
+    images = {name: np.zeros((4, 4, 3), np.uint8) for name in ("a", "b")}
+    return write_images(array, folder() / "k.json", images, 4, journal_file=journal)
+
+
+@cache
+def journal_of_images() -> Path:
+    images_written(folder() / "sound.npy", folder() / "sound.jsonl")
+    return folder() / "sound.jsonl"
+
+
+def interrupted_images(journal: Path) -> object:
+    """What a killed run had done is taken over as far as it is whole."""
+    array = Path(shutil.copy(folder() / "sound.npy", folder() / "k.npy"))
+    store = images_written(array, journal)
+    assert list(store.index) == ["a", "b"]
+    return store
 
 
 def encoder(family: str, damaged_file: str, read: Callable[[str], object]) -> Parser:
@@ -274,9 +193,9 @@ def encoder(family: str, damaged_file: str, read: Callable[[str], object]) -> Pa
         with torch.device("meta"):
             return read(str(saved()))
 
-    form = "json" if damaged_file.endswith(".json") else "bytes"
+    damage = damaged_json if damaged_file.endswith(".json") else damaged_bytes
     sound = cache(lambda: (saved() / damaged_file).read_bytes())
-    return Parser(f"{family}/{damaged_file}", form, sound, read_content)
+    return Parser(f"{family}/{damaged_file}", damage, sound, read_content)
 
 
 def shipped(file: str) -> Callable[[], bytes]:
@@ -290,14 +209,14 @@ def override(content: bytes) -> object:
 
 
 PARSERS = (
-    Parser("experiment", "yaml", shipped("configs/twitter2017_minilm.yaml"),
+    Parser("experiment", damaged_yaml, shipped("configs/twitter2017_minilm.yaml"),
            in_file("a.yaml", ExperimentConfig.load)),
-    Parser("sweep", "yaml", shipped("search_spaces/demo.yaml"),
+    Parser("sweep", damaged_yaml, shipped("search_spaces/demo.yaml"),
            in_file("b.yaml", SweepConfig.load)),
-    Parser("study", "yaml", shipped("search_spaces/paper/table1_cpu.yaml"),
+    Parser("study", damaged_yaml, shipped("search_spaces/paper/table1_cpu.yaml"),
            in_file("c.yaml", StudyConfig.load)),
-    Parser("--set", "bytes", lambda: b"optimisation.learning_rate=1e-3", override),
-    Parser("label map", "yaml", lambda: b"PER: PERSON\nOTHER: MISC\n",
+    Parser("--set", damaged_bytes, lambda: b"optimisation.learning_rate=1e-3", override),
+    Parser("label map", damaged_yaml, lambda: b"PER: PERSON\nOTHER: MISC\n",
            in_file("d.yaml", lambda file: read_label_map([str(file)]))),
     in_run("run.json", load_run),
     in_run("result.json", lambda store: best_epoch(store, "run")),
@@ -305,7 +224,9 @@ PARSERS = (
     in_run("checkpoint/0001/state.json", resume),
     in_run("evaluations/test.json", evaluated),
     in_run("best/0001.safetensors", lambda store: unpack(store, "best/0001.safetensors")),
-    Parser("saved model", "json", saved_model, in_file(
+    in_model("run.json"),
+    in_model("best/0001.safetensors"),
+    Parser("saved model", damaged_json, saved_model, in_file(
         "config.json", lambda file: read_description(SavedFolder(file.parent)))),
     in_storage("sweeps/small/sweep.json", status),
     in_storage("sweeps/small/declaration.json", lambda store: (
@@ -314,8 +235,14 @@ PARSERS = (
     in_storage("sweeps/small/events/000003.json", status),
     in_storage("lease", lambda store: holder_of(store, "small"),
                lambda: "sweeps/small/lease/000001.json"),
-    in_storage("beat", lambda store: holder_of(store, "small"),
+    in_storage("beat", lambda store: (
+        holder_of(store, "small", heartbeat=1e-4), abandoned_at(store, "small")),
                lambda: "sweeps/small/beat/000001.json"),
+    in_storage("claim", cells_of(CellStore.claimed_by), lambda: f"cells/{cell()}/claim.json"),
+    in_storage("attempt", cells_of(lambda cells, key: cells.is_current(key, "a")),
+               lambda: f"cells/{cell()}/attempt.json"),
+    in_storage("packed events", status, lambda: "sweeps/small/events.json"),
+    in_storage("parcel", parcel, lambda: f"parcels/{PARCEL}/whole.json"),
     in_storage("cell.json", cells_of(CellStore.cell), lambda: f"cells/{cell()}/cell.json"),
     in_storage("verdict", cells_of(CellStore.summary),
                lambda: next(n for n in storage() if n.startswith(f"status/{cell()}"))),
@@ -327,11 +254,18 @@ PARSERS = (
                lambda: "sweeps/small/published/x/search-1.json"),
     in_storage("sweeps/small/delivery.json", lambda store: delivered(store, "small")),
     in_storage("forecast", past_forecasts, lambda: "sweeps/small/forecasts/1.json"),
-    Parser("request", "json", lambda: json.dumps(REQUEST).encode(), request),
-    Parser("records of contexts", "lines", lambda: to_json(CONTEXT.to_json()) * 2,
+    Parser("request", damaged_json, lambda: json.dumps(REQUEST).encode(), request),
+    Parser("records of contexts", damaged_lines, lambda: to_json(CONTEXT.to_json()) * 2,
            in_file("e.jsonl", records_of)),
-    Parser("captions", "lines", lambda: b'{"image": "a.jpg", "text": "t"}\n' * 2,
+    Parser("captions", damaged_lines, lambda: b'{"image": "a.jpg", "text": "t"}\n' * 2,
            in_file("f.jsonl", lambda file: import_contexts([file], [image_id("a.jpg")]))),
+    Parser("posts", damaged_lines, lambda: POSTS, in_file("h.jsonl", posts)),
+    Parser("found", damaged_lines, lambda: FOUND, in_file("i.jsonl", found_before)),
+    Parser("source of found", damaged_json, lambda: b'{"model": "m"}',
+           in_file(f"j.jsonl{ENDING}", source_before)),
+    Parser("pictures of a killed run", damaged_lines, (lambda: journal_of_images().read_bytes()),
+           in_file("k.jsonl", interrupted_images)),
+    *map(picture, FORMATS),
     benchmark("mnre", "mnre_train.txt"),
     benchmark("twitter2017", "train.txt"),
     encoder("roberta", "config.json", lambda place: load_text_model(place, pretrained=False)),

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
+from tests.orchestrator.links import Machines
 from tests.orchestrator.servers import free_port
 
 TRIES = 3
@@ -29,6 +30,7 @@ class LocalCluster:
         cpus: CPUs of each.
         gpus: Logical GPUs of each.
         environment: Additional environment variables of all its processes.
+        machines: Where each node runs, head first, without a dashboard; None: all on loopback.
     """
 
     def __init__(
@@ -38,10 +40,12 @@ class LocalCluster:
         cpus: int = 1,
         gpus: int = 1,
         environment: Mapping[str, str] = MappingProxyType({}),
+        machines: Machines | None = None,
     ) -> None:
         self.folder = folder
+        self.machines = machines
         self.port, self.dashboard_port = free_port(), free_port()
-        self.address = f"127.0.0.1:{self.port}"
+        self.address = f"{self._ip('head')}:{self.port}"
         self.job_server = f"http://127.0.0.1:{self.dashboard_port}"
         self.environment = {
             **{k: v for k, v in os.environ.items() if not k.startswith("RAY_")},
@@ -64,7 +68,7 @@ class LocalCluster:
             # One after the other: Ray gives up on a node whose helpers need more than 15 s.
             self._start(
                 "head", "--head", f"--port={self.port}", "--num-cpus=0", "--num-gpus=0",
-                "--include-dashboard=true", "--dashboard-host=127.0.0.1",
+                f"--include-dashboard={machines is None}", "--dashboard-host=127.0.0.1",
                 f"--dashboard-port={self.dashboard_port}",
                 f"--ray-client-server-port={free_port()}",
             )  # fmt: skip
@@ -81,6 +85,14 @@ class LocalCluster:
     def cache(self, node: str) -> Path:
         """Where a node keeps what it received."""
         return self.folder / f"cache-{node}"
+
+    def pid(self, node: str) -> int:
+        """The process that a node's other ones descend from."""
+        return self._processes[node].pid
+
+    def has_ended(self, node: str) -> bool:
+        """Whether a node is gone, as one is that was declared dead and has heard of it."""
+        return self._processes[node].poll() is not None
 
     def kill(self, node: str) -> None:
         """SIGKILL for all processes of a node, as a power cut would."""
@@ -104,7 +116,8 @@ class LocalCluster:
             while process.poll() is None and time.monotonic() < deadline:
                 _yield_to_agents(process.pid)
                 has_started = b"will now block forever" in log.read_bytes()
-                if has_started and (node != "head" or self._job_server_answers()):
+                needs_server = node == "head" and self.machines is None
+                if has_started and (not needs_server or self._job_server_answers()):
                     return
                 time.sleep(0.1)
             self.kill(node)
@@ -112,8 +125,9 @@ class LocalCluster:
 
     def _launch(self, node: str, place: str, *arguments: str) -> subprocess.Popen[bytes]:
         log = (self.folder / f"{node}.log").open("wb")
-        command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block"]
-        command += ["--node-ip-address=127.0.0.1", "--object-store-memory=80000000"]
+        command = [] if self.machines is None else self.machines.command(node)
+        command += [sys.executable, "-m", "ray.scripts.scripts", "start", "--block"]
+        command += [f"--node-ip-address={self._ip(node)}", "--object-store-memory=80000000"]
         command += ["--min-worker-port=0", "--max-worker-port=0", "--disable-usage-stats"]
         for name in ("dashboard-agent-listen", "dashboard-agent-grpc", "runtime-env-agent"):
             command += [f"--{name}-port={free_port()}"]
@@ -128,6 +142,9 @@ class LocalCluster:
         )
         self._processes[node] = process
         return process
+
+    def _ip(self, node: str) -> str:
+        return "127.0.0.1" if self.machines is None else self.machines.address(node)
 
     def _job_server_answers(self) -> bool:
         request = urllib.request.Request(

@@ -17,9 +17,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from orchestrator.store.lease import EXPIRY_SECONDS
 from shapca.storage.objects import TEMPORARY
 from tests.orchestrator.servers import Server
-from tests.soak.processes import kill, of_kind
+from tests.soak.processes import descendants, kill, of_kind
 
 DRIVER_SECONDS = 600.0
 """A driver that is left alone must end within so long."""
@@ -27,6 +28,10 @@ INTERRUPT_SECONDS = 15.0
 RAY = ("worker", "raylet", "gcs")
 LOST_RAY_SECONDS = 30.0
 SUSPENDED_SECONDS = 2.0
+SILENT_SECONDS = EXPIRY_SECONDS + 1.0
+"""A driver that was suspended for so long may be taken over."""
+TAKEOVER_SECONDS = 60.0
+FULL_SECONDS = 60.0
 ENDS = {
     "driver": signal.SIGKILL,
     "interrupt": signal.SIGINT,
@@ -41,7 +46,9 @@ class Blow:
     """One thing to kill.
 
     Attributes:
-        kind: One of `ENDS`, `suspend`, `worker`, `raylet`, `gcs` or `server`.
+        kind: One of `ENDS`, `suspend`, `takeover` (it is suspended until another driver has taken
+            the sweep over, and wakes), `disk` (it is full until the driver has ended), `worker`,
+            `raylet`, `gcs` or `server`.
         delay: Seconds after the driver's start, or after a trial is first seen.
         in_training: Wait for a trial.
     """
@@ -63,6 +70,46 @@ def draw(seed: int, number: int, weights: dict[str, float], longest: float) -> l
     ]
 
 
+@dataclass(frozen=True)
+class Disk:
+    """A file system of its own in memory, on which a storage lies.
+
+    Attributes:
+        folder: Where it is mounted.
+    """
+
+    folder: Path
+
+    @classmethod
+    def mounted(cls, folder: Path) -> Disk | None:
+        """A new one; None where this user may not mount any."""
+        folder.mkdir()
+        command = ["mount", "-t", "tmpfs", "tmpfs", str(folder)]
+        done = subprocess.run(command, capture_output=True, check=False)
+        return cls(folder) if done.returncode == 0 else None
+
+    def fill(self) -> None:
+        """Leave no free byte: what is there is all that it can hold."""
+        for _ in range(50):
+            now = os.statvfs(self.folder)
+            used = (now.f_blocks - now.f_bfree) * now.f_frsize
+            if self._resize(str(used)):  # refused where more has come meanwhile
+                return
+        raise AssertionError("the disk does not become full")
+
+    def empty(self) -> None:
+        """Let it hold more again."""
+        assert self._resize("50%")
+
+    def _resize(self, size: str) -> bool:
+        command = ["mount", "-o", f"remount,size={size}", str(self.folder)]
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+    def unmount(self) -> None:
+        """Give it back, with all that is on it."""
+        subprocess.run(["umount", "--lazy", str(self.folder)], check=True)
+
+
 @dataclass
 class Soak:
     """A sweep under blows.
@@ -73,6 +120,7 @@ class Soak:
         environment: Additional environment variables.
         log: Where the drivers' output goes.
         server: The tracking server, started again after it was killed.
+        disk: What the storage lies on; needed where it is to be full.
         seconds_down: How long it stays away.
         patience: Factor on all time limits, for machines that are busy with other things.
         dealt: Blows by kind that met something.
@@ -85,12 +133,14 @@ class Soak:
     environment: dict[str, str]
     log: Path
     server: Server | None = None
+    disk: Disk | None = None
     seconds_down: float = 3.0
     patience: float = 1.0
     dealt: Counter[str] = field(default_factory=Counter)
     slowest_interrupt: float = 0.0
     num_drivers: int = 0
     _finished: dict[Path, tuple[int, int]] = field(default_factory=dict)
+    _successor: subprocess.Popen[bytes] | None = None
     _down_until: float = 0.0
 
     def run(self, blows: Sequence[Blow]) -> None:
@@ -102,11 +152,13 @@ class Soak:
         """
         waiting = list(blows)
         while waiting:
-            driver = self._start()
+            driver, self._successor = self._successor or self._start(), None
             while waiting and driver.poll() is None:
                 if self._deal(waiting[0], driver):
                     waiting.pop(0)
                     self.check_finished()
+                if self._successor is not None:  # the driver was taken over, and has ended
+                    driver, self._successor = self._successor, None
             code = self._wait(driver)
             assert code != 2, f"a driver was refused: {self.log.read_text()[-2000:]}"
             assert code != 0 or not waiting, f"done before the last {len(waiting)} blows"
@@ -157,6 +209,15 @@ class Soak:
             kill(driver.pid, signal.SIGSTOP)
             self._pause(SUSPENDED_SECONDS)
             kill(driver.pid, signal.SIGCONT)
+        elif blow.kind == "takeover":
+            self._take_over(driver)
+        elif blow.kind == "disk":
+            assert self.disk is not None
+            self.disk.fill()
+            try:
+                self._wait_patiently(driver, FULL_SECONDS * self.patience)
+            finally:
+                self.disk.empty()
         elif blow.kind in ENDS:
             if blow.kind in ("interrupt", "hangup"):  # as a terminal does: Ray's processes too
                 os.killpg(driver.pid, ENDS[blow.kind])
@@ -171,6 +232,23 @@ class Soak:
             self._wait_patiently(driver, LOST_RAY_SECONDS * self.patience)
         self.dealt[blow.kind] += 1
         return True
+
+    def _take_over(self, driver: subprocess.Popen[bytes]) -> None:
+        """Suspend a driver with its processes, let another take over and begin, and wake it."""
+        suspended = [driver.pid, *descendants(driver.pid)]
+        for pid in suspended:
+            kill(pid, signal.SIGSTOP)
+        self._pause(SILENT_SECONDS)
+        successor = self._start()
+        began = time.monotonic()
+        while not of_kind(successor.pid, "worker") and successor.poll() is None:
+            assert time.monotonic() - began < 2 * TAKEOVER_SECONDS * self.patience
+            self._pause(0.05)
+        for pid in suspended:
+            kill(pid, signal.SIGCONT)
+        self._wait_patiently(driver, TAKEOVER_SECONDS * self.patience)
+        assert driver.returncode == 1, "a driver went on that was taken over"
+        self._successor = successor
 
     def _wait_patiently(self, driver: subprocess.Popen[bytes], seconds: float) -> None:
         began = time.monotonic()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -29,7 +31,12 @@ ENVIRONMENTS: dict[str, dict[str, str]] = {
     "no-token": {"RAY_AUTH_MODE": "disabled"},
     "own-token": {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": NOWHERE},
     "metrics": {"RAY_enable_metrics_collection": "1", "DASHBOARD_METRIC_PORT": "44227"},
-    "folders": {"RAY_TMPDIR": NOWHERE, "TUNE_RESULT_DIR": NOWHERE},
+    "folders": {
+        "RAY_TMPDIR": NOWHERE,
+        "TUNE_RESULT_DIR": NOWHERE,
+        "RAY_STORAGE": NOWHERE,
+        "RAY_AIR_LOCAL_CACHE_DIR": NOWHERE,
+    },
     "tune": {"TUNE_GLOBAL_CHECKPOINT_S": "1", "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "0"},
     "proxies": dict.fromkeys(("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY"), NOBODY),
     "grpc-proxy": {"grpc_proxy": NOBODY, "GRPC_PROXY": NOBODY},
@@ -43,8 +50,14 @@ ENVIRONMENTS: dict[str, dict[str, str]] = {
 }
 
 
-def outcome(folder: Path, **environment: str) -> tuple[int, str]:
-    """Exit code of a sweep of one trial, which MLflow shows as finished, and its weights' hash."""
+def outcome(folder: Path, *before: str, **environment: str) -> tuple[int, str]:
+    """Exit code of a sweep of one trial, which MLflow shows as finished, and its weights' hash.
+
+    Args:
+        folder: For its data and its storage.
+        before: What the command is run by.
+        environment: Variables that are set.
+    """
     tiny_data(folder / "data", num_train=12, num_valid=6, num_test=6)
     experiment = tiny_config(**{"image.encoder": "none", "optimisation.epochs": 1})
     tree = {
@@ -59,7 +72,7 @@ def outcome(folder: Path, **environment: str) -> tuple[int, str]:
     space.write_text(yaml.safe_dump(tree), encoding="utf-8")
     command = [sys.executable, "-m", "orchestrator", "sweep", str(space), "--storage", "storage"]
     done = subprocess.run(
-        command, cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        [*before, *command], cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
         capture_output=True, timeout=300,
     )  # fmt: skip
     assert done.returncode in (0, 1), done.stderr  # 1: one epoch may end with a score of 0
@@ -84,3 +97,23 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> tuple[int, str]:
 @pytest.mark.parametrize("name", ENVIRONMENTS)
 def test_the_environment_changes_nothing(name: str, plain: tuple[int, str], tmp_path: Path) -> None:
     assert outcome(tmp_path, **ENVIRONMENTS[name]) == plain
+
+
+NO_PRIVILEGES = "-dac_override,-dac_read_search,-fowner"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    os.getuid() != 0 or shutil.which("setpriv") is None, reason="gives a folder to another user"
+)
+def test_rays_folder_of_another_user_is_in_nobodys_way(
+    plain: tuple[int, str], tmp_path: Path
+) -> None:
+    place = Path(tempfile.mkdtemp(dir="/tmp", prefix="k-"))  # short enough for Ray's sockets
+    (place / "ray").mkdir(mode=0o700)
+    os.chown(place / "ray", 12345, 12345)
+    lesser = ("setpriv", f"--bounding-set={NO_PRIVILEGES}", f"--inh-caps={NO_PRIVILEGES}")
+    assert outcome(tmp_path, *lesser, TMPDIR=str(place)) == plain
+    kept = [name for name in os.listdir(place) if not name.startswith("torchinductor_")]
+    assert kept == ["ray"]
+    shutil.rmtree(place)

@@ -51,10 +51,14 @@ def test_a_report_is_written_over_no_linked_page(tmp_path: Path, private: Path) 
     assert private.read_bytes() == PRIVATE
 
 
-@pytest.mark.parametrize("name", ["mlflow.db", "mlartifacts"])
+@pytest.mark.parametrize(
+    "name",
+    ["mlflow.db", "mlflow.db-wal", "mlflow.db-shm", "mlflow.db-journal", "mlartifacts",
+     "mlartifacts/1", "mlartifacts/1/run/artifacts/page"],
+)  # fmt: skip
 def test_mlflow_writes_through_no_link(tmp_path: Path, private: Path, name: str) -> None:
     storage = tmp_path / "storage"
-    storage.mkdir()
+    (storage / name).parent.mkdir(parents=True)
     (storage / name).symlink_to(private)
     with pytest.raises(InputError, match=rf"{name}: is a link"):
         default_artifacts(resolve_tracking(None, str(storage)), storage)

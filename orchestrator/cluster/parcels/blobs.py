@@ -12,12 +12,21 @@ import os
 import tempfile
 from pathlib import Path
 
+from typing_extensions import TypedDict
+
 from shapca.errors import InputError
 from shapca.storage import ObjectStore, read_json, to_json
 from shapca.storage.locks import held
 
 PIECE_BYTES = 32 * 1024 * 1024
 CACHE = "SHAPCA_CACHE"
+
+
+class _Whole(TypedDict):
+    """`whole.json`."""
+
+    size: int
+    pieces: int
 
 
 def pack(store: ObjectStore, file: Path, digest: str, *, piece_bytes: int = PIECE_BYTES) -> int:
@@ -99,7 +108,7 @@ def unpack(store: ObjectStore, digest: str, cache: Path) -> Path:
 
 
 def _fetch(store: ObjectStore, digest: str, file: Path) -> None:
-    whole = read_json(store, f"parcels/{digest}/whole.json", dict[str, int])
+    whole = read_json(store, f"parcels/{digest}/whole.json", _Whole)
     if whole is None:
         raise InputError(f"packaged file {digest[:16]}: not in the storage; start the sweep again")
     seen = hashlib.sha256()

@@ -64,7 +64,7 @@ class Delivery:
             names += files
             for digest in files.values():
                 if not re.fullmatch("[0-9a-f]{64}", digest):
-                    raise InputError(f"packaged data: expected a SHA-256, got {digest!r}")
+                    raise InputError(f"packaged data: expected a SHA-256, got {digest[:80]!r}")
         for name in names:
             if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
                 raise InputError(f"packaged data: file name {name!r} is not allowed")

@@ -7,16 +7,18 @@ well be given as MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD.
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import sys
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from shapca.errors import InputError
-from shapca.storage.files import below
+from shapca.storage.files import below, refuse_link
 
 REGISTRY_URI = "models:/"
 DATABASE = "mlflow.db"
+_BESIDE_DATABASE = ("", "-wal", "-shm", "-journal")
 """MLflow's in a storage folder, with what belongs to it beside it."""
 ARTIFACTS = "mlartifacts"
 NO_TRACKING = "none"
@@ -40,7 +42,7 @@ def resolve_tracking(given: str | None, storage: str) -> str:
 
     Raises:
         InputError: it is of no use, or the storage is no folder that a database could live in, or a
-            link stands in the database's place.
+            link stands in the place of the database or of what SQLite keeps beside it.
     """
     if not given and "://" in storage:
         raise InputError(
@@ -49,7 +51,10 @@ def resolve_tracking(given: str | None, storage: str) -> str:
         )
     if given:
         return check_uri(given)
-    return check_uri(sqlite_uri(below(Path(storage).expanduser().resolve(), DATABASE)))
+    folder = Path(storage).expanduser().resolve()
+    for ending in _BESIDE_DATABASE:
+        below(folder, DATABASE + ending)
+    return check_uri(sqlite_uri(folder / DATABASE))
 
 
 def check_uri(uri: str) -> str:
@@ -128,7 +133,8 @@ def default_artifacts(uri: str, storage: Path | None) -> str | None:
     """Where a new experiment keeps its artifacts; None: the tracking server decides.
 
     Raises:
-        InputError: a bare database over a storage that is no folder has no place for them.
+        InputError: a bare database over a storage that is no folder has no place for them, or a
+            link lies in it, which MLflow would write through.
     """
     if uri.startswith(("http://", "https://")):
         return None
@@ -139,7 +145,11 @@ def default_artifacts(uri: str, storage: Path | None) -> str | None:
             f"tracking URI {redact(uri)}: a bare database has no place for artifacts when the "
             "storage is no folder; run `mlflow server` over it and give its http:// address"
         )
-    return below(folder.resolve(), ARTIFACTS).as_uri()
+    place = below(folder.resolve(), ARTIFACTS)
+    for parent, folders, files in os.walk(place):
+        for entry in (*folders, *files):
+            refuse_link(Path(parent, entry))
+    return place.as_uri()
 
 
 def server_command(uri: str, port: int) -> tuple[list[str], dict[str, str]]:

@@ -17,7 +17,6 @@ from PIL import Image
 
 from shapca.data.formats import Format
 from shapca.data.images import ImageStore
-from shapca.data.manifest import context_part
 from shapca.data.preparation.readers.own import LABELS_FILE
 from shapca.data.prepared import PreparedData
 from shapca.data.schema import SPLITS, Example
@@ -70,10 +69,16 @@ def export(data: PreparedData, out: Path, form: Format) -> str:
             for name in store.index:
                 (work.path / IMAGES / f"{name}.png").write_bytes(_png(store, name))
         if form == "conll":
-            for name in data.context_names:
+            for name, texts in contexts.items():
                 (work.path / CONTEXTS).mkdir(exist_ok=True)
-                source = data.checked(context_part(name)).read_bytes()
-                (work.path / CONTEXTS / f"{name}.jsonl").write_bytes(source)
+                _write(
+                    work.path / CONTEXTS / f"{name}.jsonl",
+                    (
+                        json.dumps({"image": f"{image}.png", "text": text}, ensure_ascii=False)
+                        + "\n"
+                        for image, text in texts.items()
+                    ),
+                )
         work.move_into_place()
     return _command(data, out, form)
 

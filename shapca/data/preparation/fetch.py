@@ -260,7 +260,7 @@ def _fetched_before(out: Path, name: str) -> dict[str, FetchedFile]:
     try:
         record = json.loads((out / RECORD).read_bytes())
         files = {key: FetchedFile(**value) for key, value in record["files"].items()}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise InputError(
             f"{out}: holds something else than a fetched data set; choose another --out"
         ) from error

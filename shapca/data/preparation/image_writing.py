@@ -147,7 +147,7 @@ def _journal_entry(line: bytes) -> dict[str, Any]:
         return {}
     try:
         entry = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return entry if isinstance(entry, dict) else {}
 

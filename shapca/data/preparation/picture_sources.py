@@ -33,6 +33,8 @@ def find_pictures(
     Raises:
         InputError: no such folder, two pictures of one id, or not one of the wanted ones.
     """
+    if not wanted:
+        raise InputError(f"--images {images}: no post names a picture; leave it out")
     named = {image: images / path for image, path in data.paths.items()}
     further: dict[str, int] | None = {} if data.many_images else None
     found: dict[str, Picture] = {}

@@ -8,6 +8,7 @@ import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +35,12 @@ from shapca.data.preparation.writer import (
     write_prepared,
 )
 from shapca.data.prepared import PreparedData
-from shapca.data.schema import SPLITS, STORED_SIZE, Example, Labels
+from shapca.data.schema import POS_TAGS, SPLITS, STORED_SIZE, Example, Labels
 from shapca.errors import InputError
 from shapca.storage import hash_of
 from shapca.storage.files import written_whole
 from shapca.storage.locks import held
+from shapca.storage.records import parse_json
 from shapca.storage.work_folder import work_folder
 
 PARTS_OF_SPEECH = ".pos.json"
@@ -168,14 +170,13 @@ def with_parts_of_speech(
     Args:
         splits: The examples.
         progress: Told of the posts done.
-        file: Where the tags of just these posts are kept, and read if they are there.
+        file: Where the tags of just these posts are kept, and read if they are there and whole.
     """
     if all(example.pos for split in SPLITS for example in splits[split]):  # the source has them
         return {split: tuple(splits[split]) for split in SPLITS}
-    if file is not None and file.exists():
-        tagged = [tuple(tags) for tags in json.loads(file.read_bytes())]
-    else:
-        posts = [example.words for split in SPLITS for example in splits[split]]
+    posts = [example.words for split in SPLITS for example in splits[split]]
+    tagged = None if file is None else _kept_tags(file, posts)
+    if tagged is None:
         tagged = pos.tag_words(posts, progress)
         if file is not None:
             with written_whole(file) as handle:
@@ -185,6 +186,17 @@ def with_parts_of_speech(
         split: tuple(dataclasses.replace(example, pos=next(tags)) for example in splits[split])
         for split in SPLITS
     }
+
+
+def _kept_tags(file: Path, posts: Sequence[Sequence[str]]) -> list[tuple[str, ...]] | None:
+    """The tags that an interrupted run has kept of some posts; None where they are not whole."""
+    try:
+        kept = parse_json(file.read_bytes(), str(file), list[list[str]])
+    except (FileNotFoundError, InputError):
+        return None
+    known = {*POS_TAGS}.issuperset(chain.from_iterable(kept))
+    is_whole = known and list(map(len, kept)) == list(map(len, posts))
+    return [tuple(tags) for tags in kept] if is_whole else None
 
 
 def add_context_sets(

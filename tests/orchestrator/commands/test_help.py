@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -103,3 +105,15 @@ def test_main_commands_show_examples_that_parse(
         for word in shlex.split(line):
             if word.startswith(("configs/", "search_spaces/")):
                 assert (ROOT / word).is_file(), word
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_program_started_as_a_module_calls_itself_by_its_name(program: str) -> None:
+    command = {"shapca": "train", "orchestrator": "sweep"}[program]
+    said = subprocess.run(
+        [sys.executable, "-m", program, command], capture_output=True, text=True, check=False
+    )
+    assert said.returncode == 2
+    assert f"Usage: {program} {command} " in said.stderr
+    assert f"Try '{program} {command} -h'" in said.stderr
+    assert "python" not in said.stderr

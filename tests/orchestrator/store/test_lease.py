@@ -11,7 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.store.lease import EXPIRY_SECONDS, Holder, Lease, LeaseLost, holder_of
+from orchestrator.store.lease import (
+    EXPIRY_SECONDS,
+    Holder,
+    Lease,
+    LeaseLost,
+    abandoned_at,
+    holder_of,
+)
 from shapca.errors import InputError
 from shapca.storage import FolderStore, to_json
 
@@ -46,6 +53,14 @@ def test_a_living_driver_elsewhere_is_respected_and_a_silent_one_replaced(tmp_pa
     with Lease(store, "s", heartbeat=0.05) as lease:
         assert store.list("sweeps/s/lease/") == ["sweeps/s/lease/000004.json"]
         assert holder_of(store, "s") == lease.holder
+
+
+def test_a_damaged_sign_of_life_is_named(tmp_path: Path) -> None:
+    store = held_elsewhere(tmp_path, time.time())
+    store.put("sweeps/s/beat/000003.json", b'{"at": "noon"}')
+    for look in (holder_of, abandoned_at):
+        with pytest.raises(InputError, match=r"beat/000003\.json is damaged: at: "):
+            look(store, "s")
 
 
 def test_a_living_driver_whose_clock_goes_behind_is_not_replaced(tmp_path: Path) -> None:

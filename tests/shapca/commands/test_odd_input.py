@@ -25,6 +25,8 @@ from tests.factories import tiny_config
         ("when: 2024-13-45\n", r"odd.yaml: not valid YAML \(month must be in 1..12"),
         ("? [a, b]\n: 1\n", "odd.yaml:1: expected a name as key, found a list or mapping"),
         ("a: &a [*a]\n", "odd.yaml:1: aliases"),
+        ('a: "x\\ud83d"\n', "odd.yaml:1: a text has half a character in it"),
+        ('"\\ud83d": 1\n', "odd.yaml:1: a text has half a character in it"),
     ],
 )
 def test_yaml_that_is_no_plain_tree(text: str, message: str, tmp_path: Path) -> None:

@@ -433,6 +433,24 @@ class TestFile:
         with pytest.raises(InputError, match=r"out\.jsonl:3: .*status is 'fine', expected one of"):
             run(folder)
 
+    @pytest.mark.parametrize(
+        ("key", "value", "said"),
+        [
+            ("text", "half \ud83d", "surrogates not allowed"),
+            ("attempts", "x", "attempts: Input should be a valid integer"),
+            ("sampling", [], "sampling: Input should be"),
+        ],
+    )
+    def test_a_value_of_another_kind_is_named(
+        self, fake: FakeGenerator, folder: Path, key: str, value: Any, said: str
+    ) -> None:
+        run(folder)
+        out = folder.parent / "out.jsonl"
+        first, *rest = out.read_text().splitlines(keepends=True)
+        out.write_text(json.dumps({**json.loads(first), key: value}) + "\n" + "".join(rest))
+        with pytest.raises(InputError, match=rf"out\.jsonl:1: not a record .*{said}"):
+            run(folder)
+
     def test_is_held_by_one_process(self, fake: FakeGenerator, folder: Path) -> None:
         with RecordFile(folder.parent / "out.jsonl", self.identity()):
             with pytest.raises(InputError, match="another process is writing to it"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import threading
 from pathlib import Path
 from typing import Any
@@ -153,6 +154,9 @@ def test_lines_of_something_else_are_refused(
     assert out.read_bytes() == content
     with pytest.raises(InputError, match="is a folder"):
         predict(extractor, posts, tmp_path)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InputError, match="pipe: is no regular file"):
+        predict(extractor, posts, tmp_path / "pipe")
 
 
 def test_two_processes_do_not_write_one_file(

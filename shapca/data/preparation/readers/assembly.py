@@ -10,7 +10,13 @@ from shapca.config import Task
 from shapca.data.checks import problem_of_labels
 from shapca.data.decoding import Embedded
 from shapca.data.formats import Scheme
-from shapca.data.preparation.readers.source import RawPost, SourceData, notes_of_names, shown
+from shapca.data.preparation.readers.source import (
+    RawPost,
+    SourceData,
+    checked_image,
+    notes_of_names,
+    shown,
+)
 from shapca.data.preparation.readers.tag_schemes import as_iob2, find_scheme
 from shapca.data.schema import NONE, SPLITS, Entity, Example, Labels, Relation
 from shapca.data.tags import lenient_entities, num_orphans
@@ -208,6 +214,7 @@ class _Assembly:
             return None
         if image is None:
             image = name  # contexts are kept by image: this one is missing
+            checked_image(name, f"{post.place}: has a context and no image; of its id as one")
             if image in self._images:
                 raise InputError(
                     f"{post.place}: has a context and no image, and its id {shown(name)} is an "

@@ -151,14 +151,23 @@ class _Reader:
             raise InputError(
                 f"{place}: {shown(line)} has {len(fields)} columns, those above {self._num_columns}"
             )
-        for option, column in (
-            ("--word-column", layout.word_column),
-            ("--tag-column", layout.tag_column or len(fields)),
-            ("--pos-column", layout.pos_column or 1),
-        ):
+        columns = {
+            "--word-column": layout.word_column,
+            "--tag-column": layout.tag_column or len(fields),
+            "--pos-column": layout.pos_column,
+        }
+        used: dict[int, str] = {}
+        for option, column in columns.items():
+            if column is None:
+                continue
             if not 1 <= column <= len(fields):
                 raise InputError(
                     f"{place}: no column {column} ({option}); the line has {len(fields)}"
+                )
+            if (other := used.setdefault(column, option)) != option:
+                raise InputError(
+                    f"{place}: column {column} is both {other} and {option}; the line has "
+                    f"{len(fields)}"
                 )
         if layout.pos_column is not None and fields[layout.pos_column - 1] not in POS_TAGS:
             raise InputError(

@@ -81,7 +81,7 @@ class OwnFormat:
             InputError: a split is missing, a line is not as expected (file:line), an id is there
                 twice, or a type is not among the labels.
         """
-        check_columns(self.form.columns)
+        self._check_options()
         files = self._files(sources)
         folder = sources[0] if len(sources) == 1 and sources[0].is_dir() else None
         labels, more = self._labels_of(folder)
@@ -101,11 +101,29 @@ class OwnFormat:
             files=(*(file for value in files.values() for file in value), *more),
         )
 
+    def _check_options(self) -> None:
+        """Refuse what would not be looked at."""
+        check_columns(self.form.columns)
+        if self.format == "conll" and self.form != RecordForm():
+            raise InputError(
+                "--column, --ignore, --characters: of no use with --format conll; they are of "
+                "jsonl and datasets"
+            )
+        if self.format != "conll" and self.layout != Layout():
+            raise InputError(
+                "--header, --separator, --word-column, --tag-column, --pos-column: of no use with "
+                f"--format {self.format}; they are of conll"
+            )
+        if self.seed and self.split is None:
+            raise InputError("--seed: of no use without --split")
+
     def _labels_of(self, folder: Path | None) -> tuple[Labels, list[Path]]:
         """Task and label sets as given, or as the folder's file says; and that file."""
         given = Labels(self.task or "mner", self.entity_types or (), self.relation_types or ())
         file = None if folder is None else folder / LABELS_FILE
         if file is None or not file.is_file():
+            if given.task == "mner" and given.relation_types:
+                raise InputError("--relations: of no use for the task mner; say --task mjere")
             return given, []
         record = read_json(file)
         try:

@@ -118,10 +118,13 @@ def check_columns(columns: Mapping[str, str]) -> None:
     """Hold renamed keys against those that are read.
 
     Raises:
-        InputError: an unknown key.
+        InputError: an unknown key, or a name that would be read as two.
     """
     if unknown := sorted(set(columns) - set(KEYS)):
         raise InputError(f"--column {unknown[0]}: expected one of {', '.join(KEYS)}")
+    read = [columns.get(key, key) for key in KEYS]
+    if twice := [name for name in read if read.count(name) > 1]:
+        raise InputError(f"--column: {shown(twice[0])} would be read as two keys")
 
 
 def _by_key(record: Any, place: str, form: RecordForm) -> dict[str, Any]:
@@ -134,7 +137,7 @@ def _by_key(record: Any, place: str, form: RecordForm) -> dict[str, Any]:
             f"{place}: unknown key {shown(unknown[0])}; expected {', '.join(keys)} (--column "
             "KEY=NAME reads a name as one of them, --ignore NAME passes over it)"
         )
-    return {keys[name]: value for name, value in record.items() if name in keys}
+    return {keys[name]: value for name, value in record.items() if name not in form.unread}
 
 
 def _words(values: Mapping[str, Any], place: str, form: RecordForm) -> list[Word]:
@@ -206,11 +209,9 @@ def _items(value: Any, key: str, place: str) -> list[Any]:
         lengths = {len(part) for part in value.values()}  # a table's struct of lists
         if len(lengths) <= 1:
             return [dict(zip(value, row, strict=True)) for row in zip(*value.values(), strict=True)]
-    if value is None:
-        return []
-    if not isinstance(value, list):
+    if not isinstance(value, list | None):
         raise InputError(f"{place}: {key!r} is {shown(value)}, expected a list")
-    return value
+    return value or []
 
 
 def _triple(

@@ -91,6 +91,9 @@ def test_what_was_cut_off_or_damaged_is_not_taken(tmp_path: Path) -> None:
     del store.objects[f"parcels/{digest}/000002"]
     with pytest.raises(InputError, match="piece 2"):
         unpack(store, digest, tmp_path)
+    store.objects[f"parcels/{digest}/whole.json"] = b'{"size": 5000}'
+    with pytest.raises(InputError, match=r"whole\.json is damaged: pieces: Field required"):
+        unpack(store, digest, tmp_path)
     assert not list((tmp_path / "blobs").glob(".tmp-*"))
 
 

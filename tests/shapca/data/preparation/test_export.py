@@ -124,6 +124,25 @@ def assert_equal(one: PreparedData, other: PreparedData) -> None:
         assert (second.array == first.array).all()
 
 
+@pytest.mark.parametrize("form", FORMATS)
+def test_an_image_id_that_looks_like_a_file_keeps_its_context(
+    form: Format, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    posts = {
+        split: [Example(split, ("a",), ("X",), image, ("B-LOC",), (Entity(0, 1, "LOC"),))]
+        for split, image in zip(SPLITS, ("a", "a.jpg", "b.PNG"), strict=True)
+    }
+    texts = {"a": "one", "a.jpg": "two", "b.PNG": "three"}
+    write_prepared(
+        tmp_path / "data", name="own", labels=Labels("mner", ("LOC",), ()), splits=posts,
+        contexts={"blip2": texts},
+    )  # fmt: skip
+    data = PreparedData.load(tmp_path / "data")
+    again = prepared_again(data, form, tmp_path)
+    assert_equal(data, again)
+    assert dict(again.contexts("blip2")) == texts
+
+
 @pytest.mark.parametrize(
     ("task", "form"),
     [("mner", form) for form in FORMATS]

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from shapca.data.preparation.prepare import prepare
 from shapca.data.preparation.readers.conll import Layout
 from shapca.data.preparation.readers.own import OwnFormat, split_posts
 from shapca.data.preparation.readers.records import RecordForm
@@ -179,8 +180,8 @@ class TestTaggedWords:
                 r":2: no column 4 \(--tag-",
             ),
             (
-                "IMGID:1\na\tO\n",
-                {"layout": Layout("IMGID:", pos_column=1)},
+                "IMGID:1\na\ta\tO\n",
+                {"layout": Layout("IMGID:", pos_column=2)},
                 r":2: part of speech 'a'",
             ),
             (
@@ -298,6 +299,29 @@ class TestRecords:
         form = RecordForm({"words": "tokens", "tags": "ner"}, unread=("lang",))
         assert jsonl(tmp_path, [post], form=form).splits["train"][0].words == ("Maro",)
 
+    def test_a_known_key_can_be_passed_over_too(self, tmp_path: Path) -> None:
+        post = {"words": ["Maro"], "tags": ["B-PER"], "image": "a.jpg", "context": "a port"}
+        read = jsonl(tmp_path, [post], form=RecordForm(unread=("context", "image")))
+        assert read.contexts == {}
+        assert read.splits["train"][0].image is None
+
+    @pytest.mark.parametrize(
+        ("columns", "message"),
+        [
+            ({"text": "said", "words": "said"}, "'said' would be read as two keys"),
+            ({"text": "id"}, "'id' would be read as two keys"),
+        ],
+    )
+    def test_a_name_is_one_key(self, tmp_path: Path, columns: dict[str, str], message: str) -> None:
+        with pytest.raises(InputError, match=message):
+            jsonl(tmp_path, [{"said": "Maro"}], form=RecordForm(columns))
+
+    def test_names_may_be_exchanged(self, tmp_path: Path) -> None:
+        (tmp_path / "a.jsonl").write_text('{"id": "Maro", "text": 5, "tags": ["B-X"]}\n')
+        form = RecordForm({"id": "text", "text": "id"})
+        (post,) = OwnFormat("jsonl", form=form)._lines(tmp_path / "a.jsonl")
+        assert (post.id, post.words) == ("5", ("Maro",))
+
     @pytest.mark.parametrize(
         ("change", "more", "message"),
         [
@@ -350,6 +374,11 @@ class TestRecords:
             ),
             ({"image": "other/b.jpg"}, {}, r"has the name of 'x/b.jpg' \(.*:2\)"),
             ({"context": 5}, {}, "'context' is 5, expected a text"),
+            (
+                {"image": None, "context": "b", "id": "../a"},
+                {},
+                r"no image.* '\.\./a' is not allowed",
+            ),
             ({"id": ["a"]}, {}, r"'id' is \['a'\], expected a name or a number"),
             ({"id": "one"}, {}, r"the id 'one' is taken by .*train\.jsonl:1"),
             ({"pos": ["NOUN"]}, {}, "'pos' has 1 items, expected 4, one a word"),
@@ -449,3 +478,43 @@ class TestSplits:
         (tmp_path / "dev.json").write_text(json.dumps(POST))
         with pytest.raises(InputError, match=r"'dev\.json' and 'val\.json' both claim the valid"):
             own.read([tmp_path])
+
+
+@pytest.mark.parametrize(
+    ("own", "message"),
+    [
+        (OwnFormat("conll", form=RecordForm({"words": "x"})), "--column, .*: of no use with"),
+        (OwnFormat("conll", form=RecordForm(unread=("x",))), "--ignore, .*: of no use with"),
+        (OwnFormat("conll", form=RecordForm(characters=True)), "--characters: of no use with"),
+        (OwnFormat("jsonl", layout=HEADER), "--header, .* of no use with --format jsonl"),
+        (OwnFormat("datasets", layout=Layout(pos_column=2)), "-column: of no use with --format da"),
+        (OwnFormat("conll", seed=1), "--seed: of no use without --split"),
+        (OwnFormat("conll", relation_types=("of",)), "--relations: of no use for the task mner"),
+        (
+            OwnFormat("conll", layout=Layout(word_column=2)),
+            "column 2 is both --word-column",
+        ),
+        (
+            OwnFormat("conll", layout=Layout(pos_column=2)),
+            "column 2 is both --tag-column",
+        ),
+    ],
+)
+def test_what_would_not_be_looked_at_is_refused(
+    own: OwnFormat, message: str, tmp_path: Path
+) -> None:
+    files = [tmp_path / f"{split}.txt" for split in SPLITS]
+    for file in files:
+        file.write_text("Maro\tB-PER\n")
+    with pytest.raises(InputError, match=message):
+        own.read(files)
+
+
+def test_pictures_of_posts_that_name_none_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "source").mkdir()
+    for split in SPLITS:
+        (tmp_path / "source" / f"{split}.txt").write_text("Maro\tB-PER\n")
+    with pytest.raises(InputError, match="no post names a picture; leave it out"):
+        prepare(
+            "own", tmp_path / "source", tmp_path / "out", own=OwnFormat("conll"), images=tmp_path
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import itertools
+import json
 import multiprocessing
 import os
 import signal
@@ -133,6 +134,23 @@ def damage_line(work: Path) -> None:
     (work / IMAGE_JOURNAL).write_bytes(b"".join(lines))
 
 
+def nest_line(work: Path) -> None:
+    lines = (work / IMAGE_JOURNAL).read_bytes().splitlines(keepends=True)
+    lines[4] = b"[" * 5000 + b"\n"
+    (work / IMAGE_JOURNAL).write_bytes(b"".join(lines))
+
+
+def damage_tags(work: Path) -> None:
+    assert (work / PARTS_OF_SPEECH).is_file()
+    (work / PARTS_OF_SPEECH).write_text('[["NOUN", 1], {}]')
+
+
+def change_tags(work: Path) -> None:
+    tags = json.loads((work / PARTS_OF_SPEECH).read_text())
+    tags[0][0] = "no part of speech"
+    (work / PARTS_OF_SPEECH).write_text(json.dumps(tags))
+
+
 def damage_row(work: Path) -> None:
     content = bytearray((work / "images.npy").read_bytes())
     content[128 + 4 * 768] ^= 1
@@ -163,7 +181,7 @@ def half_write(work: Path) -> None:
     ("harm", "num_kept"),
     [
         (cut_line, 11), (damage_line, 4), (damage_row, 5), (cut_row, 4), (lose_rows, 0),
-        (lose_journal, 0), (half_write, 12),
+        (lose_journal, 0), (half_write, 12), (nest_line, 4), (damage_tags, 12), (change_tags, 12),
     ],
 )  # fmt: skip
 def test_what_is_not_whole_is_decoded_again(
