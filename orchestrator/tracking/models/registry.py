@@ -190,9 +190,12 @@ class Registry:
             self._client.log_model_artifacts(logged.model_id, str(out))
 
     def _link(self, run_id: str, model_id: str) -> None:
-        """Show the model among its run's outputs."""
+        """Show the model among its run's outputs, once: MLflow refuses a second time."""
         from mlflow.entities import LoggedModelOutput
 
+        outputs = self._client.get_run(run_id).outputs
+        if outputs and any(shown.model_id == model_id for shown in outputs.model_outputs):
+            return
         self._client.log_outputs(run_id, [LoggedModelOutput(model_id, step=0)])
 
     def _register(self, model: ModelDocument, logged: Any, run_id: str, key: str) -> ModelVersion:

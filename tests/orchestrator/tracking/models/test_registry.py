@@ -154,6 +154,18 @@ def test_what_was_deleted_in_mlflow_is_made_again(store: FolderStore, mlflow_uri
     assert len(new.outputs.model_outputs) == 1
 
 
+def test_a_storage_that_moved_shows_its_model_once(store: FolderStore, tmp_path: Path) -> None:
+    """Its own MLflow has another address then, of which the storage's journal knows nothing."""
+    assert sync(store, f"sqlite:///{store.root}/mlflow.db") == {}
+    moved = FolderStore(store.root.rename(tmp_path / "moved"))
+    uri = f"sqlite:///{moved.root}/mlflow.db"
+    assert sync(moved, uri) == {}
+    (logged,) = logged_models(uri)
+    for name in ("sweep", "search-aa"):
+        outputs = client_of(uri).get_run(runs(uri)[name].info.run_id).outputs.model_outputs
+        assert [output.model_id for output in outputs] == [logged.model_id]
+
+
 def test_the_confirm_seed_with_the_best_validation_f1_is_the_champion(
     tmp_path: Path, mlflow_uri: str
 ) -> None:
