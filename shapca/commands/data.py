@@ -170,6 +170,7 @@ def prepare(
     """Read a benchmark's public files, or your own, into one prepared folder."""
     from shapca.commands.display.tables import print_manifest
     from shapca.data.preparation.prepare import prepare as prepare_data
+    from shapca.data.preparation.readers import READERS
     from shapca.data.preparation.readers.conll import Layout
     from shapca.data.preparation.readers.own import OwnFormat
     from shapca.data.preparation.readers.records import RecordForm
@@ -185,7 +186,7 @@ def prepare(
         scheme=scheme,
         form=RecordForm(columns(column or []), tuple(ignore or ()), characters),
     )
-    if format_ is None and own != OwnFormat("conll"):
+    if format_ is None and name in READERS and own != OwnFormat("conll"):
         raise InputError(
             f"{name}: how files are read can be said with --format alone; a benchmark's is known"
         )

@@ -15,6 +15,7 @@ from shapca.data.preparation.readers.source import NUM_SHOWN
 from shapca.data.schema import SPLITS, Example
 from shapca.errors import InputError
 from shapca.storage import hash_of
+from shapca.words import counted
 
 Picture = Path | Embedded
 
@@ -44,7 +45,8 @@ def find_pictures(
     if not found and not data.embedded and wanted:
         raise InputError(
             f"{images}: not one of the {len(wanted)} pictures of the data set is here; "
-            f"expected names like {wanted[0]}.jpg{shown_near_misses(near)}"
+            f"expected names like {data.paths.get(wanted[0], f'{wanted[0]}.jpg or .png')}"
+            + shown_near_misses(near)
         )
     if near:
         notes["num_near_image_names"] = len(near)
@@ -54,6 +56,26 @@ def find_pictures(
     if further:
         notes["num_further_images"] = sum(further.values())
     return found
+
+
+def picture_warnings(
+    wanted: Sequence[str], found: Mapping[str, Picture], broken: Mapping[str, str]
+) -> list[str]:
+    """What pictures are not there, and which cannot be read, the first by name.
+
+    Args:
+        wanted: Ids of all pictures.
+        found: Those that are there.
+        broken: Ids of those that cannot be read, with the reasons.
+    """
+    missing = [name for name in wanted if name not in found]
+    unread = [f"{name}: {reason}" for name, reason in broken.items()]
+    return [
+        f"{counted(len(names), 'picture')} {what} ({', '.join(names[:NUM_SHOWN])}"
+        + (", …)" if len(names) > NUM_SHOWN else ")")
+        for names, what in ((missing, "not there"), (unread, "not readable"))
+        if names
+    ]
 
 
 def work_key(inputs: Mapping[str, Any], found: Mapping[str, Picture] | None) -> str:

@@ -15,14 +15,15 @@ from typing import Any
 from shapca.config import NAME
 from shapca.data import pos
 from shapca.data.formats import FORMATS
-from shapca.data.images import Progress
-from shapca.data.manifest import IMAGES, MANIFEST, Manifest, context_part, hash_file
+from shapca.data.images import ImageStore, Progress
+from shapca.data.manifest import IMAGE_INDEX, IMAGES, MANIFEST, Manifest, context_part, hash_file
 from shapca.data.preparation.captions import ContextReport, import_contexts, report_of
 from shapca.data.preparation.leaks import leaks
 from shapca.data.preparation.picture_sources import (
     find_pictures,
     image_ids,
     listing_hash,
+    picture_warnings,
     work_key,
 )
 from shapca.data.preparation.readers import READERS, SourceData
@@ -119,10 +120,17 @@ def prepare(
     }
     if own is not None:
         inputs["format"] = own.to_json()
-    warnings = tuple(leaks(name, out, data.splits))
+
+    def warnings() -> tuple[str, ...]:
+        pictures: list[str] = []
+        if found is not None:
+            broken = ImageStore.open(out / IMAGES, out / IMAGE_INDEX).broken
+            pictures = picture_warnings(wanted, found, broken)
+        return (*leaks(name, out, data.splits), *pictures)
+
     if not overwrite and (same := _same_input(out, inputs, data.labels)) is not None:
         _check_has_contexts(out, same, inputs["contexts"], contexts)
-        return PrepareResult(same, already_there=True, warnings=warnings)
+        return PrepareResult(same, already_there=True, warnings=warnings())
     check_destination(out, overwrite=overwrite)
     key = work_key(inputs, found)
     with work_folder(out, key=key, resumable=(IMAGES, IMAGE_JOURNAL, PARTS_OF_SPEECH)) as work:
@@ -141,7 +149,7 @@ def prepare(
             progress=progress,
             work=work,
         )
-    return PrepareResult(manifest, warnings=warnings)
+    return PrepareResult(manifest, warnings=warnings())
 
 
 def _read(name: str, source: Path | Sequence[Path], own: OwnFormat | None) -> SourceData:

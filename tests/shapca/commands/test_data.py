@@ -174,7 +174,8 @@ class TestPrepare:
     def test_an_unknown_name_says_how_own_files_are_read(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        assert shapca("data", "prepare", "mine", "--source", tmp_path, "--out", tmp_path / "o") == 2
+        given = ["mine", "--source", tmp_path, "--out", tmp_path / "o", "--split", "0.8,0.1,0.1"]
+        assert shapca("data", "prepare", *given) == 2
         assert "files of your own with --format conll, jsonl, datasets" in capsys.readouterr().err
 
 

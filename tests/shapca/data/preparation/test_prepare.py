@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -75,14 +76,20 @@ def test_every_benchmark_is_written_and_read_back(name: str, tmp_path: Path) -> 
 
 
 def test_images_and_contexts(tmp_path: Path, pictures: Path) -> None:
-    manifest = prepare(
+    prepared = partial(
+        prepare,
         "twitter2017",
         FIXTURES / "twitter2017",
         tmp_path / "out",
         images=pictures,
         contexts={"lines": [CAPTIONS / "lines.txt"], "object": [CAPTIONS / "object.json"]},
         image_size=16,
-    ).manifest
+    )
+    manifest, warnings = (first := prepared()).manifest, first.warnings
+    assert "1 picture not readable (O_12: " in warnings[-1]
+    assert "not there (" in warnings[-2]
+    assert (again := prepared()).already_there
+    assert again.warnings == warnings
     data = PreparedData.load(tmp_path / "out")
     store = data.image_store()
     assert store is not None
