@@ -39,9 +39,15 @@ def report(
     as_json: AsJson = False,
 ) -> None:
     """Make the report of a sweep or study, finished or not; log it to its run in MLflow."""
-    from orchestrator.reports.make import PAGE, content_from, copy_files, keep_files, report_files
-    from orchestrator.store.address import is_remote
-    from orchestrator.store.sweep_folder import REPORT, in_sweep
+    from orchestrator.reports.make import (
+        PAGE,
+        content_from,
+        copy_files,
+        keep_files,
+        page_link,
+        page_place,
+        report_files,
+    )
     from orchestrator.studies.plan import stored_plan
     from orchestrator.studies.tables import study_table
     from shapca.runs.code import code_fingerprint
@@ -61,7 +67,7 @@ def report(
         copy_files(made, out)
         page = str(out.absolute() / PAGE)
     else:
-        page = f"{address.rstrip('/')}/{in_sweep(name, REPORT + PAGE)}"
+        page = page_place(address, name)
     try:
         artifacts = keep_files(store, name, made)
         said = _log(store, name, address, artifacts, content.made_at, content.holder, tracking_uri)
@@ -73,8 +79,7 @@ def report(
         record = {"sweep": name, "page": page, "files": sorted(made), "tracking": said}
         typer.echo(json.dumps(record, ensure_ascii=False, sort_keys=True))
         return
-    where = page if is_remote(page) else Path(page).as_uri()
-    typer.echo(f"{name}: {counted(len(made), 'file')}; open {where}")
+    typer.echo(f"{name}: {counted(len(made), 'file')}; open {page_link(page)}")
     typer.echo(said)
 
 

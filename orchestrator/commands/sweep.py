@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -20,14 +21,17 @@ EPILOG = examples(
 def sweep(space: Space, set_: Overrides = None, **options: Any) -> None:
     """Run a sweep. The same command again resumes it and repeats nothing."""
     from orchestrator.config.sweep import SweepConfig
-    from orchestrator.reports.make import report_at_the_end
+    from orchestrator.reports.make import page_link, page_place, report_at_the_end
+    from orchestrator.store.address import is_remote
     from orchestrator.sweeps.driver import run_sweep
     from orchestrator.sweeps.views.summary import print_outcome
 
     how = RunOptions(**options).for_driver()
     report = partial(report_at_the_end, data_root=how.data_root)
     outcome = run_sweep(SweepConfig.load(space, set_ or ()), how, report=report)
-    print_outcome(outcome)
+    page = page_place(outcome.storage, outcome.sweep)
+    is_made = is_remote(page) or Path(page).is_file()  # where it failed, that was said
+    print_outcome(outcome, report=page_link(page) if is_made else None)
     if outcome.status == "interrupted":
         raise typer.Exit(130)
     if outcome.status == "finished" and outcome.is_incomplete:

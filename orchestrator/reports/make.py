@@ -17,6 +17,7 @@ from orchestrator.reports.exports import configuration_table, trials_csv
 from orchestrator.reports.origin import sweep_yaml, winner_yaml
 from orchestrator.reports.page import page_of
 from orchestrator.reports.scores import score_table
+from orchestrator.store.address import is_remote
 from orchestrator.store.cells import CellStore
 from orchestrator.store.sweep_folder import REPORT, in_sweep
 from orchestrator.sweeps.record.history import History
@@ -110,6 +111,16 @@ def keep_files(store: ObjectStore, name: str, made: Mapping[str, bytes]) -> dict
         kept[f"{FOLDER}/{path}"] = in_sweep(name, REPORT + path)
         store.put(kept[f"{FOLDER}/{path}"], content)
     return kept
+
+
+def page_place(storage: str, name: str) -> str:
+    """Where a sweep's page lies: a file, or an object in a bucket."""
+    return f"{storage.rstrip('/')}/{in_sweep(name, REPORT + PAGE)}"
+
+
+def page_link(page: str) -> str:
+    """A page's place as a browser takes it; a bucket's address as it is."""
+    return page if is_remote(page) else Path(page).as_uri()
 
 
 def attach(store: ObjectStore, name: str, artifacts: Mapping[str, str], made_at: float) -> bool:

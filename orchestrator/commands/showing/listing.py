@@ -114,15 +114,14 @@ def _listed(store: ObjectStore, name: str, address: str, kind: Literal["sweep", 
 
 
 def _show(found: list[Listed]) -> None:
+    from rich.measure import Measurement
     from rich.table import Table
 
     from orchestrator.sweeps.record.outcome import score
     from shapca.commands.display.console import open_console
 
     table = Table(box=None, pad_edge=False)
-    for heading in ("name", "kind", "state"):
-        table.add_column(heading, overflow="fold")
-    for heading in ("trials", "F1", "", "last change"):
+    for heading in ("name", "kind", "state", "trials", "F1", "", "last change"):
         table.add_column(heading, no_wrap=True, justify="right" if heading == "trials" else "left")
     for one in found:
         best = "best" if one.state == "complete" else "best so far"
@@ -138,7 +137,10 @@ def _show(found: list[Listed]) -> None:
             "" if changed is None else time.strftime("%Y-%m-%d %H:%M", changed),
         )
     console = open_console()
-    console.print(table)
+    # As wide as it is: a narrow terminal breaks lines at their end, a pipe nowhere.
+    unbound = console.options.update(max_width=10_000)
+    table.width = Measurement.get(console, unbound, table).maximum
+    console.print(table, crop=False)
     for one in found:
         if one.problem is not None:
             console.print(f"{one.name}: {one.problem}", style="red", soft_wrap=True)

@@ -24,11 +24,14 @@ NOTHING = (
 )
 
 
-def print_outcome(outcome: SweepOutcome, console: Console | None = None) -> None:
-    """Print the table of configurations, the winner, its model, and what to do next."""
+def print_outcome(
+    outcome: SweepOutcome, console: Console | None = None, report: str | None = None
+) -> None:
+    """Print the table of configurations, the winner, its model and report, and what to do next."""
     console = console or open_console()
     console.print(configuration_table(outcome))
-    for line in closing_lines(outcome):
+    lines = closing_lines(outcome)
+    for line in lines if report is None else [*lines, Text(f"  report   {report}")]:
         console.print(line, soft_wrap=True, highlight=False)
 
 
@@ -156,7 +159,8 @@ def collapsed(outcome: SweepOutcome) -> str:
     """How many trials aligned nothing, and what can be done about it."""
     return (
         f"the alignment collapsed in {counted(outcome.num_collapsed, 'trial')}: true pairs are not "
-        "told from others; set alignment.negatives to mean or softmax"
+        "told from others; where alignment.negatives is sum, set it to mean or softmax, else try "
+        "more epochs or another temperature"
     )
 
 

@@ -58,8 +58,10 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def listed(storage: Path, *words: str) -> str:
-    result = CliRunner().invoke(app, [*words, "--storage", str(storage)], env={"COLUMNS": "120"})
+def listed(storage: Path, *words: str, columns: int = 120) -> str:
+    result = CliRunner().invoke(
+        app, [*words, "--storage", str(storage)], env={"COLUMNS": str(columns)}
+    )
     if isinstance(result.exception, InputError):
         raise result.exception
     assert result.exit_code == 0, result.output
@@ -97,6 +99,8 @@ def test_people_see_a_table_and_status_without_a_name_shows_the_same(storage: Pa
     when = time.strftime("%Y-%m-%d %H:%M", time.localtime(found["changed"]))
     words = f"small sweep complete 10/10 {score} test, confirmed {when}"
     assert line.split() == words.split()
+    narrow = listed(storage, "list", columns=60).splitlines()
+    assert next(line for line in narrow if line.startswith("small")).split() == words.split()
     assert "val, best so far" in shown
     assert listed(storage, "status") == shown
     assert listed(storage, "status", "--json") == listed(storage, "list", "--json")

@@ -13,6 +13,7 @@ import pytest
 from rich.console import Console
 
 from orchestrator.commands.arguments import sweep_name
+from orchestrator.reports.make import page_link, page_place
 from orchestrator.store.cells import CellStore
 from orchestrator.sweeps.record.outcome import ConfigurationResult, SweepOutcome, outcome_of
 from orchestrator.sweeps.views.markdown import note
@@ -25,9 +26,9 @@ from tests.orchestrator.fakes import execute, open_sweep, sweep_config
 from tests.orchestrator.outcomes import an_outcome, unconfirmed
 
 
-def printed(outcome: SweepOutcome) -> str:
+def printed(outcome: SweepOutcome, report: str | None = None) -> str:
     console = Console(file=io.StringIO(), width=120)
-    print_outcome(outcome, console)
+    print_outcome(outcome, console, report)
     return console.file.getvalue()  # type: ignore[attr-defined]
 
 
@@ -44,6 +45,12 @@ def test_the_outcome_names_winner_seeds_model_and_the_ui(finished: Path) -> None
     assert f"orchestrator ui --storage {finished}" in text
     assert "sample standard deviation" in text
     assert (finished / "cells" / str(outcome.champion)).is_dir()
+    assert "report " not in text
+    page = page_link(page_place("/my storage", "small"))
+    assert page == "file:///my%20storage/sweeps/small/report/report.html"
+    assert f"  report   {page}\n" in printed(outcome, page)
+    bucket = "s3://bucket/prefix/sweeps/small/report/report.html"
+    assert page_link(page_place("s3://bucket/prefix/", "small")) == bucket
 
 
 def test_test_scores_of_the_search_are_shown_nowhere(finished: Path) -> None:
