@@ -45,11 +45,13 @@ def warn_of_collapse(history: Sequence[EpochRecord], alignment: AlignmentConfig)
     if collapsed:
         logger.warning(
             "the alignment collapsed (%s): in no epoch was the mean cosine of true pairs %g above "
-            "that of all others (val/%s…); set alignment.negatives to mean or softmax, or try "
-            "another temperature",
+            "that of all others (val/%s…); %s",
             ", ".join(collapsed),
             COLLAPSED_BELOW,
             GAP,
+            "set alignment.negatives to mean or softmax, or try another temperature"
+            if alignment.objective == "shapley" and alignment.negatives == "sum"
+            else "try more epochs or another temperature",
         )
 
 

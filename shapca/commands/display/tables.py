@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from shapca.data.preparation.inspect import DataReport, SplitReport
 
 FIRST = ("f1", "precision", "recall")
+STRICT = "strict_"
 
 
 def print_manifest(
@@ -160,7 +161,7 @@ def _split_table(title: str) -> Table:
 
 
 def score_table(scores: Mapping[str, Mapping[str, float]]) -> Table:
-    """A table of scores in percent.
+    """A table of scores in percent; strict ones by type where they differ.
 
     Args:
         scores: Heading of a column to metrics by name.
@@ -169,7 +170,15 @@ def score_table(scores: Mapping[str, Mapping[str, float]]) -> Table:
     for heading in scores:
         table.add_column(heading, justify="right")
     names = {name for metrics in scores.values() for name in metrics} - set(FIRST)
-    for name in (*FIRST, *sorted(names)):
+    strict = {f"{STRICT}{name}" for name in names} & names
+    is_repeated = strict and all(
+        metrics.get(name) == metrics.get(name.removeprefix(STRICT))
+        for metrics in scores.values()
+        for name in strict
+    )
+    for name in (*FIRST, *sorted(names - strict if is_repeated else names)):
         values = (metrics.get(name) for metrics in scores.values())
         table.add_row(name, *("" if value is None else f"{value:.2f}" for value in values))
+    if is_repeated:
+        table.add_row(f"{STRICT}… by type: the same")
     return table

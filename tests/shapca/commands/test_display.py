@@ -12,6 +12,7 @@ from rich.table import Table
 from shapca.cli import app, run_application
 from shapca.commands.display import training_display
 from shapca.commands.display.console import open_console
+from shapca.commands.display.tables import score_table
 from shapca.commands.display.training_display import TrainingDisplay, duration
 from shapca.runs.epochs import EpochRecord
 from shapca.training import StepProgress
@@ -82,3 +83,15 @@ def test_a_message_obeys_nothing_in_the_name_of_a_file(capsys: pytest.CaptureFix
     said = capsys.readouterr().err
     assert said.startswith("error: ")
     assert "\x1b" not in said
+
+
+@pytest.mark.parametrize("strict", [80.0, 70.0])
+def test_strict_scores_by_type_stand_where_they_differ(strict: float) -> None:
+    plain = {"f1": 80.0, "precision": 80.0, "recall": 80.0, "f1_PER": 80.0}
+    scores = {"valid": {**plain, "strict_f1": 80.0, "strict_f1_PER": 80.0}}
+    scores["test"] = {**plain, "strict_f1": 80.0, "strict_f1_PER": strict}
+    console = Console(file=(file := io.StringIO()), width=100)
+    console.print(score_table(scores))
+    first = [line.split("  ")[0] for line in file.getvalue().splitlines()[4:]]
+    last = "strict_f1_PER" if strict == 70.0 else "strict_… by type: the same"
+    assert first == ["f1_PER", "strict_f1", last]

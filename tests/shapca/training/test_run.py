@@ -622,3 +622,5 @@ def test_a_collapse_is_warned_of_once_and_told_by_the_result(
     assert caplog.text.count("the alignment collapsed") == (expected == "collapsed")
     if expected == "collapsed":
         assert ("(context with text)" if gaps[0][1] > 0 else "(context with image)") in caplog.text
+        advised = "set alignment.negatives to mean or softmax" in caplog.text
+        assert advised == (small(**changes).alignment.negatives == "sum")
