@@ -58,7 +58,7 @@ def doctor(
             try:
                 sweep, is_run = _read(space, set_ or [])
             except InputError as error:
-                remedy = "`orchestrator config` and `shapca config` list every key"
+                remedy = "`orchestrator config` and `shapca config` list every key of such a file"
                 yield examine.Finding("fail", "file", str(error), remedy)
         yield from examine.examine_versions()
         yield from examine.examine_language()

@@ -5,6 +5,7 @@ They lie beside the packages in a checkout, and within them where a wheel was in
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from pathlib import Path
 
 from shapca.errors import InputError
@@ -33,7 +34,11 @@ def find(given: str | Path, kind: str) -> Path:
     known = sorted(
         file.relative_to(folder).with_suffix("").as_posix() for file in folder.rglob("*.yaml")
     )
-    raise InputError(f"{given}: no such file, and none that comes along: {', '.join(known)}")
+    near = get_close_matches(str(given), known, n=1)
+    hint = f"did you mean {near[0]}? Those are" if near else "those are"
+    raise InputError(
+        f"{given}: no such file, and none that comes along; {hint}: {', '.join(known)}"
+    )
 
 
 def shipped_folder(kind: str) -> Path:

@@ -141,6 +141,8 @@ def _images(trained: TrainedModel, posts: Sequence[Post], folder: Path) -> Image
     store = write_images(folder / "images.npy", folder / "images.json", files, size)
     for name, reason in store.broken.items():
         index = next(i for i in range(len(posts)) if _image_id(i) == name)
+        if not files[name].exists():
+            reason = "no such file"
         raise PostError(index, f"{files[name]}: no readable picture ({reason})")
     return store
 

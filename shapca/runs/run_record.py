@@ -164,7 +164,10 @@ def load_run(store: ObjectStore) -> RunRecord:
     place = place_name(store)
     record = read_json(store, RUN, Run)
     if record is None:
-        raise InputError(f"{place}: no run here ({RUN} is missing); expected the folder of a run")
+        raise InputError(
+            f"{place}: no run here ({RUN} is missing); expected the folder of a run "
+            "or of a saved model"
+        )
     try:
         return RunRecord.from_json(record)
     except InputError as error:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from difflib import get_close_matches
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
@@ -185,10 +186,12 @@ def _has_weights(folder: Path) -> bool:
 
 def not_reachable(name: str, key: str) -> str:
     """What to do about a model that is neither here nor to be fetched."""
+    near = get_close_matches(name, ("minilm", "tiny"), n=1) if key == "text.encoder" else []
     return (
         f"{key}: safetensors weights of {name!r} are not in the local Hugging Face cache and could "
         f"not be fetched from the hub. Where the hub is reachable, `hf download {name} "
         f"--local-dir DIR` saves them; bring that folder here and set {key} to its path"
+        + (f"; or did you mean {near[0]}?" if near else "")
     )
 
 

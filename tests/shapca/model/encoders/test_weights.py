@@ -111,8 +111,14 @@ def test_a_hub_that_cannot_be_reached_says_what_to_do(hub_cache: Path, name: str
         lambda: load_tokenizer(name),
         lambda: fingerprints(text={"encoder": name}),
     ):
-        with pytest.raises(InputError, match=message):
+        with pytest.raises(InputError, match=message) as refused:
             action()
+        assert "did you mean" not in str(refused.value)
+
+
+def test_a_slip_in_a_bundled_name_is_seen(hub_cache: Path) -> None:
+    with pytest.raises(InputError, match=r"hf download minillm .*; or did you mean minilm\?$"):
+        fingerprints(text={"encoder": "minillm"})
 
 
 def test_a_cached_model_without_weights_is_not_enough(hub_cache: Path) -> None:
