@@ -13,7 +13,7 @@ class ResourceConfig(Section):
     """What one trial occupies."""
 
     cpu: Annotated[Number, Field(gt=0)] = 1
-    gpu: Annotated[Number, Field(ge=0)] | Literal["auto"] = 0
+    gpu: Annotated[Number, Field(ge=0)] | Literal["auto"] = 0.0
     """GPUs of a trial. A fraction shares one, which is bookkeeping and limits no memory; `auto` is
     the share that the forecast of a trial's memory leaves room for."""
     max_concurrent: Annotated[int, Field(ge=1)] | None = None
