@@ -1,4 +1,4 @@
-"""What Google's and Azure's object storages answer, as far as a store asks: for tests."""
+"""Object storages on loopback for tests: S3 by moto, Google's and Azure's as far as is asked."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 from xml.sax.saxutils import escape
+
+import pytest
 
 DATE = "Thu, 26 Nov 2026 10:00:00 GMT"
 
@@ -144,3 +147,26 @@ def serve(scheme: str, folder: Path) -> Iterator[tuple[dict[str, str], type[Clou
     finally:
         server.shutdown()
         server.server_close()
+
+
+@contextmanager
+def serve_s3() -> Iterator[str]:
+    """The address of an S3 of moto's on loopback.
+
+    It answers one request at a time: moto looks whether an object exists and then writes it, so
+    two at once might both be the first, which S3 rules out.
+    """
+    server = pytest.importorskip("moto.server").ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    inner, one_at_a_time = server._server.app, threading.Lock()
+
+    def app(environment: Any, start: Any) -> list[bytes]:
+        with one_at_a_time:
+            return list(inner(environment, start))
+
+    server._server.app = app
+    host, port = server.get_host_and_port()
+    try:
+        yield f"http://{host}:{port}"
+    finally:
+        server.stop()

@@ -142,7 +142,7 @@ def read_damaged(
     """
     for seed in range(NUM_CASES or num_cases):
         copy = damage(content, Random(seed))
-        began = time.perf_counter()
+        began = time.process_time()  # others may work here too
         try:
             read(copy)
         except InputError as error:
@@ -154,5 +154,5 @@ def read_damaged(
             yield message
         except Exception as error:
             raise AssertionError(f"case {seed}: {type(error).__name__}: {error}") from error
-        seconds = time.perf_counter() - began
+        seconds = time.process_time() - began
         assert seconds < SLOWEST, f"case {seed}: {seconds:.1f} s"

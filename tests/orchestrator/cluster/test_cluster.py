@@ -24,6 +24,7 @@ from orchestrator.sweeps.record.event_log import Ended, EventLog
 from orchestrator.tracking.run_document import read_runs
 from shapca.data.prepared import PreparedData
 from shapca.storage import FolderStore, ObjectStore
+from tests.clouds import serve_s3
 from tests.factories import tiny_config, tiny_data
 from tests.orchestrator.clusters import LocalCluster
 from tests.paths import ROOT
@@ -38,23 +39,18 @@ EPOCHS = f"experiment.optimisation.epochs={NUM_EPOCHS}"
 def bucket() -> Iterator[dict[str, str]]:
     """A bucket `sweeps` on a server of moto's, as environment variables."""
     import boto3
-    from moto.server import ThreadedMotoServer
 
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    environment = {
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }
-    with pytest.MonkeyPatch.context() as patch:
+    with serve_s3() as address, pytest.MonkeyPatch.context() as patch:
+        environment = {
+            "AWS_ENDPOINT_URL": address,
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_DEFAULT_REGION": "us-east-1",
+        }
         for name, value in environment.items():
             patch.setenv(name, value)
         boto3.client("s3").create_bucket(Bucket="sweeps")
         yield environment
-    server.stop()
 
 
 @pytest.fixture(scope="module")

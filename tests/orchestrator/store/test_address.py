@@ -14,40 +14,31 @@ from orchestrator.store.address import absolute_uri, open_store
 from orchestrator.store.lease import Lease
 from shapca.errors import InputError, StorageError
 from shapca.storage import ObjectStore, SubStore
-from tests.clouds import Cloud, serve
+from tests.clouds import Cloud, serve, serve_s3
 
 
 @pytest.fixture(scope="module")
 def s3_server() -> Iterator[str]:
-    server = pytest.importorskip("moto.server").ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    with serve_s3() as address:
+        yield address
 
 
 def test_a_bucket_is_looked_for_where_the_environment_says_now(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The same address at one endpoint, then at another, in one process."""
-    server_type = pytest.importorskip("moto.server").ThreadedMotoServer
     import boto3
 
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "test")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     for content in (b"first", b"second"):
-        server = server_type("127.0.0.1", 0, verbose=False)
-        server.start()
-        host, port = server.get_host_and_port()
-        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-        boto3.client("s3").create_bucket(Bucket="moving")
-        store = open_store("s3://moving/part")
-        store.put("name", content)
-        assert boto3.client("s3").get_object(Bucket="moving", Key="part/name")["Body"].read() == (
-            content
-        )
-        server.stop()
+        with serve_s3() as address:
+            monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+            client = boto3.client("s3")
+            client.create_bucket(Bucket="moving")
+            open_store("s3://moving/part").put("name", content)
+            assert client.get_object(Bucket="moving", Key="part/name")["Body"].read() == content
 
 
 @pytest.fixture
