@@ -167,9 +167,8 @@ class _Living(TorchDispatchMode):
     ) -> Any:
         # Nothing can be read: checks of values hold, and numbers are one.
         if func is torch.ops.aten._local_scalar_dense.default:
-            return (
-                True if args[0].dtype == torch.bool else torch.ones((), dtype=args[0].dtype).item()
-            )
+            dtype = args[0].dtype
+            return True if dtype == torch.bool else 1.0 if dtype.is_floating_point else 1
         made = func(*args, **(kwargs or {}))
         for leaf in tree_leaves(made):
             if isinstance(leaf, Tensor):
@@ -197,10 +196,16 @@ def _fused_attention(query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: A
     return _FusedAttention.apply(query, key, value)
 
 
+def _undrawn(tensor: Tensor, *_: Any, **__: Any) -> Tensor:
+    return tensor
+
+
 @contextmanager
 def _without_content(on_cuda: bool) -> Iterator[FakeTensorMode]:
     with ExitStack() as stack:
         if on_cuda:
             name = "torch.nn.functional.scaled_dot_product_attention"
             stack.enter_context(mock.patch(name, _fused_attention))
+        # It draws until all values are within bounds, which those without content never are.
+        stack.enter_context(mock.patch("torch.nn.init._no_grad_trunc_normal_", _undrawn))
         yield stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
