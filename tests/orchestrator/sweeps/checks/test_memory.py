@@ -20,8 +20,10 @@ from orchestrator.sweeps.checks.memory import (
     room_for,
     with_gpu_share,
 )
+from shapca.config import ExperimentConfig
 from shapca.errors import InputError
 from shapca.training.memory import StepMemory
+from tests.encoder_families import save_text_encoder
 from tests.factories import tiny_config
 
 GIB = 2**30
@@ -49,6 +51,24 @@ def test_the_largest_configuration_counts(tiny_root: Path) -> None:
     found = memory_of(sweep_of(), tiny_root, on_cuda=True)
     small = sweep_of(**{"optimisation.batch_size": {"type": "choice", "values": [2, 4]}})
     assert memory_of(small, tiny_root, on_cuda=True).peak < found.peak
+
+
+def test_weights_that_were_sent_are_found(
+    tiny_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A submitted driver has no such folder as the sweep's file names."""
+    here = save_text_encoder("bert", tmp_path / "received")
+
+    def locate(config: ExperimentConfig) -> ExperimentConfig:
+        text = config.text.model_copy(update={"encoder": str(here)})
+        return config.model_copy(update={"text": text})
+
+    monkeypatch.setattr(memory, "ask_nodes", lambda _: {"one": 80 * GIB})
+    there = {"type": "choice", "values": [str(tmp_path / "there")]}
+    sweep = sweep_of(**{"text.encoder": there})
+    assert with_gpu_share(sweep, tiny_root, locate).resources.gpus < 0.01
+    with pytest.raises(InputError, match="expected the folder of a model"):
+        with_gpu_share(sweep, tiny_root)
 
 
 @pytest.mark.parametrize(
