@@ -29,6 +29,7 @@ from shapca.data.batches.loader import load_batches
 from shapca.data.batches.sampler import epoch_batches
 from shapca.data.prepared import PreparedData
 from shapca.data.schema import Labels
+from shapca.errors import InputError
 from shapca.model.device import arithmetic
 from shapca.model.inputs import encode_split
 from shapca.model.network import ShapCA
@@ -36,6 +37,10 @@ from shapca.training.optimisation import Optimiser
 
 CUDA_BLOCK = 512
 """CUDA's allocator rounds up to so many bytes."""
+
+
+class NoForecast(InputError):
+    """A model that cannot do without content."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +96,23 @@ def memory_of_step(
         labels: The label sets.
         batch: On the CPU.
         on_cuda: As for `memory_of_training`.
+
+    Raises:
+        NoForecast: the model does what depends on values.
+        InputError: config and labels do not fit.
     """
+    try:
+        return _memory_of_step(config, labels, batch, on_cuda)
+    except InputError:
+        raise
+    except Exception as error:  # whatever a network makes of values that are not there
+        first = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise NoForecast(f"memory: no forecast for this model ({first})") from error
+
+
+def _memory_of_step(
+    config: ExperimentConfig, labels: Labels, batch: Batch, on_cuda: bool
+) -> StepMemory:
     settings = config.optimisation
     if config.image.freeze and not config.image.augment:
         batch = _with_features(build_on_meta(config, labels), batch)

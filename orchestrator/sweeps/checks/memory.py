@@ -15,7 +15,7 @@ from orchestrator.sweeps.checks.doctor import Finding
 from shapca.config import ExperimentConfig
 from shapca.data.prepared import PreparedData
 from shapca.errors import InputError
-from shapca.training.memory import StepMemory, memory_of_training
+from shapca.training.memory import NoForecast, StepMemory, memory_of_training
 from shapca.words import counted
 
 CUDA_ITSELF = 2**29
@@ -106,6 +106,9 @@ def examine_memory(sweep: SweepConfig, data_root: Path, gpu_bytes: int | None) -
     """
     try:
         memory = memory_of(sweep, data_root, on_cuda=True)
+    except NoForecast as error:
+        yield Finding("warn", "memory", str(error))
+        return
     except InputError:
         return
     shown = f"{gib(memory.peak)} of tensors at a trial's peak on a GPU, forecast"

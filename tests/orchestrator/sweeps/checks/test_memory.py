@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 
 from orchestrator.cli import app
@@ -22,7 +23,8 @@ from orchestrator.sweeps.checks.memory import (
 )
 from shapca.config import ExperimentConfig
 from shapca.errors import InputError
-from shapca.training.memory import StepMemory
+from shapca.model.network import ShapCA
+from shapca.training.memory import NoForecast, StepMemory
 from tests.encoder_families import save_text_encoder
 from tests.factories import tiny_config
 
@@ -113,6 +115,16 @@ def test_what_does_not_fit_is_refused_beforehand(
     assert finding.level == level, finding
     assert finding.remedy.startswith(remedy)
     assert "5.5 GiB" in finding.message
+
+
+def test_a_model_that_needs_content_is_one_message(
+    tiny_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ShapCA, "forward", lambda _, batch, __: torch.nonzero(batch.input_ids))
+    with pytest.raises(NoForecast, match="no forecast for this model"):
+        memory_of(sweep_of(), tiny_root, on_cuda=True)
+    [finding] = examine_memory(sweep_of(), tiny_root, 80 * GIB)
+    assert (finding.level, finding.subject) == ("warn", "memory")
 
 
 def test_data_that_are_not_here_are_not_drawn(tmp_path: Path) -> None:
