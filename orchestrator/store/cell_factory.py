@@ -28,7 +28,7 @@ class CellFactory:
         locate: Callable[[ExperimentConfig], ExperimentConfig] | None = None,
     ) -> None:
         self.data_root = data_root
-        self._locate = locate or (lambda config: config)
+        self.locate = locate or (lambda config: config)
         self._data: dict[str, PreparedData] = {}
         self._weights: dict[tuple[str, str, str], dict[str, str]] = {}
 
@@ -56,7 +56,7 @@ class CellFactory:
         if key not in self._weights:
             from shapca.model.encoders import weights_fingerprints  # torch comes with it
 
-            self._weights[key] = weights_fingerprints(self._locate(config))
+            self._weights[key] = weights_fingerprints(self.locate(config))
         return self._weights[key]
 
 

@@ -212,7 +212,9 @@ class _Driver:
             store, wait = self.cells.store, self.options.ray.wait_for_resources
             nodes = node_resources()
             if sweep.resources.gpu == "auto":
-                sweep = self.history.sweep = with_gpu_share(sweep, self.runtime.data_root)
+                locate = self.history.factory.locate
+                sweep = with_gpu_share(sweep, self.runtime.data_root, locate)
+                self.history.sweep = sweep
             slots = check_resources(nodes, sweep.resources, wait=wait)
             if (unused := idle(nodes, sweep.resources)) is not None:
                 print(f"note: {unused}", file=sys.stderr)

@@ -34,7 +34,7 @@ def check_encoder(name: str) -> str:
     close = get_close_matches(name, NAMED, n=1)
     raise ValueError(
         f"expected one of {', '.join(NAMED)}, or a vision model of transformers by its hub name "
-        f"(NAMEDER/NAME) or folder, got {name!r}" + (f"; did you mean {close[0]}?" if close else "")
+        f"(OWNER/NAME) or folder, got {name!r}" + (f"; did you mean {close[0]}?" if close else "")
     )
 
 

@@ -38,7 +38,8 @@ class GatheringExtractor:
 
     def __init__(self, extractor: Extractor) -> None:
         self._extractor = extractor
-        self._turn = threading.Lock()
+        self._changed = threading.Condition()
+        self._is_busy = False
         self._waiting: deque[_Request] = deque()
 
     def extract_many(self, posts: Sequence[Post]) -> list[Extraction]:
@@ -49,13 +50,26 @@ class GatheringExtractor:
         """
         request = _Request(posts)
         self._waiting.append(request)
-        with self._turn:
-            while not request.is_done:
+        while self._has_turn(request):
+            try:
                 self._read_next()
+            finally:
+                with self._changed:
+                    self._is_busy = False
+                    self._changed.notify_all()
         if request.error is not None:
             raise request.error
         assert request.found is not None
         return request.found
+
+    def _has_turn(self, request: _Request) -> bool:
+        """Wait until a request is done, by whoever, or may use the model: whether it may."""
+        with self._changed:
+            self._changed.wait_for(lambda: request.is_done or not self._is_busy)
+            if request.is_done:
+                return False
+            self._is_busy = True
+            return True
 
     def _read_next(self) -> None:
         """Read the request that has waited longest, with as many behind it as a pass takes."""

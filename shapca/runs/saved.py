@@ -190,6 +190,7 @@ def write_saved(
     """
     _check_target(folder)
     store = FolderStore(folder)
+    store.delete(SAVED)  # what it describes is here no more
     store.put(WEIGHTS, pack(weights))
     for name in {n for prefix in ENCODERS for n in store.list(prefix)} - set(encoder_files):
         store.delete(name)

@@ -29,6 +29,7 @@ from shapca.data.batches.loader import load_batches
 from shapca.data.batches.sampler import epoch_batches
 from shapca.data.prepared import PreparedData
 from shapca.data.schema import Labels
+from shapca.errors import InputError
 from shapca.model.device import arithmetic
 from shapca.model.inputs import encode_split
 from shapca.model.network import ShapCA
@@ -36,6 +37,10 @@ from shapca.training.optimisation import Optimiser
 
 CUDA_BLOCK = 512
 """CUDA's allocator rounds up to so many bytes."""
+
+
+class NoForecast(InputError):
+    """A model that cannot do without content."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +96,23 @@ def memory_of_step(
         labels: The label sets.
         batch: On the CPU.
         on_cuda: As for `memory_of_training`.
+
+    Raises:
+        NoForecast: the model does what depends on values.
+        InputError: config and labels do not fit.
     """
+    try:
+        return _memory_of_step(config, labels, batch, on_cuda)
+    except InputError:
+        raise
+    except Exception as error:  # whatever a network makes of values that are not there
+        first = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise NoForecast(f"memory: no forecast for this model ({first})") from error
+
+
+def _memory_of_step(
+    config: ExperimentConfig, labels: Labels, batch: Batch, on_cuda: bool
+) -> StepMemory:
     settings = config.optimisation
     if config.image.freeze and not config.image.augment:
         batch = _with_features(build_on_meta(config, labels), batch)
@@ -167,9 +188,8 @@ class _Living(TorchDispatchMode):
     ) -> Any:
         # Nothing can be read: checks of values hold, and numbers are one.
         if func is torch.ops.aten._local_scalar_dense.default:
-            return (
-                True if args[0].dtype == torch.bool else torch.ones((), dtype=args[0].dtype).item()
-            )
+            dtype = args[0].dtype
+            return True if dtype == torch.bool else 1.0 if dtype.is_floating_point else 1
         made = func(*args, **(kwargs or {}))
         for leaf in tree_leaves(made):
             if isinstance(leaf, Tensor):
@@ -197,10 +217,16 @@ def _fused_attention(query: Tensor, key: Tensor, value: Tensor, *_: Any, **__: A
     return _FusedAttention.apply(query, key, value)
 
 
+def _undrawn(tensor: Tensor, *_: Any, **__: Any) -> Tensor:
+    return tensor
+
+
 @contextmanager
 def _without_content(on_cuda: bool) -> Iterator[FakeTensorMode]:
     with ExitStack() as stack:
         if on_cuda:
             name = "torch.nn.functional.scaled_dot_product_attention"
             stack.enter_context(mock.patch(name, _fused_attention))
+        # It draws until all values are within bounds, which those without content never are.
+        stack.enter_context(mock.patch("torch.nn.init._no_grad_trunc_normal_", _undrawn))
         yield stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))

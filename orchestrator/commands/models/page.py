@@ -8,7 +8,9 @@ that runs no script but its own.
 from __future__ import annotations
 
 import json
+import sys
 import threading
+import traceback
 from collections.abc import Mapping
 from functools import cached_property
 from http import HTTPStatus
@@ -101,7 +103,11 @@ class Page(ThreadingHTTPServer):
             return {**found.to_json(), "cosines": self._model.cosines(post)}
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A browser that went away is nobody's business."""
+        """A browser that went away is nobody's business; all else is said, but for values."""
+        error = sys.exception()
+        if error is not None and not isinstance(error, ConnectionError | TimeoutError):
+            print(f"error: the page: {type(error).__name__}", file=sys.stderr)
+            traceback.print_tb(error.__traceback__)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -149,6 +155,12 @@ class _Handler(BaseHTTPRequestHandler):
             self._say(HTTPStatus.OK, self.server.extract(asked))
         except InputError as error:
             self._refuse(HTTPStatus.BAD_REQUEST, str(error))
+        except (ConnectionError, TimeoutError):
+            raise
+        except Exception as error:  # memory that runs out, say
+            kind = type(error).__name__
+            self._refuse(HTTPStatus.INTERNAL_SERVER_ERROR, f"the model failed ({kind})")
+            raise
 
     def _is_ours(self) -> bool:
         """Whether a request names this server and comes from its own page, or from no page."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from operator import attrgetter
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from orchestrator.sweeps.checks.doctor import Finding
 from shapca.config import ExperimentConfig
 from shapca.data.prepared import PreparedData
 from shapca.errors import InputError
-from shapca.training.memory import StepMemory, memory_of_training
+from shapca.training.memory import NoForecast, StepMemory, memory_of_training
 from shapca.words import counted
 
 CUDA_ITSELF = 2**29
@@ -30,13 +30,20 @@ _parts = attrgetter(
 )  # fmt: skip
 
 
-def memory_of(sweep: SweepConfig, data_root: Path, *, on_cuda: bool) -> StepMemory:
+Locate = Callable[[ExperimentConfig], ExperimentConfig]
+"""Gives a configuration whose local weights lie on this machine."""
+
+
+def memory_of(
+    sweep: SweepConfig, data_root: Path, *, on_cuda: bool, locate: Locate | None = None
+) -> StepMemory:
     """The memory of the largest of a sweep's configurations; nothing is trained.
 
     Args:
         sweep: The sweep's file.
         data_root: Folder of the prepared data sets.
         on_cuda: Whether trials would train on a CUDA device; none is needed for this.
+        locate: Finds weights that were sent here; None: they lie where the file says.
 
     Raises:
         InputError: A data set is not here (none is drawn), or a model's configuration.
@@ -45,6 +52,7 @@ def memory_of(sweep: SweepConfig, data_root: Path, *, on_cuda: bool) -> StepMemo
 
     def measured(config: ExperimentConfig) -> StepMemory:
         data = PreparedData.load(data_root / config.data.dataset)
+        config = config if locate is None else locate(config)
         return memory_of_training(config, data, seed=seed, on_cuda=on_cuda)
 
     distinct = {str(_parts(config)): config for config in sweep.experiments()}
@@ -56,7 +64,9 @@ def room_for(memory: StepMemory, gpu_bytes: int) -> int:
     return math.floor(USABLE * gpu_bytes / (memory.peak + CUDA_ITSELF))
 
 
-def with_gpu_share(sweep: SweepConfig, data_root: Path) -> SweepConfig:
+def with_gpu_share(
+    sweep: SweepConfig, data_root: Path, locate: Locate | None = None
+) -> SweepConfig:
     """The sweep with the share of a GPU that a trial's memory allows in place of `auto`.
 
     Within a Ray session: the smallest GPU of its nodes counts.
@@ -64,6 +74,7 @@ def with_gpu_share(sweep: SweepConfig, data_root: Path) -> SweepConfig:
     Args:
         sweep: The sweep's file.
         data_root: Folder of the prepared data sets.
+        locate: As for `memory_of`.
 
     Raises:
         InputError: No node has a GPU, or not even one trial fits.
@@ -73,7 +84,7 @@ def with_gpu_share(sweep: SweepConfig, data_root: Path) -> SweepConfig:
         raise InputError("resources.gpu: auto: no node has a GPU; --set resources.gpu=0")
     for config in sweep.experiments():
         prepared_folder(data_root, config)  # draws a synthetic one
-    memory = memory_of(sweep, data_root, on_cuda=True)
+    memory = memory_of(sweep, data_root, on_cuda=True, locate=locate)
     num = room_for(memory, gpu_bytes)
     if num == 0:
         raise InputError(f"resources.gpu: auto: {_too_large(memory, gpu_bytes)}")
@@ -95,6 +106,9 @@ def examine_memory(sweep: SweepConfig, data_root: Path, gpu_bytes: int | None) -
     """
     try:
         memory = memory_of(sweep, data_root, on_cuda=True)
+    except NoForecast as error:
+        yield Finding("warn", "memory", str(error))
+        return
     except InputError:
         return
     shown = f"{gib(memory.peak)} of tensors at a trial's peak on a GPU, forecast"

@@ -86,3 +86,34 @@ def test_a_model_finds_the_same_for_many_threads(light: Extractor) -> None:
     model = GatheringExtractor(light)
     with ThreadPoolExecutor(9) as threads:
         assert list(threads.map(lambda post: model.extract_many([post]), posts)) == wanted
+
+
+def test_who_is_done_waits_for_no_other_pass() -> None:
+    """Of a pass of two the second is answered although a third holds the model by then."""
+    gates = {text: threading.Event() for text in ("first", "shared", "last")}
+    begun = {text: threading.Event() for text in gates}
+
+    class Gated:
+        def extract_many(self, posts: Sequence[Post]) -> list[Extraction]:
+            begun[posts[0].text].set()
+            assert gates[posts[0].text].wait(30)
+            return [Extraction(post.text, ()) for post in posts]
+
+    model = GatheringExtractor(Gated())  # type: ignore[arg-type]
+    with ThreadPoolExecutor(4) as threads:
+        threads.submit(model.extract_many, [Post("first")])
+        assert begun["first"].wait(30)
+        pair = [threads.submit(model.extract_many, [Post("shared")]) for _ in range(2)]
+        while len(model._waiting) < 2:
+            time.sleep(0.001)
+        gates["first"].set()
+        assert begun["shared"].wait(30)
+        threads.submit(model.extract_many, [Post("last")])
+        while not model._waiting:
+            time.sleep(0.001)
+        gates["shared"].set()
+        assert begun["last"].wait(30)
+        try:
+            assert [future.result(10)[0].text for future in pair] == ["shared"] * 2
+        finally:
+            gates["last"].set()

@@ -164,6 +164,20 @@ def test_pickles_are_not_read(folder: Path) -> None:
         Extractor.from_pretrained(folder, runtime=RUNTIME)
 
 
+def test_a_model_that_is_replaced_in_part_is_none(
+    light: Extractor, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr(saved, "without_places", full)  # behind the weights
+    with pytest.raises(OSError, match="full"):
+        light.save_pretrained(folder)
+    assert (folder / "model.safetensors").exists()
+    with pytest.raises(InputError, match="no saved model"):
+        Extractor.from_pretrained(folder, runtime=RUNTIME)
+
+
 def test_something_else_is_not_written_over(
     extractors: dict[Task, Extractor], light: Extractor, folder: Path, tmp_path: Path
 ) -> None:

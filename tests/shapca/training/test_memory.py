@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from shapca.model.device import arithmetic
 from shapca.model.inputs import encode_split
 from shapca.training.memory import memory_of_step, memory_of_training
 from shapca.training.optimisation import Optimiser
+from tests.encoder_families import save_image_encoder, save_text_encoder
 from tests.factories import tiny_config
 from tests.gpu import bench_cuda
 
@@ -82,6 +84,18 @@ def test_the_forecast_is_within_a_tenth_of_what_is_measured(
     forecast = memory_of_step(config, data.labels, batch, on_cuda=False)
     assert forecast.weights + forecast.moments < 0.9 * forecast.peak
     assert forecast.peak == pytest.approx(measured(config, data.labels, batch), rel=0.1)
+
+
+@pytest.mark.parametrize(("part", "family"), [("text", "modernbert"), ("image", "vit")])
+def test_encoders_whose_weights_are_drawn_within_bounds_are_forecast(
+    tiny_mner: PreparedData, tmp_path: Path, part: str, family: str
+) -> None:
+    save = {"text": save_text_encoder, "image": save_image_encoder}[part]
+    config = tiny_config(**{f"{part}.encoder": str(save(family, tmp_path / family))})
+    split = encode_split(config, tiny_mner, "train")
+    batch = split.collate([row % len(split) for row in range(64)])
+    forecast = memory_of_step(config, tiny_mner.labels, batch, on_cuda=False)
+    assert forecast.peak == pytest.approx(measured(config, tiny_mner.labels, batch), rel=0.1)
 
 
 def test_training_takes_its_largest_batch_and_leaves_the_process_as_it_was(

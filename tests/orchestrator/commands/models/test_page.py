@@ -7,6 +7,7 @@ import http.client
 import io
 import json
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -189,6 +190,21 @@ def test_bodies_and_pictures_are_bounded(
     status, answer = extract(page, {"text": "Ada", "image_base64": picture()})
     assert (status, "8 × 6 pixels, expected 47 at most" in answer["error"]) == (400, True)
     assert model.posts == []
+
+
+def test_a_model_that_fails_is_said_without_the_post(
+    page: Page, model: Fake, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails(post: Post) -> dict[str, float]:
+        raise MemoryError(f"no room for {post.text}")
+
+    monkeypatch.setattr(model, "cosines", fails)
+    assert extract(page, {"text": "secret"}) == (500, {"error": "the model failed (MemoryError)"})
+    assert extract(page, {"text": "Ada"})[0] == 500  # it goes on serving
+    while "test_page.py" not in (said := capsys.readouterr().err):
+        time.sleep(0.01)
+    assert "MemoryError" in said
+    assert "secret" not in said
 
 
 def test_nothing_else_is_served(page: Page) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 
 from orchestrator.cli import app
@@ -20,8 +21,11 @@ from orchestrator.sweeps.checks.memory import (
     room_for,
     with_gpu_share,
 )
+from shapca.config import ExperimentConfig
 from shapca.errors import InputError
-from shapca.training.memory import StepMemory
+from shapca.model.network import ShapCA
+from shapca.training.memory import NoForecast, StepMemory
+from tests.encoder_families import save_text_encoder
 from tests.factories import tiny_config
 
 GIB = 2**30
@@ -49,6 +53,24 @@ def test_the_largest_configuration_counts(tiny_root: Path) -> None:
     found = memory_of(sweep_of(), tiny_root, on_cuda=True)
     small = sweep_of(**{"optimisation.batch_size": {"type": "choice", "values": [2, 4]}})
     assert memory_of(small, tiny_root, on_cuda=True).peak < found.peak
+
+
+def test_weights_that_were_sent_are_found(
+    tiny_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A submitted driver has no such folder as the sweep's file names."""
+    here = save_text_encoder("bert", tmp_path / "received")
+
+    def locate(config: ExperimentConfig) -> ExperimentConfig:
+        text = config.text.model_copy(update={"encoder": str(here)})
+        return config.model_copy(update={"text": text})
+
+    monkeypatch.setattr(memory, "ask_nodes", lambda _: {"one": 80 * GIB})
+    there = {"type": "choice", "values": [str(tmp_path / "there")]}
+    sweep = sweep_of(**{"text.encoder": there})
+    assert with_gpu_share(sweep, tiny_root, locate).resources.gpus < 0.01
+    with pytest.raises(InputError, match="expected the folder of a model"):
+        with_gpu_share(sweep, tiny_root)
 
 
 @pytest.mark.parametrize(
@@ -93,6 +115,16 @@ def test_what_does_not_fit_is_refused_beforehand(
     assert finding.level == level, finding
     assert finding.remedy.startswith(remedy)
     assert "5.5 GiB" in finding.message
+
+
+def test_a_model_that_needs_content_is_one_message(
+    tiny_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ShapCA, "forward", lambda _, batch, __: torch.nonzero(batch.input_ids))
+    with pytest.raises(NoForecast, match="no forecast for this model"):
+        memory_of(sweep_of(), tiny_root, on_cuda=True)
+    [finding] = examine_memory(sweep_of(), tiny_root, 80 * GIB)
+    assert (finding.level, finding.subject) == ("warn", "memory")
 
 
 def test_data_that_are_not_here_are_not_drawn(tmp_path: Path) -> None:
