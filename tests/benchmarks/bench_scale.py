@@ -41,8 +41,8 @@ def sweep_file(folder: Path) -> Path:
         "name": "many",
         "experiment": experiment.model_dump(mode="json", exclude_defaults=True),
         "space": {
-            "optimisation.learning_rate": axis,
-            "optimisation.encoder_learning_rate": axis,
+            "optimisation.learning_rate": dict(axis),
+            "optimisation.encoder_learning_rate": dict(axis),
         },
         "protocol": {"kind": "single", "sampler": "grid", "trials": NUM_CELLS},
         "scheduler": {"kind": "none"},

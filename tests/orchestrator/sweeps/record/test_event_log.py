@@ -87,7 +87,7 @@ def test_a_missing_event_is_named(tmp_path: Path) -> None:
 
 
 def test_long_records_are_packed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(events, "PACK", 4)
+    monkeypatch.setattr(events, "SIZES", (4, 2))
     store = FolderStore(tmp_path)
     log = EventLog.load(store, "s")
     for number in range(1, 11):
