@@ -133,6 +133,10 @@ class Content:
         values = [value for value in found if value is not None]
         return sum(values) / len(values) if values else None
 
+    def in_states(self, *states: TrialState) -> list[Trial]:
+        """Trials that are in one of some states, in order."""
+        return [trial for trial in self.trials if trial.state in states]
+
     def searched(self) -> list[Trial]:
         """Trials of the search, in order."""
         return [trial for trial in self.trials if trial.phase in ("search", "replicate")]
