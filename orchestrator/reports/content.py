@@ -302,9 +302,7 @@ def _asked(trials: list[Trial], winner: ConfigurationResult | None) -> list[str]
     return list(dict.fromkeys((*spread(every, MOST_ASKED), *reported)))
 
 
-def _surroundings(
-    cells: CellStore, asked: list[str]
-) -> tuple[tuple[Mapping[str, Any], int], ...]:
+def _surroundings(cells: CellStore, asked: list[str]) -> tuple[tuple[Mapping[str, Any], int], ...]:
     """Distinct environments of the cells, the most used first."""
     found: Counter[str] = Counter()
     for key in asked:

@@ -76,4 +76,6 @@ def importance_of(space: Mapping[str, Dimension], history: Sequence[Tried]) -> I
     if not math.isfinite(sum(shares.values())) or not sum(shares.values()):
         return None
     ranked = sorted(space, key=lambda key: -shares.get(key, 0.0))
-    return Importance({key: float(shares.get(key, 0.0)) for key in ranked}, len(some), len(finished))
+    return Importance(
+        {key: float(shares.get(key, 0.0)) for key in ranked}, len(some), len(finished)
+    )

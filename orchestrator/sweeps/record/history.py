@@ -110,6 +110,7 @@ class History:
         self.ended: dict[int, Ended] = {}
         self._tested: dict[str, float | None] = {}
         self._epochs: dict[tuple[object, object], int] = {}
+        self._valid: dict[str, bool] = {}
         for event in self.log.current():
             try:
                 self._take(event)
@@ -164,6 +165,12 @@ class History:
         if key not in self._epochs:
             self._epochs[key] = self.sweep.resolve(values).optimisation.epochs
         return self._epochs[key]
+
+    def is_valid(self, event: Proposed) -> bool:
+        """Whether a proposal's setting is a valid experiment; looked at once."""
+        if event.configuration not in self._valid:
+            self._valid[event.configuration] = self.refusal(event.values) is None
+        return self._valid[event.configuration]
 
     def refusal(self, values: Values) -> str | None:
         """Why a setting is no valid experiment; None where it is one."""

@@ -54,8 +54,7 @@ def trial_view(history: History, event: Proposed, end: Ended | None = None) -> T
         event: The trial's proposal.
         end: How it ended; None while it runs.
     """
-    # What was trained was valid.
-    is_valid = bool(end and end.epoch) or history.refusal(event.values) is None
+    is_valid = bool(end and end.epoch) or history.is_valid(event)  # what was trained was valid
     view = TrialView(**vars(event), epochs=history.epochs(event.values) if is_valid else 0)
     if end is None:
         return view

@@ -160,7 +160,10 @@ def test_a_record_of_an_older_version_is_read_and_packed(
         ({"order": ["opened"]}, "expected the kind of each event"),
         ({"order": ["teleported", "opened"]}, "expected the kind of each event"),
         ({"order": ["opened"], "opened": [{"at": 1.0}]}, "1 events, expected 2"),
-        ({"order": ["opened"], "opened": [{"at": 1.0, "mood": 1}]}, "opened.0.mood: Unexpected keyword"),
+        (
+            {"order": ["opened"], "opened": [{"at": 1.0, "mood": 1}]},
+            "opened.0.mood: Unexpected keyword",
+        ),
         ({"order": ["opened"], "opened": [{"at": "late"}]}, "opened.0.at: Input should be"),
         ({"order": 1}, "order: Input should be"),
     ],
