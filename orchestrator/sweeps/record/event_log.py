@@ -80,8 +80,8 @@ class Ended(Outcome, _Strict):
         found: The cell had ended before: no trial was needed.
         curve: Best validation F1 so far after each epoch: what early stopping has seen.
         alignment: What became of the alignment (`shapca.training.FitResult`), if it finished.
-        test_f1: That of the test split in percent, of a cell that was to be tested, so that a listing need not read
-            each cell; None also in older records.
+        test_f1: F1 of the test split in percent, of a cell that was to be tested, so that no
+            listing need read each cell; None also in older records.
     """
 
     number: int
