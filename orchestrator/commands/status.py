@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 from dataclasses import asdict
@@ -51,7 +52,9 @@ def status(
 
     name = sweep_name(sweep)
     place, store = existing_storage(storage)
+    gc.disable()  # what is read stays until the end: looking through it takes a quarter of the time
     found = sweep_status(store, name, place, planned_cells(store, name))
+    gc.enable()
     if as_json:
         typer.echo(json.dumps(_record(found), ensure_ascii=False, sort_keys=True))
     else:

@@ -129,7 +129,8 @@ def test_ten_thousand_cells_are_seen_in_seconds(tmp_path: Path) -> None:
     assert following.number == NUM_CELLS
     print(
         f"\n{NUM_CELLS:,} cells in the storage, CPU time: `status` {status:.1f} s, the finished "
-        f"sweep again {skipping:.1f} s, its report {report:.1f} s, the next cell from its record {planning:.1f} s, verdicts of all cells "
+        f"sweep again {skipping:.1f} s, its report {report:.1f} s, the next cell from its "
+        f"record {planning:.1f} s, verdicts of all cells "
         f"{listing:.2f} s; {resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024:.0f} MB"
     )
     assert max(status, skipping, planning) < LIMIT_SECONDS
