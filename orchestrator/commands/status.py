@@ -53,8 +53,10 @@ def status(
     name = sweep_name(sweep)
     place, store = existing_storage(storage)
     gc.disable()  # what is read stays until the end: looking through it takes a quarter of the time
-    found = sweep_status(store, name, place, planned_cells(store, name))
-    gc.enable()
+    try:
+        found = sweep_status(store, name, place, planned_cells(store, name))
+    finally:
+        gc.enable()
     if as_json:
         typer.echo(json.dumps(_record(found), ensure_ascii=False, sort_keys=True))
     else:
