@@ -11,12 +11,12 @@ EXTRAS_DEV := orchestrator,minilm,lite,ocr,openai,s3,postgres,sentencepiece,bert
 export PYTHONHASHSEED ?= 0
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: help sweep test test-all check format bench bench-alignment soak fuzz paper-demo ui pictures docs wheel clean
+.PHONY: help sweep test test-all check format bench bench-scale bench-alignment soak fuzz paper-demo ui pictures docs wheel clean
 
 sweep: $(READY)  ## demo sweep on synthetic data: local Ray, SQLite MLflow, 3-seed result
 	$(BIN)/orchestrator sweep search_spaces/demo.yaml
 
-test test-all bench bench-alignment soak fuzz: export HF_HUB_OFFLINE = 1
+test test-all bench bench-scale bench-alignment soak fuzz: export HF_HUB_OFFLINE = 1
 # Many small tensors: more threads than cores only wait for each other.
 test test-all: export OMP_NUM_THREADS ?= 1
 
@@ -41,6 +41,10 @@ format: $(READY_DEV)
 
 bench: $(READY_DEV)  ## speed as ratios against the plain alternative in the same run
 	$(BIN)/pytest -m bench -s tests/benchmarks
+
+bench-scale: $(READY_DEV)  ## what looking at 1,000, 10,000 and 100,000 cells costs: ten minutes
+	for cells in 1000 10000 100000; do SHAPCA_SCALE_CELLS=$$cells \
+	  $(BIN)/pytest -m bench -s tests/benchmarks/bench_scale.py || exit 1; done
 
 bench-alignment: $(READY_DEV)  ## retrieval on real pairs ($$SHAPCA_REAL_DATA/mvsa), resumable: bench-alignment/
 	$(BIN)/python -m tests.benchmarks.real_alignment \

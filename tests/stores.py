@@ -23,8 +23,8 @@ class MemoryStore:
     def get(self, name: str) -> bytes | None:
         return self.objects.get(name)
 
-    def list(self, prefix: str = "") -> list[str]:
-        return sorted(name for name in self.objects if name.startswith(prefix))
+    def list(self, prefix: str = "", after: str = "") -> list[str]:
+        return sorted(name for name in self.objects if name.startswith(prefix) and name > after)
 
     def delete(self, name: str) -> None:
         self.objects.pop(name, None)
@@ -63,8 +63,8 @@ class DyingStore:
     def get(self, name: str) -> bytes | None:
         return self.parent.get(name)
 
-    def list(self, prefix: str = "") -> list[str]:
-        return self.parent.list(prefix)
+    def list(self, prefix: str = "", after: str = "") -> list[str]:
+        return self.parent.list(prefix, after)
 
     def delete(self, name: str) -> None:
         self._change()

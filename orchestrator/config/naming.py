@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 from orchestrator.config.dimensions import Scalar, Values
 from orchestrator.config.sweep import LISTED
@@ -30,10 +31,15 @@ def describe(values: Values) -> str:
     """
     if LISTED in values:
         return str(values[LISTED])
-    names = short_names(values)
-    known = list(SYMBOLS)
-    keys = sorted(values, key=lambda key: (known.index(key) if key in known else len(known), key))
-    return " ".join(f"{names[key]}={shown(values[key])}" for key in keys)
+    return " ".join(f"{name}={shown(values[key])}" for key, name in _in_order(tuple(values)))
+
+
+@lru_cache(maxsize=256)
+def _in_order(keys: tuple[str, ...]) -> list[tuple[str, str]]:
+    """Keys with their short names, those with a symbol first."""
+    names, known = short_names(keys), list(SYMBOLS)
+    ordered = sorted(keys, key=lambda key: (known.index(key) if key in known else len(known), key))
+    return [(key, names[key]) for key in ordered]
 
 
 def short_names(keys: Iterable[str]) -> dict[str, str]:

@@ -7,12 +7,14 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 from orchestrator.config.sweep import SweepConfig
 from orchestrator.reports.errors import Errors, read_errors
 from orchestrator.search.importance import Importance, importance_of
+from orchestrator.search.spread import spread
 from orchestrator.store.cells import CellStore
 from orchestrator.store.sweep_folder import DECLARATION, in_sweep
 from orchestrator.sweeps.record.history import History
@@ -23,6 +25,10 @@ from shapca.storage import read_json
 
 MOST_CURVES = 60
 """Trials whose epoch records are read for their curves: the best ones, and all of the winner."""
+MOST_DRAWN = 1000
+"""Trials that charts of the search show: half of them the best, the others evenly spread."""
+MOST_ASKED = 200
+"""Cells whose surroundings are read: all that are reported, and others evenly spread."""
 Split = Literal["valid", "test"]
 ReportState = Literal["running", "complete", "stopped"]
 TrialState = Literal["done", "pruned", "failed", "diverged", "running", "missing"]
@@ -72,6 +78,7 @@ class Content:
         inputs: By data set, the hash of each part.
         surroundings: Code, libraries and machines that cells were trained with, as their runs
             record them, each with the number of cells, wholly or in part.
+        num_asked: Cells whose surroundings were read.
         scores: Of the winner, by split (`valid`, `test`) and seed: every score by its name.
         errors: Of the winner's kept cell, or why they are not shown; None where there is none.
     """
@@ -89,6 +96,7 @@ class Content:
     experiment: ExperimentConfig | None
     inputs: Mapping[str, Mapping[str, str]]
     surroundings: tuple[tuple[Mapping[str, Any], int], ...]
+    num_asked: int
     scores: Mapping[Split, Mapping[int, Mapping[str, float]]]
     errors: Errors | str | None = None
 
@@ -125,14 +133,55 @@ class Content:
         values = [value for value in found if value is not None]
         return sum(values) / len(values) if values else None
 
+    def in_states(self, *states: TrialState) -> list[Trial]:
+        """Trials that are in one of some states, in order."""
+        return [trial for trial in self.trials if trial.state in states]
+
     def searched(self) -> list[Trial]:
         """Trials of the search, in order."""
         return [trial for trial in self.trials if trial.phase in ("search", "replicate")]
 
+    @cached_property
+    def scored(self) -> list[Trial]:
+        """Trials of the search with a score, in order."""
+        return [trial for trial in self.searched() if trial.value is not None]
+
+    @cached_property
+    def drawn(self) -> list[Trial]:
+        """Those of them that charts show: all, or of very many half the best and others."""
+        if len(self.scored) <= MOST_DRAWN:
+            return self.scored
+        best = sorted(self.scored, key=lambda t: -(t.value or 0.0))[: MOST_DRAWN // 2]
+        chosen = {t.number for t in (*best, *spread(self.scored, MOST_DRAWN // 2))}
+        return [trial for trial in self.scored if trial.number in chosen]
+
+    @property
+    def not_drawn(self) -> str:
+        """What a caption says where charts do not show all trials; begins with a space."""
+        if len(self.drawn) == len(self.scored):
+            return ""
+        return (
+            f" Of {len(self.scored)} trials {len(self.drawn)} are drawn: the best "
+            f"{MOST_DRAWN // 2}, and others evenly spread over the search."
+        )
+
+    @cached_property
+    def _by_cell(self) -> dict[str, list[Trial]]:
+        by_cell: dict[str, list[Trial]] = {}
+        for trial in self.trials:
+            by_cell.setdefault(trial.cell, []).append(trial)
+        return by_cell
+
+    @property
+    def num_cells(self) -> int:
+        """Cells of all trials."""
+        return len(self._by_cell)
+
     def of(self, row: ConfigurationResult) -> list[Trial]:
         """Trials behind a row: those of the winner's confirmation, or of the selection."""
-        wanted = set(row.cells.values())
-        return [trial for trial in self.trials if trial.cell in wanted]
+        cells = dict.fromkeys(row.cells.values())
+        found = [trial for cell in cells for trial in self._by_cell.get(cell, ())]
+        return sorted(found, key=lambda trial: trial.number)
 
 
 def content_of(
@@ -167,6 +216,7 @@ def content_of(
         read_json(cells.store, in_sweep(history.sweep.name, DECLARATION)) or {}
     )
     winner = outcome.winner
+    asked = _asked(trials, winner)
     return Content(
         name=history.sweep.name,
         state=state,
@@ -180,7 +230,8 @@ def content_of(
         importance=importance_of(history.sweep.space, history.protocol.history()),
         experiment=None if winner is None else history.sweep.resolve(winner.values),
         inputs=declared.get("inputs", {}),
-        surroundings=_surroundings(cells, trials),
+        surroundings=_surroundings(cells, asked),
+        num_asked=len(asked),
         scores={split: _scores(cells, winner, split) for split in ("valid", "test")},
         errors=_errors(cells, history.sweep, outcome, data_root),
     )
@@ -244,12 +295,17 @@ def _curved(cells: CellStore, trial: Trial) -> Trial:
     )
 
 
-def _surroundings(
-    cells: CellStore, trials: list[Trial]
-) -> tuple[tuple[Mapping[str, Any], int], ...]:
+def _asked(trials: list[Trial], winner: ConfigurationResult | None) -> list[str]:
+    """Cells whose surroundings are read."""
+    reported = () if winner is None else winner.cells.values()
+    every = list(dict.fromkeys(trial.cell for trial in trials))
+    return list(dict.fromkeys((*spread(every, MOST_ASKED), *reported)))
+
+
+def _surroundings(cells: CellStore, asked: list[str]) -> tuple[tuple[Mapping[str, Any], int], ...]:
     """Distinct environments of the cells, the most used first."""
     found: Counter[str] = Counter()
-    for key in dict.fromkeys(trial.cell for trial in trials):
+    for key in asked:
         parts = [part | {"from_epoch": 0} for part in cells.environments(key)]
         found.update(dict.fromkeys(map(json.dumps, parts), 1))
     return tuple((json.loads(text), number) for text, number in found.most_common())

@@ -33,6 +33,8 @@ _STATES = {
 _SEARCH = ("history", "expected", "parallel", "importance", "cost")
 _SEEDS = ("seeds", "validation_curve", "validation_test", "curves", "losses")
 _ALIGNMENT = ("alignment_gap", "alignment_retrieval")
+MOST_ROWS = 1000
+"""Rows of a table; a page of more is of no use to anybody, and trials.csv has all."""
 NUM_COLOURS = 6
 """Colours of types; further types begin again, and every span has its type written."""
 
@@ -82,7 +84,7 @@ def _environment() -> Environment:
     )  # fmt: skip
     environment.globals |= {function.__name__: function for function in words}
     environment.globals |= {"EMPTY": EMPTY, "FEWEST_TRIALS": FEWEST_TRIALS, "STATES": _STATES}
-    environment.globals["NOTHING"] = NOTHING
+    environment.globals |= {"NOTHING": NOTHING, "MOST_ROWS": MOST_ROWS}
     environment.globals["svg"] = element_of
     return environment
 

@@ -14,9 +14,12 @@ from dataclasses import dataclass
 from orchestrator.config.conditions import within
 from orchestrator.config.dimensions import Dimension
 from orchestrator.search.samplers import Tried, build_study
+from orchestrator.search.spread import spread
 
 FEWEST_TRIALS = 4
 FEW_TRIALS = 20
+MOST_TRIALS = 2000
+"""Of more, so many are looked at, evenly spread over the search: shares hardly change any more."""
 
 
 @dataclass(frozen=True)
@@ -26,11 +29,13 @@ class Importance:
     Attributes:
         shares: By dotted key, largest first; they sum to 1.
         num_trials: Finished trials that they come from; pruned and failed ones do not count.
+        num_finished: Finished trials that there are.
         method: Of what kind they are.
     """
 
     shares: Mapping[str, float]
     num_trials: int
+    num_finished: int
     method: str = "PED-ANOVA"
 
     @property
@@ -61,13 +66,16 @@ def importance_of(space: Mapping[str, Dimension], history: Sequence[Tried]) -> I
         return None
     from optuna import importance
 
+    some = spread(finished, MOST_TRIALS)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         shares = importance.get_param_importances(
-            build_study(space, finished),
+            build_study(space, some),
             evaluator=importance.PedAnovaImportanceEvaluator(),
         )
     if not math.isfinite(sum(shares.values())) or not sum(shares.values()):
         return None
     ranked = sorted(space, key=lambda key: -shares.get(key, 0.0))
-    return Importance({key: float(shares.get(key, 0.0)) for key in ranked}, len(finished))
+    return Importance(
+        {key: float(shares.get(key, 0.0)) for key in ranked}, len(some), len(finished)
+    )

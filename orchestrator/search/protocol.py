@@ -16,7 +16,7 @@ from typing import ClassVar, Literal
 from orchestrator.config.dimensions import Values
 from orchestrator.config.sweep import ProtocolConfig, SweepConfig
 from orchestrator.search.samplers import Tried
-from orchestrator.search.standings import Outcome, Phase, Proposal, Standing, rank, standing_of
+from orchestrator.search.standings import Outcome, Phase, Proposal, Ranked, Standing
 from shapca.words import counted
 
 
@@ -55,6 +55,9 @@ class Protocol:
     given: Sequence[Values] = ()
     proposals: list[Proposal] = field(default_factory=list, init=False)
     outcomes: dict[int, Outcome] = field(default_factory=dict, init=False)
+    _of: dict[str, list[Proposal]] = field(default_factory=dict, init=False)  # by configuration
+    _tried: dict[int, list[Proposal]] = field(default_factory=dict, init=False)  # by entry
+    _ranked: dict[tuple[Phase, ...], Ranked] = field(default_factory=dict, init=False)
 
     # What differs by kind -------------------------------------------------------------------
 
@@ -143,7 +146,7 @@ class Protocol:
 
     def propose(self) -> Proposal | Signal:
         """The next cell; the same for the same history."""
-        entries = self._entries()
+        entries = self._tried
         for entry, tried in sorted(entries.items()):
             for seed in _unused(self.config.seeds, tried):
                 return self._proposal(self.search_phase, entry, tried[0].values, seed)
@@ -160,7 +163,7 @@ class Protocol:
 
     def _sampled(self) -> int:
         """Configurations that the sampler was asked for so far."""
-        return sum(not tried[0].given for tried in self._entries().values())
+        return sum(not tried[0].given for tried in self._tried.values())
 
     def _confirm(
         self, winner: Standing, seeds_of: Callable[[Standing], Sequence[int]]
@@ -176,12 +179,8 @@ class Protocol:
         """The next cell of a phase that gives candidates more seeds; None when all have ended."""
         is_confirm = phase == "confirm"
         for candidate, seeds in wanted:
-            tried = [
-                proposal
-                for proposal in self.proposals
-                if proposal.configuration == candidate.configuration
-                and (proposal.phase == "confirm") == is_confirm
-            ]
+            known = self._of[candidate.configuration]
+            tried = [p for p in known if (p.phase == "confirm") == is_confirm]
             for seed in _unused(seeds, tried):
                 return self._proposal(phase, candidate.entry, candidate.values, seed)
         return self._wait_for(phase)
@@ -221,14 +220,24 @@ class Protocol:
         if proposal.number != len(self.proposals) + 1:
             raise ValueError(f"proposal {proposal.number} after {len(self.proposals)} others")
         self.proposals.append(proposal)
+        self._of.setdefault(proposal.configuration, []).append(proposal)
+        if proposal.phase == self.search_phase:
+            self._tried.setdefault(proposal.entry, []).append(proposal)
 
     def ended(self, number: int, outcome: Outcome) -> None:
         """Take note of how a proposal ended."""
         self.outcomes[number] = outcome
+        self._rank_again(number)
 
     def reopened(self, number: int) -> None:
         """Forget how a proposal ended: it is run again."""
         self.outcomes.pop(number, None)
+        self._rank_again(number)
+
+    def _rank_again(self, number: int) -> None:
+        configuration = self.proposals[number - 1].configuration
+        for ranked in self._ranked.values():
+            ranked.update(configuration, self._of[configuration], self.outcomes)
 
     def unfinished(self) -> list[Proposal]:
         """Proposals without an outcome, in order."""
@@ -241,7 +250,7 @@ class Protocol:
         them failed or diverged it counts as failed.
         """
         history = []
-        for _, tried in sorted(self._entries().items()):
+        for _, tried in sorted(self._tried.items()):
             values = tried[0].values
             outcomes = [self.outcomes[p.number] for p in tried if p.number in self.outcomes]
             scores = [o.value for o in outcomes if o.value is not None]
@@ -262,11 +271,11 @@ class Protocol:
         Those of which every seed finished come before the others; then the higher mean, then the
         earlier entry.
         """
-        groups: dict[str, list[tuple[Proposal, Outcome]]] = {}
-        for proposal in self.proposals:
-            if proposal.phase in phases and (outcome := self.outcomes.get(proposal.number)):
-                groups.setdefault(proposal.configuration, []).append((proposal, outcome))
-        return sorted(map(standing_of, groups.values()), key=rank)
+        if phases not in self._ranked:
+            self._ranked[phases] = ranked = Ranked(phases)
+            for configuration, tried in self._of.items():
+                ranked.update(configuration, tried, self.outcomes)
+        return self._ranked[phases].standings()
 
     def confirmation(self) -> Standing | None:
         """The winner on its confirm seeds; None where none has been tried."""
@@ -278,13 +287,6 @@ class Protocol:
             if of is not None and standing.configuration == of.configuration:
                 return standing
         return None
-
-    def _entries(self) -> dict[int, list[Proposal]]:
-        entries: dict[int, list[Proposal]] = {}
-        for proposal in self.proposals:
-            if proposal.phase == self.search_phase:
-                entries.setdefault(proposal.entry, []).append(proposal)
-        return entries
 
     # Whose weights are kept -----------------------------------------------------------------
 

@@ -139,8 +139,9 @@ class OptunaSampler:
         from them), failed ones as failed, pruned ones with the value of their last epoch. A value
         that is no finite number counts as failed.
         """
+        known = () if self.name == "random" else history  # which is blind to it
         study = build_study(
-            self.space, history, sampler=lambda: self._sampler(index), name=self.study_name
+            self.space, known, sampler=lambda: self._sampler(index), name=self.study_name
         )
         if is_conditional(self.space):
             parameters = _suggested(study.ask(), self.space)

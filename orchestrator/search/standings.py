@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from orchestrator.config.dimensions import Values
@@ -128,6 +128,50 @@ def standing_of(group: Iterable[tuple[Proposal, Outcome]]) -> Standing:
         first.entry, first.values, first.configuration, scores, missing, pruned, numbers,
         max(cut, default=None),
     )  # fmt: skip
+
+
+@dataclass
+class Ranked:
+    """Configurations in order, kept as their proposals end: only what changed is looked at again.
+
+    Attributes:
+        phases: Of which phases proposals count.
+    """
+
+    phases: tuple[Phase, ...]
+    _known: dict[str, tuple[tuple[bool, int, float, int, float, int], Standing]] = field(
+        default_factory=dict, init=False
+    )
+    _order: list[Standing] | None = field(default=None, init=False)
+
+    def update(
+        self, configuration: str, tried: Iterable[Proposal], outcomes: Mapping[int, Outcome]
+    ) -> None:
+        """Take note that a proposal of a configuration has ended, or runs again.
+
+        Args:
+            configuration: Which one.
+            tried: All its proposals, in order.
+            outcomes: How proposals ended, by number.
+        """
+        group = [
+            (proposal, outcome)
+            for proposal in tried
+            if proposal.phase in self.phases and (outcome := outcomes.get(proposal.number))
+        ]
+        if group:
+            standing = standing_of(group)
+            self._known[configuration] = (rank(standing), standing)
+        else:
+            self._known.pop(configuration, None)
+        self._order = None
+
+    def standings(self) -> list[Standing]:
+        """Configurations with the seeds that have ended; best first."""
+        if self._order is None:
+            ordered = sorted(self._known.values(), key=lambda known: known[0])
+            self._order = [standing for _, standing in ordered]
+        return list(self._order)
 
 
 def rank(standing: Standing) -> tuple[bool, int, float, int, float, int]:

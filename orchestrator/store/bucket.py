@@ -74,14 +74,15 @@ class BucketStore:
             except FileNotFoundError:
                 return None
 
-    def list(self, prefix: str = "") -> list[str]:
-        """Sorted names that begin with the prefix."""
+    def list(self, prefix: str = "", after: str = "") -> list[str]:
+        """Sorted names that begin with the prefix and come after a name."""
         # Buckets are listed by whole folders here.
         folder = check_name(prefix).rpartition("/")[0] if prefix else ""
         with self._told(prefix):
-            parts = self._objects.list(folder or None)
+            parts = self._objects.list(folder or None, offset=after or None)
             names = [str(found["path"]) for part in parts for found in part]
-        return sorted(name for name in names if name.startswith(prefix))
+        # Not every server begins where it is asked to.
+        return sorted(name for name in names if name.startswith(prefix) and name > after)
 
     def delete(self, name: str) -> None:
         """Remove an object; one that does not exist is no error."""

@@ -3,7 +3,8 @@
 declaration.json            what must not change while the sweep goes on
 sweep.json, study.json      the whole file, as run last
 events/000001.json …        what was proposed and how it ended, one object an event
-events.json                 the first n hundred of them
+packed/100/000001.json …    each hundred of them in one object, and each ten thousand
+events.json                 the first n hundred of them, as older versions kept them
 lease/000001.json           who works on it
 beat/000001.json            its last sign of life
 runs/<key>.json             the documents that MLflow is made from
@@ -19,7 +20,8 @@ DECLARATION = "declaration.json"
 SWEEP = "sweep.json"
 STUDY = "study.json"
 EVENTS = "events/"
-PACKED_EVENTS = "events.json"
+PACKED = "packed/"
+FORMERLY_PACKED = "events.json"
 LEASES = "lease/"
 BEATS = "beat/"
 RUNS = "runs/"

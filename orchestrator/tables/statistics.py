@@ -228,16 +228,17 @@ def smallest_p(num_seeds: int) -> float:
     return min(1.0, 2.0 ** (1 - num_seeds))
 
 
-def expected_maximum(scores: Sequence[float]) -> Floats:
+def expected_maximum(scores: Sequence[float], trials: Sequence[int] | None = None) -> Floats:
     """Expected best validation score after 1 … n random trials (Dodge et al., 2019, Eq. 5).
 
     E[max of m draws] = Σ_i v_(i) · [(i/n)^m − ((i−1)/n)^m] over the sorted scores.
 
     Args:
         scores: Validation scores of n trials, in any order.
+        trials: The numbers m to tell it for; None: 1 … n.
 
     Returns:
-        (n,) expectation after m = 1 … n trials.
+        Expectation after each m of `trials`.
 
     Raises:
         ValueError: No scores.
@@ -246,8 +247,6 @@ def expected_maximum(scores: Sequence[float]) -> Floats:
     n = len(values)
     if n == 0:
         raise ValueError("expected performance needs at least one score")
-    trials = np.arange(1, n + 1)[:, None]
     share = np.arange(n + 1) / n
-    probabilities = share[None, 1:] ** trials - share[None, :-1] ** trials
-    expectation: Floats = probabilities @ values
-    return expectation
+    draws = range(1, n + 1) if trials is None else trials
+    return np.array([np.diff(share**m) @ values for m in draws])

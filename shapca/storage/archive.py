@@ -48,9 +48,9 @@ class ArchiveStore:
         except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
             raise InputError(f"{self._file}: {name!r} is damaged ({error})") from error
 
-    def list(self, prefix: str = "") -> list[str]:
-        """Sorted names that begin with the prefix."""
-        return sorted(name for name in self._members if name.startswith(prefix))
+    def list(self, prefix: str = "", after: str = "") -> list[str]:
+        """Sorted names that begin with the prefix and come after a name."""
+        return sorted(name for name in self._members if name.startswith(prefix) and name > after)
 
     def put_new(self, name: str, content: bytes) -> bool:
         """Refuse to write."""

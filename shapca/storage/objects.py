@@ -38,8 +38,8 @@ class ObjectStore(Protocol):
         """The object's content, or `None` where it does not exist."""
         ...
 
-    def list(self, prefix: str = "") -> list[str]:
-        """Sorted names that begin with the prefix."""
+    def list(self, prefix: str = "", after: str = "") -> list[str]:
+        """Sorted names that begin with the prefix and come after a name."""
         ...
 
     def delete(self, name: str) -> None:
@@ -192,22 +192,17 @@ class FolderStore:
                 self._require_root()
                 return None
 
-    def list(self, prefix: str = "") -> list[str]:
-        """Sorted names that begin with the prefix."""
+    def list(self, prefix: str = "", after: str = "") -> list[str]:
+        """Sorted names that begin with the prefix and come after a name."""
         if prefix:
             check_name(prefix)
         # Only the folder that the prefix names is walked, so that a store of many cells lists fast.
         with self._told(self.root / prefix):
             folder = below(self.root, prefix.rpartition("/")[0])
             self._require_root()
-        names = []
-        for parent, folders, files in os.walk(folder):
-            for entry in (*folders, *files):
-                refuse_link(Path(parent, entry))
-            relative = Path(parent).relative_to(self.root).as_posix()
-            start = "" if relative == "." else relative + "/"
-            names += [start + file for file in files if not file.startswith(TEMPORARY)]
-        return sorted(name for name in names if name.startswith(prefix))
+        start = "" if folder == self.root else folder.relative_to(self.root).as_posix() + "/"
+        names = _names_below(folder, start)
+        return sorted(name for name in names if name.startswith(prefix) and name > after)
 
     def delete(self, name: str) -> None:
         """Remove an object; one that does not exist is no error."""
@@ -220,6 +215,26 @@ class FolderStore:
         top = self._path(prefix)
         folders = (Path(folder) for folder, _, _ in os.walk(top))
         return sum(remove_leftovers(folder, nobody_writes=nobody_writes) for folder in folders)
+
+
+def _names_below(folder: Path | str, start: str) -> Iterator[str]:
+    """Names of the files of a folder and of those in it, half-written ones left out.
+
+    Raises:
+        InputError: A link is among them.
+    """
+    try:
+        entries = os.scandir(folder)
+    except OSError:
+        return
+    with entries:
+        for entry in entries:
+            if entry.is_symlink():
+                refuse_link(Path(entry))
+            if entry.is_dir(follow_symlinks=False):
+                yield from _names_below(entry.path, f"{start}{entry.name}/")
+            elif not entry.name.startswith(TEMPORARY):
+                yield start + entry.name
 
 
 class SubStore:
@@ -241,9 +256,10 @@ class SubStore:
         """The object's content, or `None` where it does not exist."""
         return self.parent.get(self.prefix + name)
 
-    def list(self, prefix: str = "") -> list[str]:
-        """Sorted names that begin with the prefix."""
-        return [name.removeprefix(self.prefix) for name in self.parent.list(self.prefix + prefix)]
+    def list(self, prefix: str = "", after: str = "") -> list[str]:
+        """Sorted names that begin with the prefix and come after a name."""
+        names = self.parent.list(self.prefix + prefix, after=after and self.prefix + after)
+        return [name.removeprefix(self.prefix) for name in names]
 
     def delete(self, name: str) -> None:
         """Remove an object; one that does not exist is no error."""

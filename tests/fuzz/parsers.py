@@ -22,6 +22,7 @@ from orchestrator.store.lease import abandoned_at, holder_of
 from orchestrator.studies.config import StudyConfig
 from orchestrator.sweeps.checks.forecast import past_forecasts
 from orchestrator.sweeps.record.declaration import check_kind, recall
+from orchestrator.sweeps.record.event_log import EventLog, _packed, _unpacked
 from orchestrator.tracking.journal import Journal
 from orchestrator.tracking.run_document import read_runs
 from shapca.config import ExperimentConfig, apply_overrides, validate
@@ -67,6 +68,7 @@ from tests.fuzz.stored import (
     storage,
 )
 from tests.paths import FIXTURES, ROOT
+from tests.stores import MemoryStore
 
 
 class Echo:
@@ -198,6 +200,12 @@ def encoder(family: str, damaged_file: str, read: Callable[[str], object]) -> Pa
     return Parser(f"{family}/{damaged_file}", damage, sound, read_content)
 
 
+def packed_events() -> bytes:
+    store = MemoryStore()
+    store.objects |= storage()
+    return _packed(EventLog.load(store, "small").events)
+
+
 def shipped(file: str) -> Callable[[], bytes]:
     return (ROOT / file).read_bytes
 
@@ -241,7 +249,8 @@ PARSERS = (
     in_storage("claim", cells_of(CellStore.claimed_by), lambda: f"cells/{cell()}/claim.json"),
     in_storage("attempt", cells_of(lambda cells, key: cells.is_current(key, "a")),
                lambda: f"cells/{cell()}/attempt.json"),
-    in_storage("packed events", status, lambda: "sweeps/small/events.json"),
+    in_storage("formerly packed events", status, lambda: "sweeps/small/events.json"),
+    Parser("packed events", damaged_json, packed_events, lambda pack: _unpacked(pack, "pack")),
     in_storage("parcel", parcel, lambda: f"parcels/{PARCEL}/whole.json"),
     in_storage("cell.json", cells_of(CellStore.cell), lambda: f"cells/{cell()}/cell.json"),
     in_storage("verdict", cells_of(CellStore.summary),

@@ -35,8 +35,10 @@ from orchestrator.reports.charts.slices import (
     values_of,
 )
 from orchestrator.reports.content import Content, TrialState
+from orchestrator.search.spread import spread
 from orchestrator.tables.statistics import expected_maximum
 
+MOST_POINTS = 200
 _LOOKS: tuple[tuple[TrialState, Role, Mark], ...] = (
     ("done", "blue", "circle"),
     ("pruned", "orange", "triangle"),
@@ -69,7 +71,7 @@ def charts_of(content: Content) -> list[Chart]:
 
 def history(content: Content) -> Plot | None:
     """Validation F1 of each trial of the search in the order of the proposals, and the best."""
-    trials = [trial for trial in content.searched() if trial.value is not None]
+    trials = content.drawn
     if not trials:
         return None
     series = []
@@ -79,17 +81,19 @@ def history(content: Content) -> Plot | None:
             points = [(float(t.entry), t.value or 0.0) for t in some]
             series.append(Series(state, points, role, mark, labels=[trial_label(t) for t in some]))
     best, steps = 0.0, []
-    for trial in trials:
-        if trial.state == "done" and (trial.value or 0.0) > best:
-            best = trial.value or 0.0
-        if best:
+    shown = {trial.number for trial in trials}
+    for trial in content.scored:
+        is_better = trial.state == "done" and (trial.value or 0.0) > best
+        best = (trial.value or 0.0) if is_better else best
+        if best and (is_better or trial.number in shown):
             steps.append((float(trial.entry), best))
     if len(steps) > 1:
         series.insert(0, Series("best so far", steps, "blue", line="step"))
     numbers = axis_over("configuration", [t.entry for t in trials], whole=True)
     series += baseline_line(content, numbers)
-    without = len(content.searched()) - len(trials)
+    without = len(content.searched()) - len(content.scored)
     caption = "Best validation F1 of each trial of the search, in the order in which they began."
+    caption += content.not_drawn
     if without:
         caption += f" {without} without any score are not shown."
     return Plot(
@@ -102,8 +106,7 @@ def history(content: Content) -> Plot | None:
 
 def parallel(content: Content) -> Parallel | None:
     """Every trial of the search as a line over the dimensions and its score."""
-    trials = [trial for trial in content.searched() if trial.value is not None]
-    trials = [trial for trial in trials if trial.state in ("done", "pruned")]
+    trials = [trial for trial in content.drawn if trial.state in ("done", "pruned")]
     if len(trials) < 2:
         return None
     space = content.sweep.space
@@ -134,6 +137,7 @@ def parallel(content: Content) -> Parallel | None:
         f"One line a trial, from its setting to its score; {order}. Darker (on a dark page "
         "brighter) is better by rank, orange is the winner, dashed was pruned."
     )
+    caption += content.not_drawn
     if is_conditional(space):
         caption += " A line has a gap at a dimension whose condition does not hold."
     return Parallel("parallel", "Parallel coordinates", caption, (*axes, score), threads)
@@ -145,7 +149,8 @@ def importance(content: Content) -> Bars | None:
     if found is None:
         return None
     names = short_names(list(content.sweep.space))
-    caption = f"{found.method} over {found.num_trials} finished trials of the search."
+    of = f"{found.num_trials} of " if found.num_trials < found.num_finished else ""
+    caption = f"{found.method} over {of}{found.num_finished} finished trials of the search."
     if found.is_rough:
         caption += " So few trials give a hint at best."
     return Bars(
@@ -159,21 +164,18 @@ def importance(content: Content) -> Bars | None:
 
 def expected(content: Content) -> Plot | None:
     """Expected best validation F1 against the number of trials."""
-    scores = [
-        trial.value
-        for trial in content.searched()
-        if trial.value is not None and trial.state in ("done", "pruned")
-    ]
+    scores = [t.value or 0.0 for t in content.scored if t.state in ("done", "pruned")]
     if content.sweep.protocol.kind == "replicate":
         scores = [row.val_mean for row in content.outcome.rows if row.val_mean is not None]
     if len(scores) < 2:
         return None
-    best = expected_maximum(scores)
-    points = [(float(number), float(value)) for number, value in enumerate(best, start=1)]
+    numbers = spread(range(1, len(scores) + 1), MOST_POINTS)
+    best = expected_maximum(scores, numbers)
+    points = [(float(number), float(value)) for number, value in zip(numbers, best, strict=True)]
     few = len(points) <= 40
     caption = (
         "What the best of so many trials can be expected to reach, had they been drawn at random "
-        f"from these {len(points)} (Dodge et al., 2019); a guided search is ahead of it. Pruned "
+        f"from these {len(scores)} (Dodge et al., 2019); a guided search is ahead of it. Pruned "
         "trials count with the score that they had."
     )
     return Plot(

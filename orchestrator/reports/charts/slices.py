@@ -20,8 +20,7 @@ _LOOKS: tuple[tuple[str, Role, Mark], ...] = (
 def slices(content: Content) -> list[Plot]:
     """One plot a dimension that a trial with a score has."""
     winner = content.winner
-    trials = [t for t in content.searched() if t.value is not None]
-    trials = [t for t in trials if t.state in ("done", "pruned")]
+    trials = [t for t in content.drawn if t.state in ("done", "pruned")]
     if not trials:
         return []
     scores = percent_axis(VAL, [t.value or 0.0 for t in trials])
@@ -45,6 +44,7 @@ def slices(content: Content) -> list[Plot]:
                 labels = [trial_label(trial) for trial in some]
                 series.append(Series(what, points, role, mark, labels=labels))
         caption = "Best validation F1 of each trial of the search; hollow ones were pruned."
+        caption += content.not_drawn
         if absent := len(trials) - len(shown_values):
             caption += f" {absent} without this dimension are not shown."
         plots.append(Plot(f"slice_{key}", f"Slice: {name}", caption, axis, scores, tuple(series)))

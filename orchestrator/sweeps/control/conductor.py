@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from orchestrator.search.protocol import Signal
 from orchestrator.search.standings import Verdict
 from orchestrator.store.address import StorageLost
-from orchestrator.store.cells import CellStore
+from orchestrator.store.cells import CellStore, test_metrics
 from orchestrator.store.lease import holder_of
 from orchestrator.sweeps.control.budget import Budget
 from orchestrator.sweeps.control.retention import Retention
@@ -270,6 +270,8 @@ class Conductor:
     def _end(self, event: Proposed, end: Ended) -> None:
         if event.phase == "search":
             self._reuse.pruner.end(event.number)
+        if event.test and end.status == "finished":
+            end = replace(end, test_f1=test_metrics(self.cells, event.cell).get("test/f1"))
         self.history.end(end, lambda: self._settle(event, end))
 
     def _settle(self, event: Proposed, end: Ended) -> None:

@@ -1,27 +1,45 @@
 """A sweep's record: what was proposed and how it ended, in the order in which it happened.
 
 Only the driver that holds the sweep's lease writes it, one immutable object per event. Every
-hundred events are also kept together in one object, so that a long sweep is read fast.
+hundred events are also kept together in one object, and every ten thousand, so that a long sweep
+is read fast. What a killed driver did not pack is read one by one, until the next one packs it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, TypeAlias, get_args
+from typing import Any, ClassVar, TypeAlias, get_args
+
+from pydantic import ConfigDict
+from typing_extensions import TypedDict
 
 from orchestrator.search.standings import Outcome, Proposal
 from orchestrator.store.lease import LeaseLost
-from orchestrator.store.sweep_folder import EVENTS, PACKED_EVENTS, in_sweep, number_of, numbered
+from orchestrator.store.sweep_folder import (
+    EVENTS,
+    FORMERLY_PACKED,
+    PACKED,
+    in_sweep,
+    number_of,
+    numbered,
+)
 from shapca.errors import InputError
-from shapca.storage import ObjectStore, read_json, to_json
-from shapca.storage.records import check_form
+from shapca.storage import ObjectStore, place_name, read_json, to_json
+from shapca.storage.records import check_form, parse_instances
 
-PACK = 100
+SIZES = (10_000, 100)
+"""Events that are packed into one object, the largest first; each is a multiple of the next."""
+
+
+class _Strict:
+    """What is read by its form has no other keys."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
 
 @dataclass(frozen=True)
-class Opened:
+class Opened(_Strict):
     """A driver took the sweep up.
 
     Attributes:
@@ -36,7 +54,7 @@ class Opened:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Proposed(Proposal):
+class Proposed(Proposal, _Strict):
     """The protocol asked for a cell.
 
     Attributes:
@@ -49,7 +67,7 @@ class Proposed(Proposal):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ended(Outcome):
+class Ended(Outcome, _Strict):
     """A proposed cell ended, by this sweep's verdict: another may continue one that it pruned.
 
     Attributes:
@@ -62,6 +80,8 @@ class Ended(Outcome):
         found: The cell had ended before: no trial was needed.
         curve: Best validation F1 so far after each epoch: what early stopping has seen.
         alignment: What became of the alignment (`shapca.training.FitResult`), if it finished.
+        test_f1: F1 of the test split in percent, of a cell that was to be tested, so that no
+            listing need read each cell; None also in older records.
     """
 
     number: int
@@ -73,10 +93,11 @@ class Ended(Outcome):
     found: bool = False
     curve: Sequence[float] = field(default_factory=list)
     alignment: str | None = None
+    test_f1: float | None = None
 
 
 @dataclass(frozen=True)
-class Interrupted:
+class Interrupted(_Strict):
     """A trial was let go before its end; its cell goes on when the sweep is taken up again.
 
     Attributes:
@@ -91,7 +112,7 @@ class Interrupted:
 
 
 @dataclass(frozen=True)
-class Reopened:
+class Reopened(_Strict):
     """A failed cell is tried again on request.
 
     Attributes:
@@ -104,7 +125,7 @@ class Reopened:
 
 
 @dataclass(frozen=True)
-class Restarted:
+class Restarted(_Strict):
     """All that was recorded before counts no more.
 
     Attributes:
@@ -117,9 +138,21 @@ class Restarted:
 
 
 Event: TypeAlias = Opened | Proposed | Ended | Interrupted | Reopened | Restarted
-_OFTEN = {"alignment": None, "given": False}
+_OFTEN = {"alignment": None, "given": False, "test_f1": None}
 """What older storages do not have, as it is where it is not there."""
 _KINDS: dict[str, type[Event]] = {kind.__name__.lower(): kind for kind in get_args(Event)}
+
+
+class PackForm(TypedDict):
+    """Events packed together: how they follow each other by kind, and those of each kind."""
+
+    order: list[str]
+    opened: list[Opened]
+    proposed: list[Proposed]
+    ended: list[Ended]
+    interrupted: list[Interrupted]
+    reopened: list[Reopened]
+    restarted: list[Restarted]
 
 
 @dataclass
@@ -136,6 +169,9 @@ class EventLog:
     sweep: str
     events: list[Event] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        self._num_packed = dict.fromkeys(SIZES, 0)
+
     @classmethod
     def load(cls, store: ObjectStore, sweep: str) -> EventLog:
         """Read a sweep's record; it is empty where the sweep has not begun.
@@ -144,9 +180,14 @@ class EventLog:
             InputError: An event is missing from the middle, or of a kind not known.
         """
         log = cls(store, sweep)
-        packed = read_json(store, log._pack_name(), list[dict[str, Any]]) or []
-        log.events += [_decode(record, log._pack_name()) for record in packed]
-        for name in store.list(in_sweep(sweep, EVENTS)):
+        for size in SIZES:
+            log._read_packs(size)
+        if not log.events:
+            name = in_sweep(sweep, FORMERLY_PACKED)
+            packed = read_json(store, name, list[dict[str, Any]]) or []
+            log.events += [_decode(record, name) for record in packed]
+        events = in_sweep(sweep, EVENTS)
+        for name in store.list(events, after=log._name(len(log.events)) if log.events else ""):
             number = number_of(name)
             if number <= len(log.events):
                 continue
@@ -169,8 +210,8 @@ class EventLog:
         if not self.store.put_new(self._name(number), to_json(_encode(event))):
             raise LeaseLost(f"sweep {self.sweep}: another driver has taken it over")
         self.events.append(event)
-        if number % PACK == 0:
-            self.store.put(self._pack_name(), to_json([_encode(event) for event in self.events]))
+        if number % SIZES[-1] == 0:
+            self._pack()
 
     def current(self) -> list[Event]:
         """The events that count: those after the last restart."""
@@ -180,8 +221,54 @@ class EventLog:
     def _name(self, number: int) -> str:
         return in_sweep(self.sweep, numbered(EVENTS, number))
 
-    def _pack_name(self) -> str:
-        return in_sweep(self.sweep, PACKED_EVENTS)
+    def _pack_name(self, size: int, number: int) -> str:
+        return in_sweep(self.sweep, numbered(f"{PACKED}{size}/", number))
+
+    def _read_packs(self, size: int) -> None:
+        number = len(self.events) // size + 1
+        while (content := self.store.get(name := self._pack_name(size, number))) is not None:
+            events = _unpacked(content, f"{place_name(self.store)}: {name}")
+            if len(events) != size:
+                raise InputError(f"{name} is damaged: {len(events)} events, expected {size}")
+            self.events += events
+            number += 1
+        self._num_packed[size] = len(self.events) // size * size
+
+    def _pack(self) -> None:
+        """Pack what is not packed, by whomever it was written: a pack is the same from any."""
+        for size in SIZES:
+            for start in range(self._num_packed[size], len(self.events) - size + 1, size):
+                packed = _packed(self.events[start : start + size])
+                self.store.put_new(self._pack_name(size, start // size + 1), packed)
+                self._num_packed[size] = start + size
+
+
+def _packed(events: Sequence[Event]) -> bytes:
+    """Events as `PackForm` has them."""
+    pack: dict[str, list[Any]] = {"order": [], **{kind: [] for kind in _KINDS}}
+    for event in events:
+        record = _encode(event)
+        kind = record.pop("kind")
+        pack["order"].append(kind)
+        pack[kind].append(record)
+    return to_json(pack)
+
+
+def _unpacked(content: bytes, place: str) -> list[Event]:
+    """The inverse of `_packed`.
+
+    Raises:
+        InputError: They are damaged.
+    """
+    pack = parse_instances(content, place, PackForm)
+    events = {kind: iter(pack[kind]) for kind in _KINDS}
+    try:
+        found: list[Event] = [next(events[kind]) for kind in pack["order"]]
+    except (KeyError, StopIteration):
+        found = []
+    if len(found) != sum(len(pack[kind]) for kind in _KINDS):
+        raise InputError(f"{place} is damaged: order: expected the kind of each event")
+    return found
 
 
 def _encode(event: Event) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from orchestrator.search.protocol import Signal
 from orchestrator.search.protocols.kinds import PROTOCOLS
 from orchestrator.search.samplers import build_sampler
 from orchestrator.store.cell_factory import BareFactory, CellFactory
-from orchestrator.store.cells import Cell, CellStore
+from orchestrator.store.cells import Cell, CellStore, test_metrics
 from orchestrator.sweeps.record.declaration import declare, recall, remember
 from orchestrator.sweeps.record.event_log import (
     Ended,
@@ -108,6 +108,9 @@ class History:
         )
         self.proposed: dict[int, Proposed] = {}
         self.ended: dict[int, Ended] = {}
+        self._tested: dict[str, float | None] = {}
+        self._epochs: dict[tuple[object, object], int] = {}
+        self._valid: dict[str, bool] = {}
         for event in self.log.current():
             try:
                 self._take(event)
@@ -133,15 +136,20 @@ class History:
             values = present(self.sweep.space, event.values)
             if len(values) < len(event.values):
                 raise ValueError("its setting has a key that the space has not there")
-            event = replace(event, values=values)
+            if list(values) != list(event.values):
+                event = replace(event, values=values)
         self.protocol.proposed(event)
         self.proposed[event.number] = event
+        if event.test:
+            self._tested.setdefault(event.cell, None)
 
     def _take_ended(self, event: Ended) -> None:
         if event.number not in self.proposed:
             raise ValueError("it was never proposed")
         self.protocol.ended(event.number, event)
         self.ended[event.number] = event
+        if event.test_f1 is not None:
+            self._tested[self.proposed[event.number].cell] = event.test_f1
 
     def cell(self, values: Values, seed: int) -> Cell:
         """The cell of a setting and a seed.
@@ -150,6 +158,19 @@ class History:
             InvalidSetting: The setting is no valid experiment.
         """
         return self.factory.cell(self.sweep.resolve(values), seed)
+
+    def epochs(self, values: Values) -> int:
+        """Epochs that a valid setting trains at most."""
+        key = values.get(LISTED), values.get("optimisation.epochs")
+        if key not in self._epochs:
+            self._epochs[key] = self.sweep.resolve(values).optimisation.epochs
+        return self._epochs[key]
+
+    def is_valid(self, event: Proposed) -> bool:
+        """Whether a proposal's setting is a valid experiment; looked at once."""
+        if event.configuration not in self._valid:
+            self._valid[event.configuration] = self.refusal(event.values) is None
+        return self._valid[event.configuration]
 
     def refusal(self, values: Values) -> str | None:
         """Why a setting is no valid experiment; None where it is one."""
@@ -237,6 +258,16 @@ class History:
                 self.log.append(Restarted(self.clock(), f"another list from cell {place} on"))
                 self._replay()
                 return
+
+    def tested(self, key: str, cells: CellStore) -> float | None:
+        """Test F1 of a cell that the sweep had tested; the store is asked where no event says it.
+
+        None where it was not tested, or not for this sweep.
+        """
+        if key not in self._tested:
+            return None
+        known = self._tested[key]
+        return test_metrics(cells, key).get("test/f1") if known is None else known
 
     def wall_seconds(self) -> float:
         """Time that drivers have spent on the sweep before the present one took it up."""

@@ -12,7 +12,7 @@ from orchestrator.config.dimensions import Values
 from orchestrator.config.naming import describe
 from orchestrator.search.standings import Standing
 from orchestrator.store.cell_folder import cell_folder
-from orchestrator.store.cells import CellStore, test_metrics
+from orchestrator.store.cells import CellStore
 from orchestrator.sweeps.record.history import History
 from orchestrator.tracking.run_document import ModelDocument
 from orchestrator.tracking.state import TrackingState
@@ -263,16 +263,14 @@ def _result(
 ) -> ConfigurationResult:
     keys = {seed: history.proposed[number].cell for seed, number in standing.numbers.items()}
     # A seed that failed after its test is missing from both means, or they would not compare.
-    tested = {
-        seed: test_metrics(cells, key) for seed, key in keys.items() if seed in standing.scores
-    }
+    tested = {seed: history.tested(keys[seed], cells) for seed in sorted(standing.scores)}
     return ConfigurationResult(
         name=name or describe(standing.values),
         phase=phase,
         configuration=standing.configuration,
         values=standing.values,
         val=dict(sorted(standing.scores.items())),
-        test={seed: scores["test/f1"] for seed, scores in sorted(tested.items()) if scores},
+        test={seed: score for seed, score in tested.items() if score is not None},
         missing=dict(sorted(standing.missing.items())),
         cells=keys,
         pruned=dict(sorted(standing.pruned.items())),

@@ -54,9 +54,8 @@ def trial_view(history: History, event: Proposed, end: Ended | None = None) -> T
         event: The trial's proposal.
         end: How it ended; None while it runs.
     """
-    is_valid = history.refusal(event.values) is None
-    epochs = history.sweep.resolve(event.values).optimisation.epochs if is_valid else 0
-    view = TrialView(**vars(event), epochs=epochs)
+    is_valid = bool(end and end.epoch) or history.is_valid(event)  # what was trained was valid
+    view = TrialView(**vars(event), epochs=history.epochs(event.values) if is_valid else 0)
     if end is None:
         return view
     known = {name: value for name, value in vars(end).items() if hasattr(view, name)}

@@ -94,6 +94,9 @@ def test_objects_are_written_read_listed_and_deleted(store: ObjectStore) -> None
     assert store.list("a/b") == ["a/b.json", "a/bc/d"]
     assert store.list("a/bc/") == ["a/bc/d"]
     assert store.list("nothing/") == []
+    assert store.list("a/", after="a/b.json") == ["a/bc/d"]
+    assert store.list(after="a/bc") == ["a/bc/d", "e"]
+    assert store.list("a/", after="a/bc/d") == []
     store.delete("a/b.json")
     store.delete("a/b.json")
     assert store.list("a/") == ["a/bc/d"]

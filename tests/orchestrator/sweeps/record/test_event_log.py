@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -11,13 +12,15 @@ from orchestrator.sweeps.record import event_log as events
 from orchestrator.sweeps.record.event_log import (
     Ended,
     EventLog,
+    Interrupted,
     Opened,
     Proposed,
     Reopened,
     Restarted,
 )
 from shapca.errors import InputError
-from shapca.storage import FolderStore
+from shapca.storage import FolderStore, to_json
+from tests.stores import DyingStore, Killed, MemoryStore
 
 
 def proposed(number: int) -> Proposed:
@@ -86,15 +89,97 @@ def test_a_missing_event_is_named(tmp_path: Path) -> None:
         EventLog.load(store, "s")
 
 
+def of_every_kind(num: int) -> list[events.Event]:
+    kinds: list[events.Event] = [
+        Opened(1.0, "process 1 on host", "code"),
+        proposed(1),
+        Ended("finished", 81.5, 3, number=1, at=2.0, curve=[80.0, 81.5], codes=["c"], test_f1=7.5),
+        Interrupted(1, 2.0, 3.0),
+        Reopened(1, 3.0),
+        Restarted(3.5, "stale"),
+        Ended("failed", reason="no memory", number=1, at=4.0, alignment="collapsed"),
+    ]
+    return [kinds[place % len(kinds)] for place in range(num)]
+
+
 def test_long_records_are_packed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(events, "PACK", 4)
+    monkeypatch.setattr(events, "SIZES", (4, 2))
     store = FolderStore(tmp_path)
     log = EventLog.load(store, "s")
-    for number in range(1, 11):
-        log.append(proposed(number))
-    for number in range(1, 9):  # the pack suffices for those
+    for event in of_every_kind(11):
+        log.append(event)
+    assert [len(store.list(f"sweeps/s/packed/{size}/")) for size in (4, 2)] == [2, 5]
+    for number in range(1, 11):  # the packs suffice for those
         store.delete(f"sweeps/s/events/{number:06}.json")
-    assert EventLog.load(store, "s").events == log.events
+    for number in range(1, 5):  # and the larger ones for the smaller ones
+        store.delete(f"sweeps/s/packed/2/{number:06}.json")
+    assert EventLog.load(store, "s").events == of_every_kind(11)
+
+
+@pytest.mark.parametrize("dies_at", range(1, 20))
+def test_a_record_is_whole_whenever_its_driver_is_killed(
+    monkeypatch: pytest.MonkeyPatch, dies_at: int
+) -> None:
+    """Every write of packs and events is the last one once; the next driver packs what lacks."""
+    monkeypatch.setattr(events, "SIZES", (4, 2))
+    memory, wanted, log = MemoryStore(), of_every_kind(12), None
+    with pytest.raises(Killed):
+        log = EventLog.load(DyingStore(memory, dies_at), "s")
+        for event in wanted:
+            log.append(event)
+    assert log is not None
+    found = EventLog.load(memory, "s")
+    assert found.events == wanted[: len(found.events)]
+    assert len(log.events) <= len(found.events) <= len(log.events) + 1
+    for event in wanted[len(found.events) :]:
+        found.append(event)
+    assert EventLog.load(memory, "s").events == wanted
+    if dies_at < 18:  # else the last append of all was the one that did not pack
+        for name in memory.list("sweeps/s/events/"):
+            memory.delete(name)
+        assert EventLog.load(memory, "s").events == wanted
+
+
+def test_a_record_of_an_older_version_is_read_and_packed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was packed in one object, with no event beside, is packed as now when it goes on."""
+    monkeypatch.setattr(events, "SIZES", (4, 2))
+    store, wanted = FolderStore(tmp_path), of_every_kind(7)
+    store.put("sweeps/s/events.json", to_json([events._encode(event) for event in wanted]))
+    log = EventLog.load(store, "s")
+    assert log.events == wanted
+    log.append(proposed(1))
+    store.delete("sweeps/s/events.json")
+    assert EventLog.load(store, "s").events == [*wanted, proposed(1)]
+
+
+@pytest.mark.parametrize(
+    ("pack", "problem"),
+    [
+        ({"order": ["opened"]}, "expected the kind of each event"),
+        ({"order": ["teleported", "opened"]}, "expected the kind of each event"),
+        ({"order": ["opened"], "opened": [{"at": 1.0}]}, "1 events, expected 2"),
+        (
+            {"order": ["opened"], "opened": [{"at": 1.0, "mood": 1}]},
+            "opened.0.mood: Unexpected keyword",
+        ),
+        ({"order": ["opened"], "opened": [{"at": "late"}]}, "opened.0.at: Input should be"),
+        ({"order": 1}, "order: Input should be"),
+    ],
+)
+def test_a_damaged_pack_is_one_message(
+    monkeypatch: pytest.MonkeyPatch, pack: dict[str, object], problem: str
+) -> None:
+    monkeypatch.setattr(events, "SIZES", (4, 2))
+    store, empty = MemoryStore(), {kind: [] for kind in events._KINDS}
+    whole = {**empty, "opened": [{"at": 1.0}] * 2, **pack}
+    if "opened" not in pack:
+        whole["order"] = pack["order"]
+    store.put("sweeps/s/packed/2/000001.json", to_json(whole))
+    with pytest.raises(InputError, match=re.escape(problem)) as raised:
+        EventLog.load(store, "s")
+    assert "packed/2/000001.json" in str(raised.value)
 
 
 def test_an_event_of_a_newer_version_is_refused(tmp_path: Path) -> None:
