@@ -56,7 +56,7 @@ def open_model(
         InputError: no such model.
         typer.Exit: MLflow does not answer, or refuses; a message was printed.
     """
-    if model.startswith("models:"):
+    if model.startswith("models:") or ":/" in model:  # another URI is refused there
         return _registered(model, storage, tracking_uri, runtime)
     from shapca.prediction import Extractor
 

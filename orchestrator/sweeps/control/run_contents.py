@@ -76,5 +76,5 @@ class Datasets:
     def _read(self, config: ExperimentConfig) -> DatasetDocument | None:
         try:
             return dataset_document(self._factory.data(config))
-        except InputError:  # a record is only looked at; a driver's cells were made of it
+        except (InputError, OSError):  # not here (any more); cells know it by its hash
             return None

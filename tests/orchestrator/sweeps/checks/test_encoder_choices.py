@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,8 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
         folder.mkdir()
         for name in ("config.json", "model.safetensors", "vocab.txt"):
             (folder / name).write_text(f"{name} of {folder.name}")
+        described = {"model_type": "bert", "architectures": ["BertModel"], "of": folder.name}
+        (folder / "config.json").write_text(json.dumps(described))
     return made
 
 
