@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from operator import attrgetter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from orchestrator.cluster.nodes import ask_nodes
 from orchestrator.config.sweep import SweepConfig
@@ -15,8 +16,10 @@ from orchestrator.sweeps.checks.doctor import Finding
 from shapca.config import ExperimentConfig
 from shapca.data.prepared import PreparedData
 from shapca.errors import InputError
-from shapca.training.memory import NoForecast, StepMemory, memory_of_training
 from shapca.words import counted
+
+if TYPE_CHECKING:
+    from shapca.training.memory import StepMemory  # torch: imported where a forecast is made
 
 CUDA_ITSELF = 2**29
 """What CUDA and its libraries take in each process beside tensors: assumed, not measured."""
@@ -48,6 +51,8 @@ def memory_of(
     Raises:
         InputError: A data set is not here (none is drawn), or a model's configuration.
     """
+    from shapca.training.memory import memory_of_training
+
     seed = sweep.protocol.seeds[0]
 
     def measured(config: ExperimentConfig) -> StepMemory:
@@ -104,6 +109,8 @@ def examine_memory(sweep: SweepConfig, data_root: Path, gpu_bytes: int | None) -
         data_root: Folder of the prepared data sets.
         gpu_bytes: Memory of the smallest GPU; None: there is none.
     """
+    from shapca.training.memory import NoForecast
+
     try:
         memory = memory_of(sweep, data_root, on_cuda=True)
     except NoForecast as error:
