@@ -125,15 +125,15 @@ class SavedFolder(FolderStore):
                 raise InputError(f"{place}: {size:,} bytes, expected {most_bytes(name):,} at most")
         return path
 
-    def list(self, prefix: str = "") -> list[str]:
-        """Sorted names of the files right under a folder, e.g. `encoder/text/`."""
+    def list(self, prefix: str = "", after: str = "") -> list[str]:
+        """Sorted names of the files right under a folder, e.g. `encoder/text/`, after a name."""
         with self._told(self.root / prefix):
             folder = below(self.root, prefix)
             found = os.scandir(folder) if folder.is_dir() else ()
             names = [prefix + entry.name for entry in found if not entry.is_dir()]
         if len(names) > MOST_ENCODER_FILES:
             raise InputError(f"{folder}: {len(names)} files, expected {MOST_ENCODER_FILES} at most")
-        return sorted(name for name in names if TEMPORARY not in name)
+        return sorted(name for name in names if TEMPORARY not in name and name > after)
 
 
 def most_bytes(name: str) -> int:
