@@ -22,7 +22,6 @@ from statistics import fmean, stdev
 
 import numpy as np
 import numpy.typing as npt
-from scipy import optimize, stats
 
 Counts = npt.NDArray[np.integer]
 Floats = npt.NDArray[np.float64]
@@ -68,6 +67,8 @@ def t_interval(scores: Collection[float]) -> tuple[float, float] | None:
     """
     if len(scores) < 2:
         return None
+    from scipy import stats  # takes most of a second: a finished sweep given again needs none
+
     half = float(stats.t.ppf((1 + LEVEL) / 2, len(scores) - 1))
     half *= stdev(scores) / math.sqrt(len(scores))
     return fmean(scores) - half, fmean(scores) + half
@@ -193,6 +194,8 @@ def behrens_fisher(
     t has `seed_freedom` degrees of freedom, z is standard normal. Solved by quadrature over the
     quantiles of z, so that the answer has no sampling error of its own.
     """
+    from scipy import optimize, stats
+
     if seed_error == 0.0 and example_error == 0.0:
         return 0.0, 1.0 if mean == 0.0 else 0.0
     if seed_error == 0.0:
