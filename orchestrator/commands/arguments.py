@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -131,6 +132,22 @@ def sweep_name(space_or_name: str) -> str:
 def is_training_file(tree: Mapping[str, Any]) -> bool:
     """Whether a file's content is a training file's, not a sweep's or study's."""
     return "data" in tree and not {"name", "space", "rows", "series", "columns"} & set(tree)
+
+
+@contextmanager
+def mlflow_answers(uri: str) -> Iterator[None]:
+    """Within it an MLflow that does not answer, or refuses, is one message and exit code 1."""
+    from orchestrator.tracking.client.addresses import redact
+    from orchestrator.tracking.client.client import TrackingRefusedError, TrackingUnavailableError
+
+    try:
+        yield
+    except TrackingUnavailableError as error:
+        typer.echo(f"error: MLflow at {redact(uri)} does not answer: {error}", err=True)
+        raise typer.Exit(1) from None
+    except TrackingRefusedError as error:
+        typer.echo(f"error: MLflow at {redact(uri)} refuses: {error}", err=True)
+        raise typer.Exit(1) from None
 
 
 def stale_policy(accept: bool, rerun: bool) -> StalePolicy:

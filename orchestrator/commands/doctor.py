@@ -112,7 +112,7 @@ def _read(file: Path, overrides: list[str]) -> tuple[SweepConfig, bool]:
     try:
         is_run = is_training_file(read_yaml(shipped.find(file, "search_spaces")))
     except InputError:
-        return SweepConfig.load(file, overrides), False  # its own message
+        is_run = False  # its own message
     if not is_run:
         return SweepConfig.load(file, overrides), False
     experiment, runtime = load_training_file(file, overrides)

@@ -13,6 +13,7 @@ from orchestrator.commands.arguments import (
     Storage,
     TrackingUri,
     existing_storage,
+    mlflow_answers,
     sweep_name,
 )
 from shapca.commands.options import AsJson
@@ -32,10 +33,6 @@ def sync(
     from orchestrator.sweeps.control.older_documents import complete_documents
     from orchestrator.sweeps.record.declaration import recall
     from orchestrator.tracking.client.addresses import redact, resolve_tracking
-    from orchestrator.tracking.client.client import (
-        TrackingRefusedError,
-        TrackingUnavailableError,
-    )
     from orchestrator.tracking.publisher import Publisher
     from orchestrator.tracking.run_document import close_open
 
@@ -49,14 +46,8 @@ def sync(
         if gone_at is not None:
             close_open(store, name, "killed", gone_at, "its driver is gone")
         missing = complete_documents(store, file, resolve_data_root(data_root, file.runtime))
-        try:
+        with mlflow_answers(uri):
             report = publisher.reconcile()
-        except TrackingUnavailableError as error:
-            typer.echo(f"error: MLflow at {redact(uri)} does not answer: {error}", err=True)
-            raise typer.Exit(1) from None
-        except TrackingRefusedError as error:
-            typer.echo(f"error: MLflow at {redact(uri)} refuses: {error}", err=True)
-            raise typer.Exit(1) from None
     if as_json:
         typer.echo(json.dumps(asdict(report), sort_keys=True))
     else:

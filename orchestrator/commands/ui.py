@@ -30,18 +30,21 @@ MOST_LINKS = 20
 START_SECONDS = 120.0
 STOP_SECONDS = 10.0
 
+Port = Annotated[
+    int | None,
+    typer.Option(min=1, max=65535, help="Port.", show_default="the first free from 5000"),
+]
+Browser = Annotated[
+    bool,
+    typer.Option("--browser/--no-browser", help="Open a browser, where there is a screen."),
+]
+
 
 def ui(
     storage: Storage = "storage",
     tracking_uri: TrackingUri = None,
-    port: Annotated[
-        int | None,
-        typer.Option(min=1, max=65535, help="Port.", show_default="the first free from 5000"),
-    ] = None,
-    browser: Annotated[
-        bool,
-        typer.Option("--browser/--no-browser", help="Open a browser, where there is a screen."),
-    ] = True,
+    port: Port = None,
+    browser: Browser = True,
 ) -> None:
     """Serve the MLflow UI on 127.0.0.1 until Ctrl-C, and open what was run last.
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import signal
 import webbrowser
-from typing import Annotated
 
 import typer
 
 from orchestrator.commands.arguments import Storage, TrackingUri
 from orchestrator.commands.models.opening import AnyModel, open_model
-from orchestrator.commands.ui import free_port, has_screen
+from orchestrator.commands.ui import Browser, Port, free_port, has_screen
 from shapca.commands.display.messages import shown_messages
 from shapca.commands.options import Device, examples
 from shapca.config import RuntimeConfig
@@ -22,14 +21,8 @@ def demo(
     model: AnyModel,
     storage: Storage = "storage",
     tracking_uri: TrackingUri = None,
-    port: Annotated[
-        int | None,
-        typer.Option(min=1, max=65535, help="Port.", show_default="the first free from 5000"),
-    ] = None,
-    browser: Annotated[
-        bool,
-        typer.Option("--browser/--no-browser", help="Open a browser, where there is a screen."),
-    ] = True,
+    port: Port = None,
+    browser: Browser = True,
     device: Device = "auto",
 ) -> None:
     """Serve a page on 127.0.0.1 that shows what a model finds in a post, until Ctrl-C."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from orchestrator.commands.arguments import existing_storage, sweep_name
+from orchestrator.commands.arguments import existing_storage, mlflow_answers, sweep_name
 from shapca.config import RuntimeConfig, is_local_path
 from shapca.errors import InputError
 
@@ -99,28 +99,17 @@ def _registered(
     from orchestrator.tracking.client.addresses import (
         existing_database,
         parse_model_uri,
-        redact,
         resolve_tracking,
     )
 
     parse_model_uri(model)
     uri = existing_database(resolve_tracking(tracking_uri, absolute_uri(storage)))
 
-    from orchestrator.tracking.client.client import (
-        Tracking,
-        TrackingRefusedError,
-        TrackingUnavailableError,
-    )
+    from orchestrator.tracking.client.client import Tracking
     from orchestrator.tracking.models.registry import Registry
     from shapca.prediction import Extractor
 
     with TemporaryDirectory() as folder:
-        try:
+        with mlflow_answers(uri):
             run = Registry(Tracking(uri)).download(model, Path(folder))
-        except TrackingUnavailableError as error:
-            typer.echo(f"error: MLflow at {redact(uri)} does not answer: {error}", err=True)
-            raise typer.Exit(1) from None
-        except TrackingRefusedError as error:
-            typer.echo(f"error: MLflow at {redact(uri)} refuses: {error}", err=True)
-            raise typer.Exit(1) from None
         return Extractor.load(run, runtime=runtime)
