@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 the work failed, 2 bad input (one message, no traceback), 
 from __future__ import annotations
 
 import sys
+from importlib.util import find_spec
 
 import typer
 
@@ -63,21 +64,21 @@ def run_driver(application: typer.Typer, arguments: list[str] | None = None) -> 
     Raises:
         SystemExit: always, with the exit code, except where Ray was lost.
     """
+    if missing := [name for name in PACKAGES if find_spec(name) is None]:
+        # Before anything is drawn, written or started.
+        print(
+            f"error: orchestrator needs the package {missing[0]}: "
+            "pip install 'shap-ca[orchestrator]'",
+            file=sys.stderr,
+        )
+        sys.exit(2)
+
     from orchestrator.cluster.watch import KEPT, RayLostError, say_farewell
     from orchestrator.store.address import StorageLost
     from orchestrator.store.lease import LeaseLost
 
     try:
         run_application(application, arguments)
-    except ModuleNotFoundError as error:
-        package = str(error.name).partition(".")[0]
-        if package not in PACKAGES:
-            raise
-        print(
-            f"error: orchestrator needs the package {package}: pip install 'shap-ca[orchestrator]'",
-            file=sys.stderr,
-        )
-        sys.exit(2)
     except LeaseLost as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)

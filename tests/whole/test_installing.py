@@ -157,6 +157,7 @@ def test_the_orchestrator_without_its_extra_says_so(tmp_path: Path) -> None:
     assert re.fullmatch(
         r"error: orchestrator needs the package \w+: pip install 'shap-ca\[orchestrator\]'\n", out
     )
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.fixture(scope="module")
