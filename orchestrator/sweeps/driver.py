@@ -257,6 +257,9 @@ class _Driver:
         return show_again
 
     def _end(self, status: Ending, reason: str | None) -> SweepOutcome:
+        is_urgent = status == "interrupted"
+        if not is_urgent:  # what follows takes seconds, and longer on a busy machine
+            print("the trials have ended: writing the report and the last runs", file=sys.stderr)
         self._open_documents()
         outcome = self._outcome(status, reason)
         if status == "finished":
@@ -265,7 +268,6 @@ class _Driver:
         else:
             self._close_documents("killed", outcome)
             self.conductor.interrupt(reason or status)
-        is_urgent = status == "interrupted"
         self._stop_publishing(
             INTERRUPTED_PUBLISHING_SECONDS if is_urgent else LAST_PUBLISHING_SECONDS
         )

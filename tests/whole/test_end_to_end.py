@@ -66,7 +66,7 @@ def sweep(space: Path, storage: Path, data: Path) -> str:
     process = command("sweep", space, "--storage", storage, "--data-root", data)
     out, error = process.communicate(timeout=200)
     assert process.returncode == 0, error
-    return out
+    return out + error
 
 
 def example(name: str, *arguments: object) -> str:
@@ -95,13 +95,16 @@ def test_a_sweep_is_the_same_whether_or_not_it_was_killed(
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     out = sweep(space, whole, tiny_root)
     assert "confirmed winner" in out
+    assert "the trials have ended" in out
     assert "test F1" in out
     first = status(space, whole)
     assert first["state"] == "complete"
     assert len(first["winner"]["test_f1"]) == 2
 
     began = time.monotonic()
-    assert "confirmed winner" in sweep(space, whole, tiny_root)
+    again = sweep(space, whole, tiny_root)
+    assert "confirmed winner" in again
+    assert "the trials have ended" not in again
     assert time.monotonic() - began < 15  # nothing is trained, and no Ray started
 
     process = command("sweep", space, "--storage", killed, "--data-root", tiny_root)
