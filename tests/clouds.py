@@ -24,6 +24,8 @@ class Cloud(BaseHTTPRequestHandler):
     objects: dict[str, bytes]
     azure: bool
     refusal: int | None = None
+    lost: int = 0
+    """How many new objects to write and yet to answer with 503."""
 
     def parse_request(self) -> bool:
         """Answer everything with the refusal, where one is set."""
@@ -86,6 +88,10 @@ class Cloud(BaseHTTPRequestHandler):
             self._answer(409 if self.azure else 412)
             return
         self.objects[self._name()] = content
+        if new is not None and self.lost:
+            type(self).lost -= 1
+            self._answer(503, b"Slow down")
+            return
         self._answer(201 if self.azure else 200)
 
     def do_DELETE(self) -> None:

@@ -51,14 +51,18 @@ class BucketStore:
             raise InputError(f"storage {uri}: cannot be used ({_said(error)})") from error
 
     def put_new(self, name: str, content: bytes) -> bool:
-        """Write an object unless it exists; whether it was written. The bucket decides who wins."""
+        """Write an object unless it exists; whether it was written. The bucket decides who wins.
+
+        One that is there with this very content counts as written: it is our own where the answer
+        to a first attempt was lost, and contents that settle who was first are one writer's alone.
+        """
         from obstore.exceptions import AlreadyExistsError, PreconditionError
 
         with self._told(name):
             try:
                 self._objects.put(check_name(name), content, mode="create", use_multipart=False)
             except (AlreadyExistsError, PreconditionError):
-                return False
+                return self.get(name) == content
         return True
 
     def put(self, name: str, content: bytes) -> None:

@@ -27,6 +27,7 @@ from shapca.model.encoders.weights import (
     CLIP_HUB_NAME,
     LITE_ENCODERS,
     read_state_dict,
+    torchvision_file,
     torchvision_weights,
     weights_file,
 )
@@ -297,13 +298,15 @@ def _read_state(architecture: str, weights: str) -> dict[str, Tensor]:
     known = torchvision_weights(architecture, weights)
     if known is None:
         return read_state_dict(weights_file(architecture, weights), "image.weights")
-    try:
-        state: dict[str, Tensor] = torch.hub.load_state_dict_from_url(
-            known.url, map_location="cpu", progress=False, check_hash=True, weights_only=True
-        )
-    except (URLError, OSError) as error:
-        raise InputError(
-            f"image.weights: {known.url} could not be fetched ({error}); where it can, save "
-            "that file, bring it here and set image.weights to its path"
-        ) from error
-    return state
+    file = torchvision_file(known.url)
+    if not file.is_file():
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            beginning_of_hash = file.stem.rpartition("-")[2]
+            torch.hub.download_url_to_file(known.url, str(file), beginning_of_hash, progress=False)
+        except (URLError, OSError, RuntimeError) as error:  # the last one: another hash
+            raise InputError(
+                f"image.weights: {known.url} could not be fetched ({error}); where it can, save "
+                "that file, bring it here and set image.weights to its path"
+            ) from error
+    return read_state_dict(file, "image.weights")

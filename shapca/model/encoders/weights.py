@@ -246,6 +246,13 @@ def torchvision_weights(architecture: str, name: str) -> Any | None:
     return known.get(name)
 
 
+def torchvision_file(url: str) -> Path:
+    """Where torch keeps the weights of an address once they were fetched."""
+    import torch
+
+    return Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
+
+
 def missing_weights(config: ExperimentConfig) -> dict[str, str]:
     """Which weights of a configuration are not on this machine; no hub is asked.
 
@@ -300,7 +307,5 @@ def _missing_file(architecture: str, weights: str) -> str:
         except InputError as error:
             return str(error)
         return ""
-    import torch
-
-    file = Path(torch.hub.get_dir()) / "checkpoints" / known.url.rpartition("/")[2]
+    file = torchvision_file(known.url)
     return "" if file.is_file() else f"{file} is missing; put {known.url} there"

@@ -32,7 +32,9 @@ from shapca.config.image import TORCHVISION
 from shapca.errors import InputError
 from shapca.model.encoders import ImageEncoder, efficientnet, load_image_encoder
 from shapca.model.encoders.image import _read_weights
+from shapca.model.encoders import image as image_module
 from shapca.model.encoders.processing import ImageProcessing, image_processing, image_size
+from shapca.model.encoders.weights import torchvision_file
 from tests.encoder_families import IMAGE_FAMILIES, save_image_encoder
 
 SIZE = 64
@@ -470,6 +472,32 @@ def test_pretrained_weights_that_cannot_be_fetched_say_what_to_do(
     monkeypatch.setattr(torch.hub, "download_url_to_file", offline)
     with pytest.raises(InputError, match=r"image\.weights: https://.*bring it here"):
         load_image_encoder("resnet18", "pretrained", size=SIZE)
+
+
+@pytest.mark.parametrize("part", [0.0, 0.5])
+def test_a_truncated_file_in_torchs_cache_is_named(
+    part: float, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    file = torchvision_file(torchvision.models.ResNet18_Weights.IMAGENET1K_V1.url)
+    file.parent.mkdir(parents=True)
+    whole = (weights / "resnet18.pth").read_bytes()
+    file.write_bytes(whole[: int(part * len(whole))])
+    with pytest.raises(InputError, match=rf"^image\.weights: {file}: not a readable file of weig"):
+        load_image_encoder("resnet18", "pretrained", size=SIZE)
+
+
+def test_a_truncated_download_is_not_kept(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    half = tmp_path / "resnet18-f37072fd.pth"
+    half.write_bytes((weights / "resnet18.pth").read_bytes()[:1000])
+    known = type("Known", (), {"url": half.as_uri()})
+    monkeypatch.setattr(image_module, "torchvision_weights", lambda *_: known)
+    with pytest.raises(InputError, match=r"^image\.weights: file:.* could not be fetched .*hash"):
+        load_image_encoder("resnet18", "pretrained", size=SIZE)
+    assert not torchvision_file(known.url).exists()
 
 
 @pytest.mark.parametrize("architecture", ["resnet50", "efficientnet-lite2"])
