@@ -12,7 +12,7 @@ from shapca.model.encoders.image import ImageEncoder, load_image_encoder
 from shapca.model.encoders.processing import image_size
 from shapca.model.encoders.text import TextEncoder, load_text_model, num_positions
 from shapca.model.fusion import Fusion
-from shapca.model.heads.channels import ChannelEmbeddings
+from shapca.model.heads.channels import NUM_POSITIONS, ChannelEmbeddings
 from shapca.model.heads.crf import CRFHead
 from shapca.model.heads.word_pair import WordPairHead
 from shapca.model.network import ShapCA
@@ -61,7 +61,11 @@ def build_model(
         alignment=_alignment(config, text.width, image),
         fusion=fusion,
         channels=(
-            ChannelEmbeddings(len(POS_TAGS), config.head.channel_width)
+            ChannelEmbeddings(
+                len(POS_TAGS),
+                config.head.channel_width,
+                num_positions=max(NUM_POSITIONS, config.text.max_length),
+            )
             if config.head.channels == "all"
             else None
         ),

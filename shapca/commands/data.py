@@ -12,7 +12,7 @@ from shapca.commands.data_arguments import columns, context_files, names, shares
 from shapca.commands.display.console import open_console
 from shapca.commands.display.progress import progress_report
 from shapca.commands.options import AsJson, Prepared, examples
-from shapca.config import Task
+from shapca.config import MOST_SUBWORDS, Task
 from shapca.data.formats import Format, Scheme, Separator
 from shapca.data.schema import STORED_SIZE
 from shapca.errors import InputError
@@ -240,7 +240,7 @@ def inspect(
         typer.Option(help="Count sub-words and cut texts too, for this text encoder's tokenizer."),
     ] = None,
     max_length: Annotated[
-        int, typer.Option(min=8, max=512, help="Sub-words of text and context together.")
+        int, typer.Option(min=8, max=MOST_SUBWORDS, help="Sub-words of text and context together.")
     ] = 256,
     as_json: AsJson = False,
 ) -> None:

@@ -6,6 +6,7 @@ from shapca.config.files import Model, apply_overrides, read_yaml, to_yaml, vali
 from shapca.config.image import ImageConfig
 from shapca.config.runtime import RuntimeConfig, load_training_file
 from shapca.config.sections import (
+    MOST_SUBWORDS,
     NAMES_OF_WEIGHTS,
     AlignmentConfig,
     ContrastConfig,
@@ -27,6 +28,7 @@ __all__ = [
     "FusionConfig",
     "HeadConfig",
     "ImageConfig",
+    "MOST_SUBWORDS",
     "Model",
     "NAME",
     "NAMES_OF_WEIGHTS",

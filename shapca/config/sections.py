@@ -18,6 +18,8 @@ from shapca.config.image import ImageConfig
 
 Task = Literal["mner", "mre", "mjere"]
 
+MOST_SUBWORDS = 8192
+"""The longest input of a text encoder; most read less, which is known once they are looked at."""
 NAMES_OF_WEIGHTS = ("tiny", "minilm", "pretrained", "random")
 
 
@@ -44,8 +46,9 @@ class TextConfig(Section):
     """One pass over [CLS] text [SEP] context [SEP], or one pass each."""
     pool: Literal["mean", "cls"] = "mean"
     """Sentence features: masked mean over sub-words, or [CLS] and the middle [SEP]."""
-    max_length: Annotated[int, Field(ge=8, le=512)] = 256
-    """Sub-words of text and context together; the context is cut first."""
+    max_length: Annotated[int, Field(ge=8, le=MOST_SUBWORDS)] = 256
+    """Sub-words of text and context together, as many as the encoder has positions for at most; the
+    context is cut first."""
     freeze: bool = False
     """Keep the encoder's weights as they are."""
     gradient_checkpointing: bool = False

@@ -5,6 +5,7 @@ The token is huggingface_hub's own (HF_TOKEN, or `hf auth login`); no message te
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,8 +17,16 @@ from huggingface_hub.utils import httpx  # type: ignore[attr-defined]
 
 from shapca.config import is_local_path
 from shapca.errors import InputError
-from shapca.runs.saved import ENCODERS, SAVED, WEIGHTS, SavedFolder, most_bytes
+from shapca.runs.saved import (
+    ENCODERS,
+    MOST_ENCODER_FILES,
+    SAVED,
+    WEIGHTS,
+    SavedFolder,
+    most_bytes,
+)
 
+MOST_FILES = 2 + len(ENCODERS) * MOST_ENCODER_FILES
 READ = (SAVED, WEIGHTS, *(f"{folder}*" for folder in ENCODERS))
 NO_TOKEN = "no token of the Hub: set HF_TOKEN, or log in by `hf auth login`"
 
@@ -30,7 +39,7 @@ def find_saved(name: str | Path, revision: str | None = None) -> SavedFolder:
         revision: Branch, tag or commit of the repository.
 
     Raises:
-        InputError: no such folder or repository, or files larger than a saved model has.
+        InputError: no such folder or repository, or more or larger files than a saved model has.
     """
     if isinstance(name, Path) or is_local_path(name):
         folder = Path(name).expanduser()
@@ -45,21 +54,36 @@ def find_saved(name: str | Path, revision: str | None = None) -> SavedFolder:
 
 
 def _download(name: str, revision: str | None) -> str:
-    is_reached = not constants.is_offline_mode()
-    if is_reached:
-        try:
-            found = huggingface_hub.model_info(name, revision=revision, files_metadata=True)
-        except httpx.TransportError:  # no network: what the cache has is all there is
-            is_reached = False
-        else:
-            for file in found.siblings or ():
-                if (file.size or 0) > most_bytes(file.rfilename) and _is_read(file.rfilename):
-                    raise InputError(
-                        f"{name}: {file.rfilename} has {file.size:,} bytes, expected "
-                        f"{most_bytes(file.rfilename):,} at most"
-                    )
+    """The folder of a snapshot; what is looked at and what is fetched are one commit."""
+    if constants.is_offline_mode():
+        return _snapshot(name, revision, local_files_only=True)
+    try:
+        found = huggingface_hub.model_info(name, revision=revision, files_metadata=True)
+    except httpx.TransportError:  # no network: what the cache has is all there is
+        return _snapshot(name, revision, local_files_only=True)
+    read = [file for file in found.siblings or () if _is_read(file.rfilename)]
+    if len(read) > MOST_FILES:
+        raise InputError(f"{name}: {len(read):,} files of a model, expected {MOST_FILES} at most")
+    for file in read:
+        if (file.size or 0) > most_bytes(file.rfilename):
+            raise InputError(
+                f"{name}: {file.rfilename} has {file.size:,} bytes, expected "
+                f"{most_bytes(file.rfilename):,} at most"
+            )
+    if not re.fullmatch("[0-9a-f]{40}", found.sha or ""):
+        raise ValueError("no commit")
+    snapshot = _snapshot(name, found.sha)
+    # As the cache notes a branch that is fetched by its name: it is found without a network.
+    branch = Path(snapshot).parents[1] / "refs" / (revision or constants.DEFAULT_REVISION)
+    if revision != found.sha:
+        branch.parent.mkdir(parents=True, exist_ok=True)
+        branch.write_text(str(found.sha))
+    return snapshot
+
+
+def _snapshot(name: str, revision: str | None, *, local_files_only: bool = False) -> str:
     return huggingface_hub.snapshot_download(
-        name, revision=revision, allow_patterns=list(READ), local_files_only=not is_reached
+        name, revision=revision, allow_patterns=list(READ), local_files_only=local_files_only
     )
 
 
@@ -136,6 +160,9 @@ def _told(name: str, revision: str | None) -> Iterator[None]:
         refused = "; the token may not do that" if status in (401, 403) else ""
         reason = f"{name}: {endpoint} answers with status {status}{refused}"
     except (httpx.HTTPError, OSError, ValueError, RuntimeError) as error:
+        # What the network refuses comes as the client's own errors, or as one without a number.
+        if isinstance(error, OSError) and error.strerror and not isinstance(error, ConnectionError):
+            raise InputError(f"{name}: {error.filename or 'a file here'}: {error.strerror}") from None
         reason = f"{name}: {endpoint} does not answer as a Hub does ({type(error).__name__})"
     raise InputError(reason) from None
 

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+NUM_POSITIONS = 512
+"""Words of the longest post, where its encoder reads no more sub-words than that."""
+
 
 @dataclass(frozen=True)
 class Channels:
@@ -43,7 +46,7 @@ class ChannelEmbeddings(nn.Module):
         num_positions: longest post in words.
     """
 
-    def __init__(self, num_pos: int, width: int, *, num_positions: int = 512) -> None:
+    def __init__(self, num_pos: int, width: int, *, num_positions: int = NUM_POSITIONS) -> None:
         super().__init__()
         self.pos = nn.Embedding(num_pos, width)
         self.position = nn.Embedding(num_positions, width)

@@ -14,6 +14,7 @@ from huggingface_hub import ModelCard, constants
 from shapca.config import Task
 from shapca.errors import InputError
 from shapca.prediction import Extractor
+from shapca.prediction.hub import find_saved, upload
 from tests.hub import TOKEN, Hub, commit_of, open_hub
 from tests.shapca.prediction.conftest import RUNTIME
 
@@ -147,3 +148,50 @@ def test_a_repository_of_something_else_is_refused(light: Extractor, hub: Hub) -
     hub.sizes.clear()
     files["config.json"] = b'{"model_type": "bert"}'
     assert "no saved model" in refused("me/model")
+
+
+def test_what_is_looked_at_is_what_is_fetched(
+    light: Extractor, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    light.push_to_hub("me/model")
+    main = hub.repositories["me/model"].branches["main"]
+    first = commit_of(main)
+    looked_at = huggingface_hub.model_info
+
+    def changed_right_after(*arguments: object, **options: object) -> object:
+        found = looked_at(*arguments, **options)  # type: ignore[arg-type]
+        hub.repositories["me/model"].branches |= {
+            "before": dict(main), "main": main | {"encoder/text/new.txt": b"x" * 2**20},
+        }  # fmt: skip
+        return found
+
+    monkeypatch.setattr(huggingface_hub, "model_info", changed_right_after)
+    snapshot = find_saved("me/model").root
+    assert snapshot.name == first
+    assert not (snapshot / "encoder/text/new.txt").exists()
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert find_saved("me/model").root == snapshot
+    assert find_saved("me/model", first).root == snapshot
+
+
+def test_a_repository_of_very_many_files_is_refused(light: Extractor, hub: Hub) -> None:
+    light.push_to_hub("me/model")
+    files = hub.repositories["me/model"].branches["main"]
+    files |= {f"encoder/text/{number}/x": b"" for number in range(100)}
+    number = len(hub.asked)
+    assert refused("me/model") == "me/model: 105 files of a model, expected 66 at most"
+    assert len(hub.asked) == number + 1
+
+
+def test_what_this_machine_refuses_is_not_told_as_the_hubs(
+    light: Extractor, hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    light.save_pretrained(tmp_path / "model")
+    (tmp_path / "model/model.safetensors").unlink()
+    (tmp_path / "model/model.safetensors").symlink_to("/proc/self/mem")  # reads as a bad disk does
+    with pytest.raises(InputError, match="^me/model: a file here: Input/output error$"):
+        upload(tmp_path / "model", "me/model")
+    light.push_to_hub("me/model")
+    (tmp_path / "file").write_bytes(b"")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "file" / "cache"))
+    assert refused("me/model") == f"me/model: {tmp_path}/file/cache: Not a directory"

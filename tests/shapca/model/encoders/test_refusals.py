@@ -9,11 +9,14 @@ from typing import Any
 
 import huggingface_hub
 import pytest
+import torch
+from pydantic import ValidationError
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
-from shapca.build import build_on_meta
-from shapca.config import ExperimentConfig
-from shapca.data.schema import Labels
+from shapca.build import build_model, build_on_meta
+from shapca.config import ExperimentConfig, Task
+from shapca.data.batches.dataset import EncodedSplit
+from shapca.data.schema import Example, Labels
 from shapca.errors import InputError
 from shapca.model.encoders import (
     load_image_encoder,
@@ -182,6 +185,33 @@ def test_fewer_positions_than_the_longest_input(family: str, tmp_path: Path) -> 
     longer = tiny_config(**{"text.encoder": folder, "text.max_length": 97})
     with pytest.raises(InputError, match=r"text\.max_length: .* at most 96 sub-words, got 97"):
         build_on_meta(longer, LABELS)
+
+
+@pytest.mark.parametrize("task", ["mner", "mjere"])
+def test_an_encoder_of_many_positions_reads_long_posts(task: Task, tmp_path: Path) -> None:
+    folder = save_text_encoder("modernbert", tmp_path / "m", max_position_embeddings=8192)
+    labels = Labels(task, ("PER",), ("knows",) if task == "mjere" else ())
+    changes = {"text.encoder": str(folder), "text.max_length": 900, "image.encoder": "none"}
+    model = build_model(tiny_config(task, **changes), labels).eval()
+    post = Example("p", ("a",) * 600, ("DET",) * 600, None)
+    split = EncodedSplit.build(
+        [post], labels, load_tokenizer(str(folder)), contexts=None, images=None, max_length=900
+    )
+    assert split.report.num_cut_texts == 0
+    batch = split.collate([0])
+    assert batch.word_mask.sum() == 600
+    with torch.inference_mode():
+        model.predict(batch)
+    assert model.state_dict()["channels.position.weight"].shape[0] == 900
+    with pytest.raises(ValidationError, match="less than or equal to 8192"):
+        tiny_config(**{"text.max_length": 8193})
+
+
+def test_positions_of_words_are_as_many_as_before_for_short_posts() -> None:
+    model = build_on_meta(tiny_config(**{"text.max_length": 64}), LABELS)
+    assert model.state_dict()["channels.position.weight"].shape[0] == 512
+    with pytest.raises(InputError, match="tiny reads at most 512 sub-words, got 513"):
+        build_on_meta(tiny_config(**{"text.max_length": 513}), LABELS)
 
 
 def test_pictures_that_an_encoder_cannot_read(tmp_path: Path) -> None:
