@@ -19,8 +19,15 @@ Answer = TypeVar("Answer")
 PATIENCE_SECONDS = 120.0
 
 
-def ask_nodes(question: Callable[..., Answer], *arguments: Any) -> dict[str, Answer]:
+def ask_nodes(
+    question: Callable[..., Answer], *arguments: Any, max_calls: int = 0
+) -> dict[str, Answer]:
     """Run a function on every living node; its answers by the node's address and short id.
+
+    Args:
+        question: The function.
+        arguments: What it is given.
+        max_calls: How often a process runs it before it ends; 0: it goes on to other work.
 
     Raises:
         InputError: a node does not answer, or cannot run this project's code.
@@ -28,7 +35,7 @@ def ask_nodes(question: Callable[..., Answer], *arguments: Any) -> dict[str, Ans
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    ask = ray.remote(num_cpus=0, max_retries=1)(question)
+    ask = ray.remote(num_cpus=0, max_retries=1, max_calls=max_calls)(question)
     asked = {}
     for node in living_nodes():
         strategy = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)

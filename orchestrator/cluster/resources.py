@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from orchestrator.config.resources import ResourceConfig
@@ -13,6 +14,7 @@ from shapca.words import counted
 
 SHARE = 0.25
 """The least part of a GPU that is worth a word when it stays idle."""
+SECONDS_BETWEEN_CHECKS = 2.0
 
 
 def slots_of(nodes: list[dict[str, float]], resources: ResourceConfig) -> int:
@@ -125,6 +127,29 @@ def this_machine() -> dict[str, float]:
 def node_resources() -> list[dict[str, float]]:
     """Resources of each living node."""
     return [node["Resources"] for node in living_nodes()]
+
+
+def wait_for_gpu(check: Callable[[], None]) -> None:
+    """Wait until a node with a GPU has come; being asked for one, an autoscaler starts it.
+
+    Args:
+        check: Called now and then; what it raises ends the waiting.
+    """
+    import ray
+
+    if any(node.get("GPU") for node in node_resources()):
+        return
+    print("note: waiting for a node with a GPU", file=sys.stderr)
+    asked = ray.remote(num_cpus=0, num_gpus=1)(_nothing).remote()
+    try:
+        while not ray.wait([asked], timeout=SECONDS_BETWEEN_CHECKS)[0]:
+            check()
+    finally:
+        ray.cancel(asked)
+
+
+def _nothing() -> None:
+    """Ask for resources alone."""
 
 
 def living_nodes() -> list[Mapping[str, Any]]:

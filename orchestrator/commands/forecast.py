@@ -57,7 +57,13 @@ def forecast(
     from orchestrator.store.address import absolute_uri, is_remote, open_store, resolve_data_root
     from orchestrator.sweeps.checks import forecast as forecasts
     from orchestrator.sweeps.checks.doctor import largest_model
-    from orchestrator.sweeps.checks.memory import memory_of, parse_size, room_for, smallest_gpu
+    from orchestrator.sweeps.checks.memory import (
+        memory_of,
+        parse_size,
+        room_for,
+        sharing,
+        smallest_gpu,
+    )
     from orchestrator.sweeps.checks.probe import probe as train_one_epoch
     from orchestrator.sweeps.record.history import History
     from shapca.storage import FolderStore, ObjectStore
@@ -84,18 +90,23 @@ def forecast(
                 f"resources.gpu: {sweep.resources.gpus:g}, and this machine has no GPU to measure "
                 "an epoch on: give --epoch-seconds, or run it where a GPU is"
             )
-    if slots is None:
-        slots = 1 if is_elsewhere else check_resources([here], sweep.resources)
+    if slots is None and not is_elsewhere:
+        check_resources([here], sweep.resources)  # refused before anything is measured
     if cost is None:
         threads = sweep.runtime.num_threads or max(1, int(sweep.resources.cpu))
         changes = {"data_root": root, "num_threads": threads}
         cost = train_one_epoch(sweep, sweep.runtime.model_copy(update=changes))
-    found = forecasts.forecast(sweep, history, cost, slots)
     memory, unknown = None, ""
     try:
         memory = memory_of(sweep, root, on_cuda=on_cuda)
     except InputError as error:
         unknown = str(error)
+    num = None if memory is None or card is None else room_for(memory, card)
+    if sweep.resources.gpu == "auto" and num:
+        sweep = sharing(sweep, num)
+    if slots is None:
+        slots = 1 if is_elsewhere else check_resources([here], sweep.resources)
+    found = forecasts.forecast(sweep, history, cost, slots)
     past = forecasts.past_forecasts(store)
     if is_new:
         typer.echo(f"storage {address} did not exist: it is made to keep the forecast", err=True)
@@ -103,7 +114,6 @@ def forecast(
     unused = None if is_elsewhere else idle([here], sweep.resources)
     if as_json:
         past_records = [{**vars(one), "error": one.error} for one in past]
-        num = None if memory is None or card is None else room_for(memory, card)
         step = {**(asdict(memory) if memory else {}), "trials_a_gpu": num}
         answer = {**asdict(found), "past": past_records, "memory": step}
         typer.echo(json.dumps(answer, sort_keys=True))

@@ -12,7 +12,12 @@ from pathlib import Path
 
 from orchestrator.cluster.nodes import check_code, check_storage, deliver
 from orchestrator.cluster.parcels.delivery import delivered, find_data_root
-from orchestrator.cluster.resources import check_resources, idle, node_resources
+from orchestrator.cluster.resources import (
+    check_resources,
+    idle,
+    node_resources,
+    wait_for_gpu,
+)
 from orchestrator.cluster.session import RayOptions, interruptible, ray_session
 from orchestrator.cluster.watch import RayLostError, watched
 from orchestrator.config.sweep import SweepConfig
@@ -210,11 +215,13 @@ class _Driver:
         sweep = self.history.sweep
         with ray_session(self.options.ray):
             store, wait = self.cells.store, self.options.ray.wait_for_resources
-            nodes = node_resources()
             if sweep.resources.gpu == "auto":
+                if wait:
+                    wait_for_gpu(self.lease.check)
                 locate = self.history.factory.locate
                 sweep = with_gpu_share(sweep, self.runtime.data_root, locate)
                 self.history.sweep = sweep
+            nodes = node_resources()
             slots = check_resources(nodes, sweep.resources, wait=wait)
             if (unused := idle(nodes, sweep.resources)) is not None:
                 print(f"note: {unused}", file=sys.stderr)

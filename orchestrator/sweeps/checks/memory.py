@@ -74,7 +74,7 @@ def with_gpu_share(
 ) -> SweepConfig:
     """The sweep with the share of a GPU that a trial's memory allows in place of `auto`.
 
-    Within a Ray session: the smallest GPU of its nodes counts.
+    Within a Ray session: the smallest GPU of the nodes that it has by now counts.
 
     Args:
         sweep: The sweep's file.
@@ -84,7 +84,8 @@ def with_gpu_share(
     Raises:
         InputError: No node has a GPU, or not even one trial fits.
     """
-    gpu_bytes = min(filter(None, ask_nodes(_smallest_gpu_of_node).values()), default=None)
+    sizes = ask_nodes(_smallest_gpu_of_node, max_calls=1)
+    gpu_bytes = min(filter(None, sizes.values()), default=None)
     if gpu_bytes is None:
         raise InputError("resources.gpu: auto: no node has a GPU; --set resources.gpu=0")
     for config in sweep.experiments():
@@ -93,8 +94,14 @@ def with_gpu_share(
     num = room_for(memory, gpu_bytes)
     if num == 0:
         raise InputError(f"resources.gpu: auto: {_too_large(memory, gpu_bytes)}")
+    sweep = sharing(sweep, num)
+    print(f"note: resources.gpu={sweep.resources.gpus:g}, by the forecast of memory", file=sys.stderr)
+    return sweep
+
+
+def sharing(sweep: SweepConfig, num: int) -> SweepConfig:
+    """The sweep where so many of its trials share a GPU."""
     share = math.floor(1e4 / num) / 1e4  # Ray's precision
-    print(f"note: resources.gpu={share:g}, by the forecast of memory", file=sys.stderr)
     resources = sweep.resources.model_copy(update={"gpu": share})
     return sweep.model_copy(update={"resources": resources})
 
@@ -146,7 +153,8 @@ def smallest_gpu() -> int | None:
 def _smallest_gpu_of_node() -> int | None:
     import os
 
-    os.environ.pop("CUDA_VISIBLE_DEVICES", None)  # the task itself occupies none
+    # The task itself occupies none; its process ends with it, so that no other sees them all.
+    os.environ.pop("CUDA_VISIBLE_DEVICES", None)
     return smallest_gpu()
 
 

@@ -303,6 +303,34 @@ def test_the_submission_script_waits_for_a_node_that_is_still_to_come(
     assert [end.status for end in ends(FolderStore(storage), "later")] == ["finished"] * 2
 
 
+@pytest.mark.slow
+def test_a_share_of_a_gpu_is_settled_once_a_gpu_has_come(
+    tiny_mner: PreparedData, tmp_path: Path
+) -> None:
+    space = space_file(tmp_path, "auto", experiment={"image.encoder": "none"},
+                       resources={"cpu": 1, "gpu": "auto"})  # fmt: skip
+    folder = Path(tempfile.mkdtemp(prefix="cluster-"))
+    cluster = LocalCluster(folder, gpus=0, nodes=1, environment={"PYTHONPATH": str(ROOT)})
+    try:
+        command = ["-m", "orchestrator", "sweep", space, "--storage", tmp_path / "storage"]
+        command += ["--data-root", tiny_mner.folder.parent, "--tracking-uri", "none"]
+        command += ["--address", cluster.address]
+        out, error = run(cluster, *command).communicate(timeout=240)
+        assert "resources.gpu: auto: no node has a GPU" in error, out + error
+        process = run(cluster, *command, "--wait-for-resources")
+        assert process.stderr is not None
+        while "waiting for a node with a GPU" not in (line := process.stderr.readline()):
+            assert line, process.communicate()
+        cluster.add("node2", gpus=1)
+        # It is a logical one only, which torch cannot use: that is found out once it has come.
+        _, error = process.communicate(timeout=240)
+        assert process.returncode == 2
+        assert "resources.gpu: auto: no node has a GPU" in error
+    finally:
+        cluster.close()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def test_doctor_looks_at_every_node(cluster: LocalCluster, tmp_path: Path) -> None:
     (tmp_path / "storage").mkdir(mode=0o700)  # of one that is not there nothing can be told
     command = ["-m", "orchestrator", "doctor", "--address", cluster.address, "--json"]

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
+import ray
 
-from orchestrator.cluster.resources import idle
+from orchestrator.cluster import resources as of_nodes
+from orchestrator.cluster.resources import idle, wait_for_gpu
 from orchestrator.config.resources import ResourceConfig
 
 
@@ -60,3 +63,47 @@ def test_what_stays_idle_is_said_with_the_value_that_uses_it(
     better = resources.model_copy(update={key: float(value)})
     again = idle(nodes, better)
     assert again is None or ("GPU" in said and "GPU" not in again)  # at most cores are left
+
+
+def test_a_gpu_that_is_still_to_come_is_asked_for_and_waited_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[dict[str, Any]] = []
+    looks = 0
+
+    class Asked:
+        def __call__(self, function: Any) -> Asked:
+            return self
+
+        def remote(self) -> str:
+            return "task"
+
+    def remote(**options: Any) -> Asked:
+        asked.append(options)
+        return Asked()
+
+    def look() -> None:
+        nonlocal looks
+        looks += 1
+        if looks == 9:
+            raise RuntimeError("the lease is lost")
+
+    def wait(tasks: list[str], timeout: float) -> tuple[list[str], list[str]]:
+        return (tasks, []) if looks == 3 else ([], tasks)
+
+    cancelled: list[str] = []
+    monkeypatch.setattr(ray, "remote", remote)
+    monkeypatch.setattr(ray, "wait", wait)
+    monkeypatch.setattr(ray, "cancel", cancelled.append)
+    monkeypatch.setattr(of_nodes, "node_resources", lambda: [{"CPU": 4.0}, {"GPU": 1.0}])
+    wait_for_gpu(look)
+    assert asked == [] and capsys.readouterr().err == ""
+    monkeypatch.setattr(of_nodes, "node_resources", lambda: [{"CPU": 4.0}])
+    wait_for_gpu(look)
+    assert asked == [{"num_cpus": 0, "num_gpus": 1}]
+    assert looks == 3
+    assert "waiting for a node with a GPU" in capsys.readouterr().err
+    looks = 4
+    with pytest.raises(RuntimeError, match="lease is lost"):
+        wait_for_gpu(look)
+    assert cancelled == ["task"] * 2

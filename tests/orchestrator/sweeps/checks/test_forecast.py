@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 import yaml
 
+from orchestrator.cli import app
 from orchestrator.config.sweep import SchedulerConfig
 from orchestrator.search.expected_epochs import expected_epochs, simulate
+from orchestrator.sweeps.checks import memory
 from orchestrator.sweeps.checks.forecast import (
     cost_of_another,
     disk_bytes,
@@ -20,12 +22,14 @@ from orchestrator.sweeps.checks.forecast import (
     record,
     recorded_cost,
 )
+from orchestrator.sweeps.checks.memory import CUDA_ITSELF
 from orchestrator.sweeps.checks.probe import EpochCost, middle, probe
 from orchestrator.sweeps.record.declaration import remember
 from orchestrator.sweeps.record.history import History
 from shapca.config import RuntimeConfig
 from shapca.errors import InputError
 from shapca.storage import FolderStore
+from shapca.training.memory import StepMemory
 from tests.factories import tiny_config
 from tests.orchestrator.fakes import execute, open_sweep, sweep_config
 
@@ -166,8 +170,6 @@ def space_of(tmp_path: Path, **changes: Any) -> Path:
 def test_the_command_trains_one_epoch_and_remembers_what_it_said(
     tiny_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from orchestrator.cli import app
-
     storage = tmp_path / "storage"
     arguments = ["forecast", str(space_of(tmp_path)), "--storage", str(storage), "--slots", "2"]
     with pytest.raises(InputError):  # data that are not there: nothing is made
@@ -201,8 +203,6 @@ def test_a_gpu_sweep_is_forecast_on_a_machine_without_a_gpu(
     tiny_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """From a figure that is given, or from another sweep of the same model and data."""
-    from orchestrator.cli import app
-
     storage = tmp_path / "storage"
     space = space_of(tmp_path, resources={"gpu": 1})
     arguments = ["forecast", str(space), "--storage", str(storage), "--data-root", str(tiny_root)]
@@ -215,6 +215,25 @@ def test_a_gpu_sweep_is_forecast_on_a_machine_without_a_gpu(
     search = found["phases"][0]
     assert search["trial_hours"] == pytest.approx(search["trials"] * search["epochs"] / 100)
     assert found["gpu_hours"] == pytest.approx(sum(p["trial_hours"] for p in found["phases"]))
+
+
+@pytest.mark.parametrize("size", ["80GiB", "10MiB", None])
+def test_gpu_hours_of_auto_are_those_of_its_share(
+    size: str | None, tiny_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    step = StepMemory(weights=2**30, moments=2**31, peak=6 * 2**30 - CUDA_ITSELF)
+    monkeypatch.setattr(memory, "memory_of", lambda *_, **__: step)
+    space = space_of(tmp_path, resources={"gpu": "auto"})
+    arguments = ["forecast", str(space), "--storage", str(tmp_path / "storage"), "--slots", "2"]
+    arguments += ["--data-root", str(tiny_root), "--epoch-seconds", "36", "--json"]
+    arguments += [] if size is None else ["--gpu-memory", size]
+    app(args=arguments, standalone_mode=False)
+    found = json.loads(capsys.readouterr().out)
+    hours = sum(phase["trial_hours"] for phase in found["phases"])
+    share = 0.0833 if size == "80GiB" else 1  # a card that is not known, or has no room, counts one
+    assert found["memory"]["trials_a_gpu"] == {"80GiB": 12, "10MiB": 0}.get(size or "")
+    assert found["gpu_hours"] == pytest.approx(share * hours)
 
 
 def test_another_sweep_of_the_same_model_says_what_an_epoch_costs(tmp_path: Path) -> None:

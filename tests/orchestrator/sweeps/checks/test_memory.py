@@ -65,7 +65,7 @@ def test_weights_that_were_sent_are_found(
         text = config.text.model_copy(update={"encoder": str(here)})
         return config.model_copy(update={"text": text})
 
-    monkeypatch.setattr(memory, "ask_nodes", lambda _: {"one": 80 * GIB})
+    monkeypatch.setattr(memory, "ask_nodes", lambda *_, **__: {"one": 80 * GIB})
     there = {"type": "choice", "values": [str(tmp_path / "there")]}
     sweep = sweep_of(**{"text.encoder": there})
     assert with_gpu_share(sweep, tiny_root, locate).resources.gpus < 0.01
@@ -82,7 +82,7 @@ def test_auto_becomes_a_share(
 ) -> None:  # fmt: skip
     monkeypatch.setattr(memory, "memory_of", lambda *_, **__: STEP)
     sizes = {"one": None if gib is None else 90 * GIB, "other": None if gib is None else gib * GIB}
-    monkeypatch.setattr(memory, "ask_nodes", lambda _: sizes)
+    monkeypatch.setattr(memory, "ask_nodes", lambda *_, **__: sizes)
     if share is None:
         message = "no node has a GPU" if gib is None else "takes 5.5 GiB at its peak"
         with pytest.raises(InputError, match=message):
