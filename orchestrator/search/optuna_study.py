@@ -77,20 +77,24 @@ def export_study(
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         storage = _open(url)
         change: Change = "written"
-        start = 0
+        start, study = 0, None
         if name in optuna.get_all_study_names(storage):
             study = optuna.load_study(study_name=name, storage=storage)
-            if study.user_attrs.get(ORIGIN) != origin:
+            if study.user_attrs.get(ORIGIN) == origin:
+                start, change = _compare(study, wanted, name, may_replace=replace)
+            elif not _is_bare(study):
                 raise InputError(
                     f"the study {name!r} is there and was not exported from this sweep; give "
                     "another --study-name"
                 )
-            start, change = _compare(study, wanted, name, may_replace=replace)
             if change == "replaced":
                 optuna.delete_study(study_name=name, storage=storage)
-        if start == 0 and change in ("written", "replaced"):
+                study = None
+        if study is None:
             study = optuna.create_study(study_name=name, storage=storage, direction="maximize")
+        if study.user_attrs.get(ORIGIN) != origin:
             study.set_user_attr(ORIGIN, origin)
+        if study.metric_names != [METRIC]:
             study.set_metric_names([METRIC])
         for trial in wanted[start:]:
             study.add_trial(trial)
@@ -98,6 +102,12 @@ def export_study(
             if study.user_attrs.get(key) != value:
                 study.set_user_attr(key, value)
     return change
+
+
+def _is_bare(study: Any) -> bool:
+    """Whether nothing is in a study yet, as when an export was cut off once it had made it."""
+    is_empty = not study.user_attrs and not study.get_trials(deepcopy=False)
+    return is_empty and [direction.name for direction in study.directions] == ["MAXIMIZE"]
 
 
 def _compare(

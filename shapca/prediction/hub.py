@@ -160,10 +160,10 @@ def _told(name: str, revision: str | None) -> Iterator[None]:
         refused = "; the token may not do that" if status in (401, 403) else ""
         reason = f"{name}: {endpoint} answers with status {status}{refused}"
     except (httpx.HTTPError, OSError, ValueError, RuntimeError) as error:
-        # What the network refuses comes as the client's own errors, or as one without a number.
-        if isinstance(error, OSError) and error.strerror and not isinstance(error, ConnectionError):
-            raise InputError(f"{name}: {error.filename or 'a file here'}: {error.strerror}") from None
         reason = f"{name}: {endpoint} does not answer as a Hub does ({type(error).__name__})"
+        # The network's own faults come as the client's errors, or say nothing of the system's.
+        if isinstance(error, OSError) and error.strerror and not isinstance(error, ConnectionError):
+            reason = f"{name}: {error.filename or 'a file here'}: {error.strerror}"
     raise InputError(reason) from None
 
 

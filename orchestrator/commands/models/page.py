@@ -8,10 +8,13 @@ that runs no script but its own.
 from __future__ import annotations
 
 import json
+import socket
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cached_property
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -21,6 +24,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import urlsplit
 
+from shapca.data.schema import Labels
 from shapca.errors import InputError
 from shapca.prediction import Extractor
 from shapca.prediction.request import MAX_IMAGE_BYTES, read_post
@@ -31,6 +35,8 @@ NAMES = (ADDRESS, "localhost")
 MAX_BODY = MAX_IMAGE_BYTES * 4 // 3 + 2**18
 """Bytes of a request: a picture as base64, and the longest text and context as JSON."""
 PATIENCE = 30.0  # seconds that a browser may take for its request
+SILENCE = 1.0  # seconds without a further byte after which a refused request is left
+MOST_UNREAD = 8 * MAX_BODY  # bytes of one that are taken in
 FILES = {
     "/": ("demo.html", "text/html; charset=utf-8"),
     "/demo.js": ("demo.js", "text/javascript; charset=utf-8"),
@@ -45,6 +51,7 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
+EXAMPLE = {"text": "Frida Kahlo lives in Lisbon now", "entities": "Frida Kahlo; Lisbon"}
 _COLUMNS = ("text", "context", "image_base64", "entities")
 
 
@@ -87,6 +94,7 @@ class Page(ThreadingHTTPServer):
             "types": [*labels.entity_types, *labels.relation_types],
             "reads_context": config.data.contexts is not None,
             "reads_image": config.image.encoder != "none",
+            "example": EXAMPLE if _fits(labels) else None,
         }
 
     def extract(self, asked: Mapping[str, Any]) -> dict[str, Any]:
@@ -108,6 +116,13 @@ class Page(ThreadingHTTPServer):
         if error is not None and not isinstance(error, ConnectionError | TimeoutError):
             print(f"error: the page: {type(error).__name__}", file=sys.stderr)
             traceback.print_tb(error.__traceback__)
+
+
+def _fits(labels: Labels) -> bool:
+    """Whether the example has something that the labels name: a person at a place."""
+    return {"PER", "LOC"} <= {*labels.entity_types} or any(
+        name.startswith("/per/loc/") for name in labels.relation_types
+    )
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -193,6 +208,16 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)
+
+    def finish(self) -> None:
+        """Take in what is still being sent: a browser that is cut off shows no refusal."""
+        with suppress(OSError):
+            self.connection.shutdown(socket.SHUT_WR)
+            self.connection.settimeout(SILENCE)
+            left, end = MOST_UNREAD, time.monotonic() + PATIENCE
+            while left > 0 and time.monotonic() < end and (part := self.rfile.read1(2**16)):
+                left -= len(part)
+        super().finish()
 
     def log_message(self, format: str, *arguments: Any) -> None:
         """Say nothing: what people type stays with them."""

@@ -95,7 +95,8 @@ def with_gpu_share(
     if num == 0:
         raise InputError(f"resources.gpu: auto: {_too_large(memory, gpu_bytes)}")
     sweep = sharing(sweep, num)
-    print(f"note: resources.gpu={sweep.resources.gpus:g}, by the forecast of memory", file=sys.stderr)
+    share = sweep.resources.gpus
+    print(f"note: resources.gpu={share:g}, by the forecast of memory", file=sys.stderr)
     return sweep
 
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +85,7 @@ def package(run: Path, out: Path, *, about: Mapping[str, str], identity: Mapping
         code_paths=[str(Path(shapca.__file__).parent)],
         signature=signature(),
         input_example=pandas.DataFrame([example]),
-        pip_requirements=requirements(),
+        pip_requirements=requirements(tokenizer_packages(run)),
         metadata=dict(about),
     )
     for folder in out.rglob("__pycache__"):
@@ -146,11 +146,23 @@ def signature() -> Any:
     )
 
 
-def requirements() -> list[str]:
+def requirements(more: Iterable[str] = ()) -> list[str]:
     """The model's libraries, each with the version that is installed here.
 
     Versions lose their local part (`+cpu`): it names an index rather than a release.
+
+    Args:
+        more: Those that this model needs beside what all do.
     """
-    return [
-        f"{name}=={importlib.metadata.version(name).partition('+')[0]}" for name in REQUIREMENTS
-    ]
+    names = (*REQUIREMENTS, *more)
+    return [f"{name}=={importlib.metadata.version(name).partition('+')[0]}" for name in names]
+
+
+def tokenizer_packages(run: Path) -> tuple[str, ...]:
+    """What the text encoder's tokenizer needs in addition: BERTweet's may spell emoji out."""
+    from shapca.model.encoders.weights import read_json_file
+    from shapca.runs.encoder_files import TEXT
+
+    file = run / TEXT / "tokenizer_config.json"
+    spells_emoji = file.is_file() and read_json_file(file, "the run").get("normalization")
+    return ("emoji",) if spells_emoji else ()

@@ -97,7 +97,8 @@ def test_a_gpu_that_is_still_to_come_is_asked_for_and_waited_for(
     monkeypatch.setattr(ray, "cancel", cancelled.append)
     monkeypatch.setattr(of_nodes, "node_resources", lambda: [{"CPU": 4.0}, {"GPU": 1.0}])
     wait_for_gpu(look)
-    assert asked == [] and capsys.readouterr().err == ""
+    assert asked == []
+    assert capsys.readouterr().err == ""
     monkeypatch.setattr(of_nodes, "node_resources", lambda: [{"CPU": 4.0}])
     wait_for_gpu(look)
     assert asked == [{"num_cpus": 0, "num_gpus": 1}]

@@ -189,7 +189,7 @@ def test_what_this_machine_refuses_is_not_told_as_the_hubs(
     light.save_pretrained(tmp_path / "model")
     (tmp_path / "model/model.safetensors").unlink()
     (tmp_path / "model/model.safetensors").symlink_to("/proc/self/mem")  # reads as a bad disk does
-    with pytest.raises(InputError, match="^me/model: a file here: Input/output error$"):
+    with pytest.raises(InputError, match=r"^me/model: a file here: Input/output error$"):
         upload(tmp_path / "model", "me/model")
     light.push_to_hub("me/model")
     (tmp_path / "file").write_bytes(b"")

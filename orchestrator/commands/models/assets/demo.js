@@ -114,5 +114,9 @@ fetch("about").then(answered).then(found => {
   at("context-row").hidden = !about.reads_context;
   at("image-row").hidden = !about.reads_image;
   at("entities-row").hidden = about.task !== "mre";
+  if (about.example && !at("text").value) {
+    at("text").value = about.example.text;
+    at("entities").value = about.example.entities;
+  }
   document.body.dataset.ready = "yes";
 });

@@ -127,6 +127,7 @@ def test_it_answers_what_the_model_finds(page: Page, model: Fake) -> None:
     assert ask(page, "GET", "/about")[1] == {
         "name": "the <i>model</i>", "task": "mjere", "types": ["LOC", "PER", "in"],
         "reads_context": True, "reads_image": True,
+        "example": {"text": "Frida Kahlo lives in Lisbon now", "entities": "Frida Kahlo; Lisbon"},
     }  # fmt: skip
     for path in ("/", "/demo.js", "/demo.css"):
         status, content = ask(page, "GET", path)
@@ -192,6 +193,46 @@ def test_bodies_and_pictures_are_bounded(
     assert model.posts == []
 
 
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Host": "evil.example"}, 421),
+        ({"Origin": "http://evil.example"}, 403),
+        ({"Content-Type": "text/plain"}, 415),
+        ({}, 413),
+    ],
+)
+def test_a_refusal_is_read_by_one_that_is_still_sending(
+    page: Page, headers: dict[str, str], status: int
+) -> None:
+    """All of a large body is sent before the answer is looked at, as browsers do."""
+    connection = http.client.HTTPConnection("127.0.0.1", page.server_port, timeout=20)
+    body = b"x" * (MAX_BODY + 2**24)
+    connection.request("POST", "/extract", body, {"Content-Type": "application/json", **headers})
+    answer = connection.getresponse()
+    assert answer.status == status
+    assert "expected" in answer.read().decode() or status == 403
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    ("labels", "fits"),
+    [
+        (Labels("mner", ("LOC", "MISC", "ORG", "PER")), True),
+        (Labels("mner", ("DISEASE", "DRUG")), False),
+        (Labels("mner", ("ORG", "PER")), False),
+        (Labels("mre", (), ("/per/loc/place_of_residence", "/per/per/peer")), True),
+        (Labels("mre", (), ("treats",)), False),
+    ],
+)
+def test_the_example_is_one_of_the_models_own_types(
+    model: Fake, labels: Labels, fits: bool
+) -> None:
+    model.labels = labels
+    with served(model) as page:
+        assert (ask(page, "GET", "/about")[1]["example"] is not None) == fits
+
+
 def test_a_model_that_fails_is_said_without_the_post(
     page: Page, model: Fake, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -252,6 +293,8 @@ def test_a_browser_shows_spans_relations_and_cosines_and_runs_no_markup(
         browser.open(page.address)
         browser.wait("document.body.dataset.ready")
         assert browser.run("document.getElementById('title').innerText") == "the <i>model</i>"
+        example = browser.run("document.getElementById('text').value")
+        assert example == "Frida Kahlo lives in Lisbon now"
         for name, value in (("text", TEXT), ("context", "a city")):
             browser.run(f"document.getElementById('{name}').value = {json.dumps(value)}")
         browser.choose_file("#image", file)

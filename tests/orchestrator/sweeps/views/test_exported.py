@@ -183,12 +183,36 @@ def test_an_export_that_was_cut_off_is_finished(
     assert load(url).user_attrs["sweep"] == "small"
 
 
-def test_a_study_of_somebody_else_is_left_alone(storage: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("then", ["set_user_attr", "set_metric_names"])
+def test_an_export_that_was_cut_off_at_its_beginning_is_finished(
+    then: str, storage: Path, url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def cut(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(optuna.Study, then, cut)
+        with pytest.raises(KeyboardInterrupt):
+            export("small", url, str(storage))
+    assert len(load(url).trials) == 0
+    assert said(capsys, storage, url) == ("written" if then == "set_user_attr" else "extended")
+    assert len(load(url).trials) == 10
+    assert load(url).metric_names == ["val/f1"]
+    assert said(capsys, storage, url) == "unchanged"
+
+
+@pytest.mark.parametrize("has", ["another direction", "an attribute", "a trial"])
+def test_a_study_of_somebody_else_is_left_alone(has: str, storage: Path, tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/o.db"
-    optuna.create_study(study_name="small", storage=url)
+    direction = "minimize" if has == "another direction" else "maximize"
+    study = optuna.create_study(study_name="small", storage=url, direction=direction)
+    if has == "an attribute":
+        study.set_user_attr("mine", 1)
+    elif has == "a trial":
+        study.add_trial(optuna.create_trial(value=1.0))
     with pytest.raises(InputError, match=r"was not exported from this sweep; .*--study-name"):
         export("small", url, str(storage), replace=True)
-    assert not load(url).trials
+    assert len(load(url).trials) == (has == "a trial")
 
 
 def test_what_is_no_storage_of_optuna_is_one_message(storage: Path, tmp_path: Path) -> None:

@@ -9,13 +9,16 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
 import shapca.cli
+from orchestrator.tracking.models.model_package import requirements, tokenizer_packages
 from shapca.config import RuntimeConfig
 from shapca.data.prepared import PreparedData
+from shapca.model.encoders import load_tokenizer
 from shapca.storage import FolderStore, SubStore
 from shapca.training import fit
 from tests.encoder_families import save_image_encoder, save_text_encoder
@@ -74,3 +77,18 @@ def test_a_served_model_needs_its_encoders_no_more(
     ]
     assert served == said
     assert any(post["entities"] for post in said)
+
+
+@pytest.mark.parametrize("normalization", [True, False])
+def test_a_tokenizer_that_spells_emoji_out_requires_their_package(
+    normalization: bool, tmp_path: Path
+) -> None:
+    pytest.importorskip("emoji")
+    folder = save_text_encoder("bertweet", tmp_path / "bertweet")
+    (folder / "tokenizer_config.json").write_text(json.dumps({"normalization": normalization}))
+    load_tokenizer(str(folder)).save_pretrained(tmp_path / "run" / "encoder" / "text")
+    packages = tokenizer_packages(tmp_path / "run")
+    assert packages == (("emoji",) if normalization else ())
+    pinned = [line for line in requirements(packages) if line.startswith("emoji")]
+    assert pinned == ([f"emoji=={version('emoji')}"] if normalization else [])
+    assert tokenizer_packages(tmp_path) == ()  # a tokenizer that comes with the package

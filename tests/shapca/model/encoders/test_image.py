@@ -31,8 +31,8 @@ from shapca.config import ImageConfig
 from shapca.config.image import TORCHVISION
 from shapca.errors import InputError
 from shapca.model.encoders import ImageEncoder, efficientnet, load_image_encoder
-from shapca.model.encoders.image import _read_weights
 from shapca.model.encoders import image as image_module
+from shapca.model.encoders.image import _read_weights
 from shapca.model.encoders.processing import ImageProcessing, image_processing, image_size
 from shapca.model.encoders.weights import torchvision_file
 from tests.encoder_families import IMAGE_FAMILIES, save_image_encoder
