@@ -139,7 +139,7 @@ def wait_for_gpu(check: Callable[[], None]) -> None:
 
     if any(node.get("GPU") for node in node_resources()):
         return
-    print("note: waiting for a node with a GPU", file=sys.stderr)
+    print("note: waiting for a node with a GPU", file=sys.stderr, flush=True)
     asked = ray.remote(num_cpus=0, num_gpus=1)(_nothing).remote()
     try:
         while not ray.wait([asked], timeout=SECONDS_BETWEEN_CHECKS)[0]:

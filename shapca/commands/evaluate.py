@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from shapca.commands.options import AsJson, Device, FinishedRun, LabelMap, examples
+from shapca.commands.options import AsJson, Computing, Device, FinishedRun, LabelMap, examples
 from shapca.evaluation.label_map import read_label_map
 
 EPILOG = examples(
@@ -26,6 +26,7 @@ def evaluate(
     ] = None,
     label_map: LabelMap = None,
     device: Device = "auto",
+    precision: Computing = None,
     as_json: AsJson = False,
 ) -> None:
     """Score a run's best weights; stored scores are read, not computed again."""
@@ -46,6 +47,7 @@ def evaluate(
             split=split,
             contexts=contexts,
             label_map=names,
+            precision=precision,
             runtime=RuntimeConfig(device=device),
         )
     if as_json:

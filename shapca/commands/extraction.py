@@ -13,13 +13,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from shapca.commands.display.messages import shown_messages
-from shapca.commands.options import AsJson, Device
+from shapca.commands.options import AsJson, Computing, Device
 from shapca.config import RuntimeConfig
 from shapca.errors import InputError
 from shapca.words import counted
 
 if TYPE_CHECKING:
+    from shapca.config import Precision
     from shapca.prediction import Extraction, Extractor
+
+    Load = Callable[[RuntimeConfig, Precision | None], Extractor]
 
 
 @dataclass(frozen=True)
@@ -78,9 +81,10 @@ class PostOptions:
         ),
     ] = False
     device: Device = "auto"
+    precision: Computing = None
     as_json: AsJson = False
 
-    def extract(self, load: Callable[[RuntimeConfig], Extractor]) -> None:
+    def extract(self, load: Load) -> None:
         """Print what a model finds in the post, or write what it finds in a file of them.
 
         Args:
@@ -99,7 +103,7 @@ class PostOptions:
         self._refuse("--text", "out", "images", "column", "ignore", "characters")
         given = given_entities(self.text, self.head, self.tail, self.entity)
         with shown_messages():
-            extraction = load(RuntimeConfig(device=self.device)).extract(
+            extraction = load(RuntimeConfig(device=self.device), self.precision).extract(
                 self.text, image=self.image, context=self.context, entities=given
             )
         show_extraction(extraction, as_json=self.as_json)
@@ -109,7 +113,7 @@ class PostOptions:
             if getattr(self, name):
                 raise InputError(f"--{name}: of no use beside {beside}")
 
-    def _extract_file(self, file: Path, load: Callable[[RuntimeConfig], Extractor]) -> None:
+    def _extract_file(self, file: Path, load: Load) -> None:
         from shapca.commands.data_arguments import columns
         from shapca.commands.display.progress import progress_report
         from shapca.data.manifest import hash_file
@@ -124,11 +128,14 @@ class PostOptions:
         lines = read_lines(file)
         try:
             with shown_messages(), progress_report() as progress:
-                extractor = load(RuntimeConfig(device=self.device))
+                extractor = load(RuntimeConfig(device=self.device), self.precision)
+                options = form.to_json()
+                if extractor.precision != extractor.config.optimisation.precision:
+                    options |= {"precision": extractor.precision}
                 source = {
                     "input": hash_file(file),
                     "model": extractor.fingerprint(),
-                    "options": form.to_json(),
+                    "options": options,
                 }
                 posts = read_posts(lines, form, extractor)
                 report = predict_file(extractor, posts, self.out, source, progress)

@@ -9,6 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
+from shapca.config import Precision
+
 FinishedRun = Annotated[Path, typer.Argument(help="Folder of a finished run.")]
 Prepared = Annotated[Path, typer.Argument(help="A prepared folder.")]
 Overrides = Annotated[
@@ -16,6 +18,10 @@ Overrides = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the file; repeatable."),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda:N.")]
+Computing = Annotated[
+    Precision | None,
+    typer.Option("--precision", help="fp32, tf32 or bf16.", show_default="as the run was trained"),
+]
 LabelMap = Annotated[
     list[str] | None,
     typer.Option(

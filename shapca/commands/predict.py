@@ -13,7 +13,7 @@ EPILOG = examples(
 )
 
 if TYPE_CHECKING:
-    from shapca.config import RuntimeConfig
+    from shapca.config import Precision, RuntimeConfig
     from shapca.prediction import Extractor
 
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 def predict(run: FinishedRun, **options: Any) -> None:
     """Extract entities, relations or both from a post, or from a file of them."""
 
-    def load(runtime: RuntimeConfig) -> Extractor:
+    def load(runtime: RuntimeConfig, precision: Precision | None) -> Extractor:
         from shapca.prediction import Extractor
 
-        return Extractor.load(run, runtime=runtime)
+        return Extractor.load(run, precision=precision, runtime=runtime)
 
     PostOptions(**options).extract(load)

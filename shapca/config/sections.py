@@ -17,6 +17,7 @@ from shapca.config.files import apply_overrides, read_yaml, validate
 from shapca.config.image import ImageConfig
 
 Task = Literal["mner", "mre", "mjere"]
+Precision = Literal["fp32", "tf32", "bf16"]
 
 MOST_SUBWORDS = 8192
 """The longest input of a text encoder; most read less, which is known once they are looked at."""
@@ -165,7 +166,7 @@ class OptimisationConfig(Section):
     """Share of all steps in which the learning rate rises."""
     clip_norm: Annotated[Number, Field(gt=0.0)] | None = 1.0
     """Global norm that gradients are clipped to; null: off."""
-    precision: Literal["fp32", "tf32", "bf16"] = "fp32"
+    precision: Precision = "fp32"
     """tf32: matrix products and convolutions on CUDA; bf16: autocast of encoders, fusion and head.
     The alignment stays out of both."""
     compile: Literal["none", "inductor", "aot_eager"] = "none"

@@ -59,7 +59,7 @@ def predict_with_confidence(
 
     return read_batches(
         model, encoded, read,
-        batch_size=settings.batch_size, precision=settings.precision, device=trained.device,
+        batch_size=settings.batch_size, precision=trained.precision, device=trained.device,
     )  # fmt: skip
 
 
@@ -84,5 +84,5 @@ def compare_with_alignment(trained: TrainedModel, encoded: EncodedSplit) -> list
 
     return read_batches(
         trained.model, encoded, read,
-        batch_size=settings.batch_size, precision=settings.precision, device=trained.device,
+        batch_size=settings.batch_size, precision=trained.precision, device=trained.device,
     )  # fmt: skip

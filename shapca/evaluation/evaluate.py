@@ -11,7 +11,7 @@ import torch
 from pydantic import TypeAdapter
 
 from shapca.alignment.health import AlignmentHealth
-from shapca.config import RuntimeConfig
+from shapca.config import Precision, RuntimeConfig
 from shapca.data.batches.batch import Batch
 from shapca.data.batches.dataset import EncodedSplit
 from shapca.data.prepared import PreparedData
@@ -45,6 +45,7 @@ class EvaluationRecord:
         label_map: The model's types to the data's, where they differ.
         evaluation: The scores, with counts per example.
         predictions: What was found, one a post, without tags: of validation splits alone.
+        precision: How the model computed; None: as its run did.
     """
 
     data: Mapping[str, str]
@@ -52,6 +53,7 @@ class EvaluationRecord:
     evaluation: Evaluation
     label_map: Mapping[str, str] = field(default_factory=dict)
     predictions: Sequence[Prediction] | None = None
+    precision: Precision | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As the store keeps it."""
@@ -61,6 +63,8 @@ class EvaluationRecord:
             "label_map": dict(self.label_map),
             **self.evaluation.to_json(),
         }
+        if self.precision is not None:
+            record["precision"] = self.precision
         if self.predictions is not None:
             kept = tuple(self.predictions)
             record["predictions"] = _PREDICTIONS.dump_python(kept, exclude={"__all__": {"tags"}})
@@ -71,9 +75,9 @@ class EvaluationRecord:
         """The inverse of `to_json`."""
         rest = dict(record)
         data, split, label_map = (rest.pop(key) for key in ("data", "split", "label_map"))
-        found = rest.pop("predictions", None)
+        found, precision = (rest.pop(key, None) for key in ("predictions", "precision"))
         predictions = None if found is None else _PREDICTIONS.validate_python(found)
-        return cls(data, split, Evaluation.from_json(rest), label_map, predictions)
+        return cls(data, split, Evaluation.from_json(rest), label_map, predictions, precision)
 
 
 _PREDICTIONS = TypeAdapter(tuple[Prediction, ...])
@@ -118,14 +122,13 @@ def predict_examples(
 def predict_encoded(
     trained: TrainedModel, encoded: EncodedSplit, *, num_workers: int = 0
 ) -> list[Prediction]:
-    """`predict_split` of a trained model with the batches and precision of its run."""
-    settings = trained.config.optimisation
+    """`predict_split` of a trained model with its precision and the batches of its run."""
     return predict_split(
         trained.model,
         encoded,
         trained.labels,
-        batch_size=settings.batch_size,
-        precision=settings.precision,
+        batch_size=trained.config.optimisation.batch_size,
+        precision=trained.precision,
         device=trained.device,
         num_workers=num_workers,
     )
@@ -197,6 +200,7 @@ def evaluate_run(
     split: str,
     contexts: str | None = None,
     label_map: Mapping[str, str] | None = None,
+    precision: Precision | None = None,
     runtime: RuntimeConfig = RuntimeConfig(),
 ) -> EvaluationRecord:
     """Scores of a finished run's best weights on a split of any data set of its task.
@@ -209,18 +213,19 @@ def evaluate_run(
         split: `train`, `valid` or `test`.
         contexts: Another context set than the run's.
         label_map: The model's types to the data set's, where their names differ.
+        precision: How to compute, as `optimisation.precision`; None: as the run did.
         runtime: Device, threads and workers.
 
     Raises:
         InputError: no finished run, a split or part that is not there, or a label without its
             counterpart.
     """
-    asked = _Asked.of(run, data, split, contexts, label_map)
+    asked = _Asked.of(run, data, split, contexts, label_map, precision)
     store, record, names = asked.store, asked.record, asked.label_map
     if (stored := asked.stored()) is not None:
         return stored
 
-    trained = TrainedModel.load(run, set_up(runtime))
+    trained = TrainedModel.load(run, set_up(runtime)).with_precision(precision)
     examples = split_examples(data, split)
     predictions = predict_examples(
         trained,
@@ -232,7 +237,7 @@ def evaluate_run(
     )
     evaluation = score(record.reading, data.labels, examples, predictions, label_map=names)
     kept = predictions if split == "valid" else None  # errors may be looked at there alone
-    result = EvaluationRecord(asked.hashes, split, evaluation, names, kept)
+    result = EvaluationRecord(asked.hashes, split, evaluation, names, kept, asked.precision)
     store.put_new(asked.name, to_json(result.to_json()))
     return result
 
@@ -260,6 +265,7 @@ class _Asked:
     record: RunRecord
     hashes: dict[str, str]
     label_map: dict[str, str]
+    precision: Precision | None
     name: str
 
     @classmethod
@@ -270,6 +276,7 @@ class _Asked:
         split: str,
         contexts: str | None,
         label_map: Mapping[str, str] | None,
+        precision: Precision | None = None,
     ) -> _Asked:
         if split not in SPLITS:
             raise InputError(f"split {split!r}: expected one of {', '.join(SPLITS)}")
@@ -284,8 +291,10 @@ class _Asked:
             )
         hashes = data.part_hashes(config)
         names = complete_label_map(record.labels, data.labels, label_map or {})
-        name = _record_name(record, data, hashes, split, names)
-        return cls(store, record, hashes, names, name)
+        if precision == config.optimisation.precision:
+            precision = None
+        name = _record_name(record, data, hashes, split, names, precision)
+        return cls(store, record, hashes, names, precision, name)
 
     def stored(self) -> EvaluationRecord | None:
         stored = read_json(self.store, self.name, EvaluationForm)
@@ -298,10 +307,16 @@ def _record_name(
     hashes: Mapping[str, str],
     split: str,
     label_map: Mapping[str, str],
+    precision: Precision | None,
 ) -> str:
     """Where an evaluation is kept: the run's own test and validation under their plain names."""
-    own = hashes == record.data and data.labels == record.labels and not label_map
+    own = hashes == record.data and data.labels == record.labels
+    own = own and not label_map and precision is None
     if own and split in ("valid", "test"):
         return VALID if split == "valid" else TEST
-    identity = {"data": dict(hashes), "split": split, "label_map": dict(label_map)}
+    identity: dict[str, Any] = {
+        "data": dict(hashes), "split": split, "label_map": dict(label_map)
+    }  # fmt: skip
+    if precision is not None:
+        identity["precision"] = precision
     return evaluation_record(digest(identity))

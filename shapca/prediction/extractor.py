@@ -11,7 +11,7 @@ from typing import Self
 
 import torch
 
-from shapca.config import ExperimentConfig, RuntimeConfig
+from shapca.config import ExperimentConfig, Precision, RuntimeConfig
 from shapca.data.schema import Example, Labels, Prediction, Span
 from shapca.data.word_splitter import Word
 from shapca.evaluation.batches import compare_with_alignment, predict_with_confidence
@@ -39,18 +39,23 @@ class Extractor:
 
     @classmethod
     def load(
-        cls, run: str | Path | ObjectStore, *, runtime: RuntimeConfig = RuntimeConfig()
+        cls,
+        run: str | Path | ObjectStore,
+        *,
+        precision: str | None = None,
+        runtime: RuntimeConfig = RuntimeConfig(),
     ) -> Self:
         """Read the best weights of a finished run; no pretrained weights are needed.
 
         Args:
             run: Folder or store of the run.
+            precision: How to compute, as `optimisation.precision`; None: as the run did.
             runtime: Device and threads.
 
         Raises:
-            InputError: no finished run, or one without its weights.
+            InputError: no finished run, one without its weights, or no such precision.
         """
-        return cls(TrainedModel.load(run, set_up(runtime)))
+        return cls(TrainedModel.load(run, set_up(runtime)).with_precision(precision))
 
     @classmethod
     def from_pretrained(
@@ -58,6 +63,7 @@ class Extractor:
         name: str | Path,
         *,
         revision: str | None = None,
+        precision: str | None = None,
         runtime: RuntimeConfig = RuntimeConfig(),
     ) -> Self:
         """Read a saved model; no code that comes with it is run.
@@ -65,14 +71,16 @@ class Extractor:
         Args:
             name: Its folder, or a repository of the Hugging Face Hub as OWNER/NAME.
             revision: Branch, tag or commit of the repository.
+            precision: As of `load`.
             runtime: Device and threads.
 
         Raises:
-            InputError: no such folder or repository, or what is there is no saved model.
+            InputError: no such folder or repository, what is there is no saved model, or no such
+                precision.
         """
         from shapca.prediction.hub import find_saved
 
-        return cls(TrainedModel.load(find_saved(name, revision), set_up(runtime)))
+        return cls.load(find_saved(name, revision), precision=precision, runtime=runtime)
 
     def save_pretrained(self, folder: str | Path, *, about: About = About()) -> None:
         """Write the model into a folder to be handed over, with a model card.
@@ -170,6 +178,11 @@ class Extractor:
     def config(self) -> ExperimentConfig:
         """The configuration of the model's run."""
         return self._trained.config
+
+    @property
+    def precision(self) -> Precision:
+        """How the model computes."""
+        return self._trained.precision
 
     @property
     def labels(self) -> Labels:

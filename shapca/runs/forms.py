@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, NotRequired
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from shapca.config import Task
+from shapca.config import Precision, Task
 
 Status = Literal["finished", "diverged", "stopped"]
 Count = Annotated[int, Field(ge=0)]
@@ -46,6 +46,7 @@ class EvaluationForm(Scores):
     data: dict[str, str]
     split: str
     label_map: dict[str, str]
+    precision: NotRequired[Precision]
 
 
 class LabelsForm(TypedDict):

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, cast, get_args
 
 import torch
 from torch import Tensor
 
 from shapca.build import build_model, build_on_meta
-from shapca.config import ExperimentConfig
+from shapca.config import ExperimentConfig, Precision
 from shapca.data.schema import Labels
 from shapca.errors import InputError
 from shapca.model.encoders import load_tokenizer
@@ -46,6 +46,7 @@ class TrainedModel:
         config: The run's configuration; `image.size` is a number even where its encoder gave it.
         encoder_files: The encoders' own files by name, as they are kept with the run.
         measured: What is known of the model.
+        precision: How it computes: as the run did, unless `with_precision` says otherwise.
     """
 
     record: RunRecord
@@ -55,11 +56,26 @@ class TrainedModel:
     config: ExperimentConfig
     encoder_files: Mapping[str, bytes]
     measured: Measured
+    precision: Precision
 
     @property
     def labels(self) -> Labels:
         """The label sets that the model tells apart."""
         return self.record.labels
+
+    def with_precision(self, precision: str | None) -> TrainedModel:
+        """The same model, computing otherwise.
+
+        Args:
+            precision: As `optimisation.precision`; None: as the run did.
+
+        Raises:
+            InputError: no such precision.
+        """
+        precision = precision or self.config.optimisation.precision
+        if precision not in (known := get_args(Precision)):
+            raise InputError(f"precision {precision!r}: expected {', '.join(known)}")
+        return replace(self, precision=cast(Precision, precision))
 
     @classmethod
     def load(cls, run: str | Path | ObjectStore, device: torch.device) -> TrainedModel:
@@ -114,7 +130,10 @@ class TrainedModel:
                 f"{place}: its weights do not fit its configuration ({error})"
             ) from error
         config = record.config.model_copy(update={"image": image})
-        return cls(record, model.eval(), tokenizer, device, config, files, measured)
+        return cls(
+            record, model.eval(), tokenizer, device, config, files, measured,
+            config.optimisation.precision,
+        )  # fmt: skip
 
 
 def _check_weights(

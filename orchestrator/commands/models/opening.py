@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from orchestrator.commands.arguments import existing_storage, mlflow_answers, sweep_name
-from shapca.config import RuntimeConfig, is_local_path
+from shapca.config import Precision, RuntimeConfig, is_local_path
 from shapca.errors import InputError
 
 if TYPE_CHECKING:
@@ -42,7 +42,11 @@ class Champion:
 
 
 def open_model(
-    model: str, storage: str, tracking_uri: str | None, runtime: RuntimeConfig
+    model: str,
+    storage: str,
+    tracking_uri: str | None,
+    runtime: RuntimeConfig,
+    precision: Precision | None = None,
 ) -> Extractor:
     """Open a model, wherever it is.
 
@@ -51,18 +55,19 @@ def open_model(
         storage: Where sweeps are kept.
         tracking_uri: MLflow's address; None: that of the storage.
         runtime: Device and threads.
+        precision: As of `Extractor.load`.
 
     Raises:
         InputError: no such model.
         typer.Exit: MLflow does not answer, or refuses; a message was printed.
     """
     if model.startswith("models:") or ":/" in model:  # another URI is refused there
-        return _registered(model, storage, tracking_uri, runtime)
+        return _registered(model, storage, tracking_uri, runtime, precision)
     from shapca.prediction import Extractor
 
-    if is_local_path(model):
-        return Extractor.load(Path(model).expanduser(), runtime=runtime)
-    return Extractor.load(find_champion(model, storage).run, runtime=runtime)
+    is_folder = is_local_path(model)
+    run = Path(model).expanduser() if is_folder else find_champion(model, storage).run
+    return Extractor.load(run, precision=precision, runtime=runtime)
 
 
 def find_champion(sweep: str, storage: str) -> Champion:
@@ -93,7 +98,11 @@ def find_champion(sweep: str, storage: str) -> Champion:
 
 
 def _registered(
-    model: str, storage: str, tracking_uri: str | None, runtime: RuntimeConfig
+    model: str,
+    storage: str,
+    tracking_uri: str | None,
+    runtime: RuntimeConfig,
+    precision: Precision | None = None,
 ) -> Extractor:
     from orchestrator.store.address import absolute_uri
     from orchestrator.tracking.client.addresses import (
@@ -112,4 +121,4 @@ def _registered(
     with TemporaryDirectory() as folder:
         with mlflow_answers(uri):
             run = Registry(Tracking(uri)).download(model, Path(folder))
-        return Extractor.load(run, runtime=runtime)
+        return Extractor.load(run, precision=precision, runtime=runtime)

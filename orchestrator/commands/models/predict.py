@@ -10,7 +10,7 @@ from shapca.commands.extraction import PostOptions
 from shapca.commands.options import examples, with_options_of
 
 if TYPE_CHECKING:
-    from shapca.config import RuntimeConfig
+    from shapca.config import Precision, RuntimeConfig
     from shapca.prediction import Extractor
 
 EPILOG = examples(
@@ -28,7 +28,7 @@ def predict(
 ) -> None:
     """Find entities, relations or both from posts with a model of MLflow, a sweep or a folder."""
 
-    def load(runtime: RuntimeConfig) -> Extractor:
-        return open_model(model, storage, tracking_uri, runtime)
+    def load(runtime: RuntimeConfig, precision: Precision | None) -> Extractor:
+        return open_model(model, storage, tracking_uri, runtime, precision)
 
     PostOptions(**options).extract(load)

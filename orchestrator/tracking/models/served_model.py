@@ -2,8 +2,8 @@
 
 A request is a table of posts (`dataframe_records` and the like), a row a post, with the columns of
 `shapca.prediction.request`. The answer has `text`, `entities` and `relations` for every post, those
-that were found with a `confidence`. SHAPCA_DEVICE chooses the device. Requests that come while
-another is read share one pass.
+that were found with a `confidence`. SHAPCA_DEVICE chooses the device, SHAPCA_PRECISION how it
+computes. Requests that come while another is read share one pass.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from mlflow.pyfunc import PythonModel
 from shapca.errors import InputError
 
 DEVICE = "SHAPCA_DEVICE"
+PRECISION = "SHAPCA_PRECISION"
 
 
 class ServedModel(PythonModel):  # type: ignore[misc, unused-ignore]
@@ -38,7 +39,8 @@ class ServedModel(PythonModel):  # type: ignore[misc, unused-ignore]
 
         runtime = RuntimeConfig(device=os.environ.get(DEVICE, "auto"))
         run = ArchiveStore(Path(context.artifacts["run"]))
-        self._extractor = GatheringExtractor(Extractor.load(run, runtime=runtime))
+        extractor = Extractor.load(run, precision=os.environ.get(PRECISION), runtime=runtime)
+        self._extractor = GatheringExtractor(extractor)
 
     def predict(
         self, context: Any, model_input: pandas.DataFrame, params: dict[str, Any] | None = None

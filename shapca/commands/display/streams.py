@@ -48,7 +48,7 @@ def make_steady() -> None:
                 io.BufferedWriter(_Output(number, "wb", closefd=False)),
                 encoding=stream.encoding,
                 errors="replace",
-                line_buffering=stream.line_buffering,
+                line_buffering=stream.line_buffering or stream.write_through,
                 write_through=stream.write_through,
             )
             setattr(sys, name, steady)

@@ -452,6 +452,9 @@ def test_predict_writes_a_line_a_post_and_goes_on(
     report = json.loads(capsys.readouterr().out)
     assert (report["num_posts"], report["num_kept"], report["out"]) == (3, 2, str(out))
     assert out.read_bytes() == whole
+    assert call(*command, "--precision", "fp32") == 0  # as it was trained
+    assert call(*command, "--precision", "bf16") == 2
+    assert "found.jsonl: was begun with another options" in capsys.readouterr().err
     file.write_text(file.read_text() + '{"said": "more"}\n')
     assert call(*command) == 2
     assert "found.jsonl: was begun with another input" in capsys.readouterr().err

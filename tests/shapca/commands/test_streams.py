@@ -44,6 +44,16 @@ def test_what_the_encoding_lacks_is_replaced() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, b"? = 1 ? 2\n", b"")
 
 
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_output_that_python_does_not_hold_back_is_not_held_back(stream: str) -> None:
+    code = f"print('seen', file=sys.{stream}); import os; os._exit(0)"
+    for unbuffered, shown in (("1", b"seen\n"), ("", b"seen\n" if stream == "stderr" else b"")):
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": unbuffered}
+        command = [sys.executable, "-c", START + code]
+        done = subprocess.run(command, env=environment, capture_output=True, timeout=60)
+        assert getattr(done, stream) == shown
+
+
 def test_closed_streams_lead_nowhere_rather_than_into_a_file(tmp_path: Path) -> None:
     code = (
         "file = open(sys.argv[1], 'w'); print('lost', file=sys.stderr); print('lost'); "

@@ -92,6 +92,23 @@ def test_the_own_test_split_is_scored_once(
     assert len(num_predictions) == 1
 
 
+def test_another_precision_gets_a_record_of_its_own(
+    stores: dict[Task, MemoryStore], tiny_mner: PreparedData, num_predictions: list[int]
+) -> None:
+    store = copy(stores["mner"])
+    own = evaluate_run(store, tiny_mner, split="test", runtime=RUNTIME)
+    as_trained = evaluate_run(store, tiny_mner, split="test", precision="fp32", runtime=RUNTIME)
+    assert as_trained.to_json() == own.to_json()
+    assert len(num_predictions) == 1
+    for _ in range(2):  # the second one reads what the first one kept
+        other = evaluate_run(store, tiny_mner, split="test", precision="bf16", runtime=RUNTIME)
+        assert len(num_predictions) == 2
+        assert other.to_json()["precision"] == "bf16"
+    assert "precision" not in own.to_json()
+    (name,) = set(store.list("evaluations/")) - {"evaluations/test.json", "evaluations/valid.json"}
+    assert read_json(store, name) == json.loads(to_json(other.to_json()))
+
+
 def test_another_data_set_gets_a_record_of_its_own(
     stores: dict[Task, MemoryStore],
     tiny_mner: PreparedData,

@@ -315,3 +315,27 @@ def test_what_is_too_long_to_be_read_is_said(
     assert 30 <= number < 100
     assert all(entity.start < 5 * (100 - number) for entity in found.entities)
     assert "context" in context
+
+
+@pytest.mark.parametrize("precision", [None, "fp32", "bf16"])
+def test_a_model_computes_as_it_is_asked_to(
+    stores: dict[Task, MemoryStore], extractors: dict[Task, Extractor], precision: str | None
+) -> None:
+    text = "Frida Kahlo lives in Lisbon now"
+    extractor = Extractor.load(stores["mner"], precision=precision, runtime=RUNTIME)
+    computed: set[torch.dtype] = set()
+    for module in extractor._trained.model.text.modules():
+        if isinstance(module, torch.nn.Linear):
+            module.register_forward_hook(lambda *found: computed.add(found[-1].dtype))
+    found, usual = extractor.extract(text), extractors["mner"].extract(text)
+    assert computed == {torch.bfloat16 if precision == "bf16" else torch.float32}
+    assert (found == usual) == (precision != "bf16")
+    assert [e.text for e in found.entities] == [e.text for e in usual.entities]
+    for one, other in zip(found.entities, usual.entities, strict=True):
+        assert one.confidence == pytest.approx(other.confidence, abs=0.05)
+    assert extractor.config.optimisation.precision == "fp32"
+
+
+def test_a_precision_that_there_is_not_is_refused(stores: dict[Task, MemoryStore]) -> None:
+    with pytest.raises(InputError, match=r"^precision 'int8': expected fp32, tf32, bf16$"):
+        Extractor.load(stores["mner"], precision="int8", runtime=RUNTIME)

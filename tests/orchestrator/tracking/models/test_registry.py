@@ -14,10 +14,12 @@ import urllib.error
 import urllib.request
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
 import numpy as np
+import pandas
 import pytest
 import yaml
 from mlflow import MlflowClient
@@ -30,7 +32,7 @@ from orchestrator.sweeps import driver
 from orchestrator.tracking.client.addresses import parse_model_uri
 from orchestrator.tracking.client.client import Tracking, TrackingUnavailableError
 from orchestrator.tracking.models import registry
-from orchestrator.tracking.models.model_package import REQUIREMENTS, requirements
+from orchestrator.tracking.models.model_package import REQUIREMENTS, requirements, run_files
 from orchestrator.tracking.models.registry import Registry
 from orchestrator.tracking.publisher import Publisher
 from orchestrator.tracking.run_document import ModelDocument
@@ -39,7 +41,7 @@ from shapca.data.prepared import PreparedData
 from shapca.errors import InputError
 from shapca.prediction import Extractor
 from shapca.storage import FolderStore, SubStore
-from shapca.storage.archive import ArchiveStore
+from shapca.storage.archive import ArchiveStore, write_archive
 from shapca.training import fit
 from tests.factories import tiny_config
 from tests.orchestrator.fakes import CODE, PLACE, FakeFactory, execute, open_sweep, sweep_config
@@ -437,6 +439,27 @@ def test_a_model_that_no_sweep_registered_is_refused(mlflow_uri: str, tmp_path: 
     client.create_model_version("foreign", tmp_path.as_uri())
     with pytest.raises(InputError, match="not a model that a sweep registered"):
         Registry(Tracking(mlflow_uri)).download("models:/foreign/1", tmp_path)
+
+
+def test_the_environment_says_how_a_served_model_computes(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from orchestrator.tracking.models.served_model import ServedModel
+
+    archive, cell = tmp_path / "run.zip", SubStore(FolderStore(trained), "cells/aa")
+    write_archive(archive, run_files(cell))
+    context = SimpleNamespace(artifacts={"run": str(archive)})
+    monkeypatch.setenv("SHAPCA_DEVICE", "cpu")
+    for given, expected in ((None, "fp32"), ("", "fp32"), ("bf16", "bf16")):
+        if given is not None:
+            monkeypatch.setenv("SHAPCA_PRECISION", given)
+        model = ServedModel()
+        model.load_context(context)
+        assert model._extractor._extractor.precision == expected
+        assert model.predict(context, pandas.DataFrame([{"text": TEXT}]))[0]["text"] == TEXT
+    monkeypatch.setenv("SHAPCA_PRECISION", "fp8")
+    with pytest.raises(InputError, match="precision 'fp8': expected fp32, tf32, bf16"):
+        ServedModel().load_context(context)
 
 
 @pytest.mark.slow
