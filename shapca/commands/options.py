@@ -20,7 +20,11 @@ Overrides = Annotated[
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda:N.")]
 Computing = Annotated[
     Precision | None,
-    typer.Option("--precision", help="fp32, tf32 or bf16.", show_default="as the run was trained"),
+    typer.Option(
+        "--precision",
+        help="fp32, tf32, or bf16 where the processor has it.",
+        show_default="as the run was trained",
+    ),
 ]
 LabelMap = Annotated[
     list[str] | None,
