@@ -22,7 +22,7 @@ Computing = Annotated[
     Precision | None,
     typer.Option(
         "--precision",
-        help="fp32, tf32, or bf16 where the processor has it.",
+        help="fp32, tf32 or bf16, which is slow on a CPU without AMX.",
         show_default="as the run was trained",
     ),
 ]

@@ -97,7 +97,7 @@ def test_posts_are_read_faster_together(run: Path, extractor: Extractor) -> None
     )
     print(f"\npredict: {NUM_POSTS / together:.0f} posts/s in one call, "
           f"{NUM_POSTS / alone:.0f} one by one: {alone / together:.2f} times; in bf16 "
-          f"{NUM_POSTS / roughly:.0f}, which pays where a processor has it")  # fmt: skip
+          f"{NUM_POSTS / roughly:.0f}, which pays with AMX")  # fmt: skip
     assert alone / together > 1.3
 
 
