@@ -13,6 +13,7 @@ from typing import get_args
 
 import pytest
 import torch
+from hypothesis import settings
 
 from shapca.config import Task
 from shapca.data.prepared import PreparedData
@@ -20,6 +21,9 @@ from tests.factories import tiny_data
 
 # A shell's background job ignores interrupts, and so would every process that a test starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# How long an example takes says how busy the machine is.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 
 @pytest.fixture

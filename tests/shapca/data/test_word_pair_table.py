@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from shapca.data.preparation.readers.jmere import read
@@ -42,7 +42,6 @@ def annotations(draw, *, apart: bool):
 
 
 @given(annotations(apart=True))
-@settings(deadline=None)
 def test_decode_inverts_encode_where_nothing_overlaps_or_touches(annotation):
     num_words, entities, relations = annotation
     decoded = decode_table(encode_table(num_words, entities, relations, IDS), LABELS)
@@ -50,7 +49,6 @@ def test_decode_inverts_encode_where_nothing_overlaps_or_touches(annotation):
 
 
 @given(annotations(apart=False))
-@settings(deadline=None)
 def test_encode_equals_writing_cell_by_cell(annotation):
     num_words, entities, relations = annotation
     table = encode_table(num_words, entities, relations, IDS)
@@ -59,7 +57,6 @@ def test_encode_equals_writing_cell_by_cell(annotation):
 
 
 @given(st.integers(0, 9), st.integers(0, 2**32 - 1), st.floats(0.05, 0.95))
-@settings(deadline=None)
 def test_decode_equals_reading_cell_by_cell(num_words, seed, share_of_types):
     generator = np.random.default_rng(seed)
     table = np.triu(generator.integers(0, len(IDS), (num_words, num_words)))

@@ -40,7 +40,7 @@ def test_entities_by_hand() -> None:
 tags = st.lists(st.sampled_from(["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]), min_size=1, max_size=12)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(tags, tags), min_size=1, max_size=4))
 def test_entities_agree_with_seqeval(posts: list[tuple[list[str], list[str]]]) -> None:
     from seqeval.metrics import f1_score, precision_score, recall_score

@@ -41,7 +41,7 @@ tagged_posts = st.lists(
 
 @pytest.mark.parametrize("mode", ["lenient", "strict"])
 @given(pairs=tagged_posts)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_every_type_agrees_with_seqeval(mode: Any, pairs: list[list[tuple[str, str]]]) -> None:
     gold, predicted = ([[pair[i] for pair in post] for post in pairs] for i in (0, 1))
     scores = entity_scores(gold, predicted, mode)

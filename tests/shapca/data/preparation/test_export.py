@@ -153,7 +153,6 @@ def test_any_data_set_survives_export_and_preparation(
 ) -> None:
     @settings(
         max_examples=NUM_EXAMPLES,
-        deadline=None,
         suppress_health_check=list(HealthCheck),
         derandomize=True,
         phases=[Phase.generate],

@@ -22,7 +22,7 @@ from shapca.data.schema import NONE, SPLITS, Entity, Labels, Relation, Span
 from shapca.errors import InputError
 
 HEADER = Layout("IMGID:")
-few = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+few = settings(max_examples=50, suppress_health_check=[HealthCheck.too_slow])
 
 
 def write(folder: Path, ending: str, **texts: str) -> Path:
