@@ -19,6 +19,7 @@ COMMANDS = (
     "sweep",
     "study",
     "generalize",
+    "prepare",
     "contexts",
     "submit",
     "list",

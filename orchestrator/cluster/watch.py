@@ -33,6 +33,10 @@ class RayLostError(RuntimeError):
     """Ray, or the node that this process is connected to, is gone."""
 
 
+class NodesFailedError(RuntimeError):
+    """Nodes lost the same work again and again, or cannot do it."""
+
+
 class RayWatch:
     """Watches Ray while it is entered; a loss interrupts the thread that made it.
 

@@ -150,6 +150,22 @@ def mlflow_answers(uri: str) -> Iterator[None]:
         raise typer.Exit(1) from None
 
 
+@contextmanager
+def work_is_kept() -> Iterator[None]:
+    """Within it signals interrupt at once, and lost nodes are one message and exit code 1."""
+    from orchestrator.cluster.session import interruptible
+    from orchestrator.cluster.watch import NodesFailedError, RayLostError
+
+    try:
+        with interruptible():
+            yield
+    except (NodesFailedError, RayLostError) as error:
+        typer.echo(
+            f"error: {error}; what is done is kept: run the same command again to resume", err=True
+        )
+        raise typer.Exit(1) from None
+
+
 def stale_policy(accept: bool, rerun: bool) -> StalePolicy:
     """What to do with cells of other code, from the two options.
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from orchestrator.commands.arguments import RayAddress, WaitForResources
+from orchestrator.commands.arguments import RayAddress, WaitForResources, work_is_kept
 from shapca.commands.generation import generate, run_generation
 from shapca.commands.options import examples, with_options_of
 from shapca.errors import InputError
@@ -41,8 +41,7 @@ def contexts(
 ) -> None:
     """Describe pictures on many workers, as one would. The same command again resumes."""
     from orchestrator.cluster.context_workers import Spread
-    from orchestrator.cluster.session import RayOptions, interruptible
-    from orchestrator.cluster.watch import RayLostError
+    from orchestrator.cluster.session import RayOptions
     from orchestrator.config.resources import ResourceConfig
 
     if str(options["generator"]).startswith("captions:"):
@@ -51,11 +50,5 @@ def contexts(
         RayOptions(address, wait_for_resources),
         ResourceConfig(cpu=cpus_per_worker, gpu=gpus_per_worker, max_concurrent=workers),
     )
-    try:
-        with interruptible():
-            run_generation(options, spread)
-    except RayLostError as error:
-        typer.echo(
-            f"error: {error}; what is done is kept: run the same command again to resume", err=True
-        )
-        raise typer.Exit(1) from None
+    with work_is_kept():
+        run_generation(options, spread)

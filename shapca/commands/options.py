@@ -34,6 +34,8 @@ LabelMap = Annotated[
         "Types of the same name need no line.",
     ),
 ]
+Out = Annotated[Path, typer.Option(help="Folder to make; it appears when it is complete.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a prepared folder.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 

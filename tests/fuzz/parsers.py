@@ -32,7 +32,7 @@ from shapca.data.decoding import FORMATS
 from shapca.data.images import ImageStore, image_id
 from shapca.data.preparation.captions import import_contexts
 from shapca.data.preparation.context_record import ContextRecord
-from shapca.data.preparation.image_writing import _load_or_reason, write_images
+from shapca.data.preparation.image_writing import load_or_reason, write_images
 from shapca.data.preparation.readers import READERS
 from shapca.errors import InputError
 from shapca.evaluation.label_map import read_label_map
@@ -158,7 +158,7 @@ def picture(form: str) -> Parser:
     Image.linear_gradient("L").resize((12, 8)).convert("RGB").save(content, form)
 
     def read(file: Path) -> object:
-        found = _load_or_reason(file, 8)
+        found = load_or_reason(file, 8)
         if isinstance(found, str):
             raise InputError(found)
         return found

@@ -9,7 +9,8 @@ import json
 import os
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -17,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from shapca.data.batches.parallel import in_order
-from shapca.data.decoding import Embedded, Pixels, load_square
+from shapca.data.decoding import Embedded, Pixels, load_square, open_picture
 from shapca.data.images import ImageSource, ImageStore, Progress
 from shapca.storage.processes import num_cpus
 
@@ -27,6 +28,24 @@ BROKEN_PICTURE = (
     Image.DecompressionBombError,
 )  # fmt: skip
 """What Pillow raises on damaged files of the formats that are looked for."""
+
+Square = Pixels | str
+"""A picture's (S, S, 3) uint8 square, or the reason for which it cannot be read."""
+Decode = Callable[[ImageSource, Sequence[str], int], Generator[Square, None, None]]
+"""Gives the squares, of side S, of the pictures of these ids, in their order."""
+
+
+def decode_here(
+    images: ImageSource, names: Sequence[str], size: int
+) -> Generator[Square, None, None]:
+    """Decode on all cores of this machine."""
+    cores = num_cpus()  # threads suffice: Pillow decodes without the interpreter's lock
+    yield from in_order(
+        lambda name: load_or_reason(images[name], size),
+        names,
+        num_threads=cores,
+        ahead=4 * cores,
+    )
 
 
 def write_images(
@@ -38,8 +57,9 @@ def write_images(
     *,
     journal_file: Path | None = None,
     on_written: Callable[[], None] | None = None,
+    decode: Decode = decode_here,
 ) -> ImageStore:
-    """Decode pictures on all cores and write them row by row; memory does not grow with them.
+    """Decode pictures and write them row by row; memory does not grow with them.
 
     With a journal, the work of a run that died in the middle is taken over: each line of the
     journal names a picture that is done, and the checksum of its row. The result is the same as
@@ -53,6 +73,7 @@ def write_images(
         progress: Told after each picture.
         journal_file: What is done so far; whoever names one answers for equal `images` and `size`.
         on_written: Called once, as soon as the array holds a picture.
+        decode: How pictures are decoded.
 
     Returns:
         What was written, broken pictures with the reason for which their file could not be read.
@@ -74,18 +95,15 @@ def write_images(
         for name, reason in _take_over(journal_file, array_file, names, size, progress):
             note(name, reason)
             done += 1
-    with _open(array_file) as handle, _open(journal_file or Path(os.devnull)) as journal:
+    with (
+        _open(array_file) as handle,
+        _open(journal_file or Path(os.devnull)) as journal,
+        closing(decode(images, names[done:], size)) as squares,
+    ):
         _write_header(handle, 0, size)
         handle.seek(_place(len(ids), size))
         handle.truncate()
         journal.seek(0, os.SEEK_END)
-        cores = num_cpus()  # threads suffice: Pillow decodes without the interpreter's lock
-        squares = in_order(
-            lambda name: _load_or_reason(images[name], size),
-            names[done:],
-            num_threads=cores,
-            ahead=4 * cores,
-        )
         for name, square in zip(names[done:], squares, strict=True):
             entry: dict[str, Any] = {"image": name}
             if isinstance(square, str):
@@ -171,8 +189,9 @@ def _write_header(handle: BinaryIO, num_images: int, size: int) -> None:
 _HEADER_SIZE = 128  # numpy aligns the data to 64 bytes, and pads for a first axis of 21 digits
 
 
-def _load_or_reason(source: Path | Embedded | Pixels, size: int) -> Pixels | str:
+def load_or_reason(source: Path | Embedded | Pixels | bytes, size: int) -> Square:
+    """A picture's square of side `size`, or the reason for which it cannot be read."""
     try:
-        return load_square(source, size)
+        return load_square(open_picture(source) if isinstance(source, bytes) else source, size)
     except BROKEN_PICTURE as error:
         return f"{type(error).__name__}: {error}"

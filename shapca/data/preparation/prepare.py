@@ -6,7 +6,7 @@ import dataclasses
 import json
 import re
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -18,6 +18,7 @@ from shapca.data.formats import FORMATS
 from shapca.data.images import ImageStore, Progress
 from shapca.data.manifest import IMAGE_INDEX, IMAGES, MANIFEST, Manifest, context_part, hash_file
 from shapca.data.preparation.captions import ContextReport, import_contexts, report_of
+from shapca.data.preparation.image_writing import Decode, decode_here
 from shapca.data.preparation.leaks import leaks
 from shapca.data.preparation.picture_sources import (
     find_pictures,
@@ -47,6 +48,9 @@ from shapca.storage.work_folder import work_folder
 PARTS_OF_SPEECH = ".pos.json"
 """Parts of speech of all posts; a file of the work folder alone."""
 
+Tag = Callable[[Sequence[Sequence[str]], Progress | None], list[tuple[str, ...]]]
+"""Finds the parts of speech of posts, one a word, as `pos.tag_words` does."""
+
 
 @dataclass(frozen=True)
 class PrepareResult:
@@ -74,6 +78,8 @@ def prepare(
     image_size: int = STORED_SIZE,
     overwrite: bool = False,
     progress: Progress | None = None,
+    decode: Decode = decode_here,
+    tag: Tag | None = None,
 ) -> PrepareResult:
     """Prepare a data set; the folder appears only when it is complete.
 
@@ -91,6 +97,8 @@ def prepare(
         image_size: Side of the stored squares in pixels.
         overwrite: Replace a folder that was prepared from other input.
         progress: Told of parts of speech and images done.
+        decode: How pictures are decoded.
+        tag: How parts of speech are found; `None`: in this process.
 
     Raises:
         InputError: unknown name, bad source, caption file or image folder, or `out` is taken.
@@ -138,7 +146,7 @@ def prepare(
             out,
             name=name,
             labels=data.labels,
-            splits=with_parts_of_speech(data.splits, progress, work.path / PARTS_OF_SPEECH),
+            splits=with_parts_of_speech(data.splits, progress, work.path / PARTS_OF_SPEECH, tag),
             contexts={key: texts for key, (texts, _) in imported.items()},
             images=found,
             image_size=image_size,
@@ -148,6 +156,7 @@ def prepare(
             overwrite=overwrite,
             progress=progress,
             work=work,
+            decode=decode,
         )
     return PrepareResult(manifest, warnings=warnings())
 
@@ -172,6 +181,7 @@ def with_parts_of_speech(
     splits: Mapping[str, Sequence[Example]],
     progress: Progress | None = None,
     file: Path | None = None,
+    tag: Tag | None = None,
 ) -> dict[str, tuple[Example, ...]]:
     """The same examples with `pos` filled in.
 
@@ -179,13 +189,14 @@ def with_parts_of_speech(
         splits: The examples.
         progress: Told of the posts done.
         file: Where the tags of just these posts are kept, and read if they are there and whole.
+        tag: How they are found; `None`: in this process.
     """
     if all(example.pos for split in SPLITS for example in splits[split]):  # the source has them
         return {split: tuple(splits[split]) for split in SPLITS}
     posts = [example.words for split in SPLITS for example in splits[split]]
     tagged = None if file is None else _kept_tags(file, posts)
     if tagged is None:
-        tagged = pos.tag_words(posts, progress)
+        tagged = (tag or pos.tag_words)(posts, progress)
         if file is not None:
             with written_whole(file) as handle:
                 handle.write(json.dumps(tagged).encode())

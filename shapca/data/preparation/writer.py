@@ -20,7 +20,7 @@ from shapca.data.manifest import (
     hash_file,
     split_part,
 )
-from shapca.data.preparation.image_writing import write_images
+from shapca.data.preparation.image_writing import Decode, decode_here, write_images
 from shapca.data.schema import SPLITS, STORED_SIZE, Example, Labels
 from shapca.errors import InputError
 from shapca.storage.files import below, written_whole
@@ -45,6 +45,7 @@ def write_prepared(
     overwrite: bool = False,
     progress: Progress | None = None,
     work: WorkFolder | None = None,
+    decode: Decode = decode_here,
 ) -> Manifest:
     """Write a prepared folder; it appears under its name only when it is complete.
 
@@ -65,6 +66,7 @@ def write_prepared(
         progress: Told of the images' progress.
         work: A folder of work for `out` that names its input, so that decoded pictures outlive an
             interruption; `None`: an interruption leaves nothing.
+        decode: How pictures are decoded.
 
     Returns:
         The manifest written.
@@ -97,6 +99,7 @@ def write_prepared(
                 progress,
                 journal_file=work.path / IMAGE_JOURNAL if resumable else None,
                 on_written=work.keep_from_now_on if resumable else None,
+                decode=decode,
             )
             if not store.index:
                 raise InputError(
