@@ -1,24 +1,25 @@
-"""Contexts from many workers: pictures go out through Ray Data, records come back as they are made.
+"""Contexts from many workers: pictures go out through Ray, records come back as they are made.
 
 What a record says does not depend on who made it: its seed comes from the picture, and the same
 function answers as in `shapca contexts generate`. Pictures travel through Ray's object store, so
 workers need no folder of the driver's; a model's folder, or its copy in the Hugging Face cache, has
-to be on every node.
+to be on every node. Only what workers hold is on the way, so that memory does not grow with the
+pictures.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import logging
-import pickle
-from collections.abc import Iterable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 from orchestrator.cluster.resources import node_resources, slots_of
-from orchestrator.cluster.session import RayOptions, ray_session
-from orchestrator.cluster.watch import watched
+from orchestrator.cluster.session import RayOptions, first_line, ray_session
+from orchestrator.cluster.watch import NodesFailedError, watched
 from orchestrator.config.resources import ResourceConfig
 from shapca.config import is_local_path
 from shapca.contexts.answering import Answered, Picture, answer_pictures
@@ -32,7 +33,7 @@ from shapca.words import counted
 IN_FLIGHT = 2
 """Batches that a worker holds: one at work and one waiting, so that none is idle or hoards."""
 RESTARTS = 3
-"""New processes that a worker gets when it is lost, and further tries of its batch."""
+"""New processes for each worker when some are lost, with their batches."""
 
 
 class ContextWorker:
@@ -49,14 +50,11 @@ class ContextWorker:
         self._error: InputError | None = None
         try:
             self._generator = open_generator(settings)
-        except InputError as error:  # told by the first batch: Ray would start it again and again
+        except InputError as error:  # told by the first batch, and not taken for a lost process
             self._error = error
 
-    def __call__(self, table: Any) -> Any:
-        """Answer the batches of a table; a table of what came of each (`packed`)."""
-        return packed([self._answered(pictures) for pictures in unpacked(table)])
-
-    def _answered(self, pictures: Sequence[Picture]) -> Answered:
+    def answer(self, pictures: Sequence[Picture]) -> Answered:
+        """What comes of a batch."""
         if self._generator is None:
             return Answered([], self._error)
         return answer_pictures(self._generator, pictures, self._settings, self._identity)
@@ -83,35 +81,19 @@ class Spread:
 
         Raises:
             InputError: Ray cannot be reached, or workers do not fit on it.
+            NodesFailedError: workers were lost again and again.
             RayLostError: Ray is gone.
         """
         with ray_session(self.ray), watched(is_local=self.ray.cluster is None):
             import ray
-            import ray.data
 
-            allowed = self._num_workers()
-            context = ray.data.DataContext.get_current()
-            context.enable_progress_bars = False
-            context.print_on_execution_start = False
-            logging.getLogger("ray.data").setLevel(logging.CRITICAL)
-            # A block a batch, and a task a block: a batch comes back as soon as it is done.
-            blocks = [ray.put(packed([batch])) for batch in batches]
-            num = min(allowed, len(blocks))
-            answered = ray.data.from_arrow_refs(blocks).map_batches(
-                self.worker,
-                batch_size=None,
-                batch_format="pyarrow",
-                compute=ray.data.ActorPoolStrategy(
-                    size=num, max_tasks_in_flight_per_actor=IN_FLIGHT
-                ),
-                fn_constructor_args=(settings_for_worker(settings, num), identity),
-                num_cpus=self.workers.cpu,
-                num_gpus=self.workers.gpus,
-                max_restarts=RESTARTS,
-                max_task_retries=RESTARTS,
+            waiting = iter(batches)
+            first = list(islice(waiting, self._num_workers()))
+            settings = settings_for_worker(settings, len(first))
+            worker = ray.remote(num_cpus=self.workers.cpu, num_gpus=self.workers.gpus)(self.worker)
+            yield from answers_of(
+                lambda: worker.remote(settings, identity), len(first), chain(first, waiting)
             )
-            for table in answered.iter_batches(batch_size=None, batch_format="pyarrow"):
-                yield from unpacked(table)
 
     def _num_workers(self) -> int:
         workers, nodes = self.workers, node_resources()
@@ -138,14 +120,58 @@ def settings_for_worker(settings: GenerationSettings, num: int) -> GenerationSet
     return dataclasses.replace(settings, endpoint=endpoint, generator=generator)
 
 
-def packed(values: Sequence[Any]) -> Any:
-    """Values as an Arrow table of a row each, in which Ray Data moves them among our own tasks."""
-    import pyarrow
+def answers_of(
+    start: Callable[[], Any], num: int, batches: Iterator[Sequence[Picture]]
+) -> Iterator[Answered]:
+    """What workers answer, in whatever order they are done.
 
-    rows = pyarrow.array([pickle.dumps(value) for value in values], pyarrow.large_binary())
-    return pyarrow.table({"pickled": rows})
+    A batch whose worker is lost goes to another, be that a new one or one that was there: where a
+    node is gone there may be room for no new one.
 
+    Args:
+        start: Starts a worker, an actor of `ContextWorker`.
+        num: Workers.
+        batches: What they answer.
 
-def unpacked(table: Any) -> list[Any]:
-    """The inverse of `packed`."""
-    return [pickle.loads(row) for row in table["pickled"].to_pylist()]
+    Raises:
+        NodesFailedError: more of them were lost than `RESTARTS` allows.
+    """
+    import ray
+
+    at_work: dict[Any, tuple[Any, Sequence[Picture] | None]] = {}  # None: it starts
+    free: deque[Any] = deque()
+    again: deque[Sequence[Picture]] = deque()
+    lost: set[Any] = set()
+
+    def hire() -> None:
+        worker = start()
+        at_work[worker.__ray_ready__.remote()] = worker, None
+
+    for _ in range(num):
+        hire()
+    while True:
+        while free and (batch := again.popleft() if again else next(batches, None)) is not None:
+            worker = free.popleft()
+            at_work[worker.answer.remote(batch)] = worker, batch
+        if free and all(batch is None for _, batch in at_work.values()):
+            return
+        (done,), _ = ray.wait(list(at_work), num_returns=1)
+        worker, batch = at_work.pop(done)
+        try:
+            answered = ray.get(done)
+        except ray.exceptions.RayError as error:
+            if batch is not None:
+                again.append(batch)
+            if worker in lost:
+                continue
+            lost.add(worker)
+            if len(lost) > RESTARTS * num:
+                raise NodesFailedError(
+                    f"{counted(len(lost), 'worker')} lost, the last: {first_line(error)}"
+                ) from None
+            free = deque(other for other in free if other != worker)
+            hire()
+            continue
+        free.extend([worker] * (1 if batch is not None else IN_FLIGHT))
+        if batch is not None:
+            yield answered

@@ -8,9 +8,9 @@ import signal
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from orchestrator.cluster.context_workers import ContextWorker
+from shapca.contexts.answering import Answered, Picture
 from shapca.contexts.generators.generator import Answer, Identity, Request
 from shapca.contexts.settings import GenerationSettings
 
@@ -39,7 +39,7 @@ class CountedWorker(ContextWorker):
         if settings.name == "plain":
             self._generator = PlainGenerator()
 
-    def __call__(self, table: Any) -> Any:
+    def answer(self, pictures: Sequence[Picture]) -> Answered:
         self._note("batch")
         # One that is quick to start would do everything before the other is there.
         deadline = time.monotonic() + LONGEST_START_SECONDS
@@ -47,7 +47,7 @@ class CountedWorker(ContextWorker):
             if time.monotonic() > deadline:
                 raise TimeoutError(f"not {NUM_WORKERS} workers")
             time.sleep(0.02)
-        return super().__call__(table)
+        return super().answer(pictures)
 
     def _note(self, what: str) -> None:
         (self._folder / f"{what}-{os.getpid()}-{time.monotonic_ns()}").touch()
@@ -56,7 +56,7 @@ class CountedWorker(ContextWorker):
 class DyingWorker(CountedWorker):
     """The first of all workers to get a second batch dies of it."""
 
-    def __call__(self, table: Any) -> Any:
+    def answer(self, pictures: Sequence[Picture]) -> Answered:
         mine = list(self._folder.glob(f"batch-{os.getpid()}-*"))
         if mine:
             try:
@@ -65,4 +65,4 @@ class DyingWorker(CountedWorker):
                 pass
             else:
                 os.kill(os.getpid(), signal.SIGKILL)
-        return super().__call__(table)
+        return super().answer(pictures)

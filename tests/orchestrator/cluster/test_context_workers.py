@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import pickle
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,14 @@ from typing import Any
 import pytest
 
 from orchestrator.cli import app
+from orchestrator.cluster import context_workers
 from orchestrator.cluster.context_workers import (
     ContextWorker,
     Spread,
-    packed,
     settings_for_worker,
-    unpacked,
 )
 from orchestrator.cluster.session import RayOptions, ray_session
+from orchestrator.cluster.watch import NodesFailedError
 from orchestrator.config.resources import ResourceConfig
 from shapca.cli import run_application
 from shapca.contexts.answering import Picture, Task, answer_pictures
@@ -120,10 +121,30 @@ def test_a_lost_worker_costs_nothing_but_time(ray_here: None, noted: Path, folde
     report, lines = run(folder, plain(), spread(DyingWorker))
     assert (noted / "died").exists()
     assert report.statuses == {"ok": 12}
-    starts = notes(noted, "start")
-    assert len(starts) == len(set(starts)) == 3
     clear(noted)
     assert run(folder, plain(), spread(CountedWorker), "undisturbed")[1] == lines
+
+
+def test_a_new_worker_takes_the_place_of_a_lost_one(
+    ray_here: None, noted: Path, folder: Path
+) -> None:
+    clear(noted)
+    (noted / "start-0-other").touch()
+    report, _ = run(folder, plain(), spread(DyingWorker, num=1))
+    assert (noted / "died").exists()
+    assert report.statuses == {"ok": 12}
+    assert len(set(notes(noted, "batch"))) == 2
+
+
+def test_workers_lost_again_and_again_end_the_run(
+    ray_here: None, noted: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clear(noted)
+    monkeypatch.setattr(context_workers, "RESTARTS", 0)
+    with pytest.raises(NodesFailedError, match="1 worker lost, the last: "):
+        run(folder, plain(), spread(DyingWorker))
+    report, _ = run(folder, plain(), spread(CountedWorker))  # goes on with what was kept
+    assert report.statuses == {"ok": 12}
 
 
 def test_what_is_there_is_not_sent_again(ray_here: None, noted: Path, folder: Path) -> None:
@@ -223,7 +244,7 @@ class TestWorker:
         second = Picture(dataclasses.replace(second.task, before=before), second.content)
         unread = Picture(others[0].task, None, "gone")
         sent = [first, second, unread]
-        assert unpacked(packed([sent])) == [sent]
+        assert pickle.loads(pickle.dumps(sent)) == sent
 
     def test_answers_a_batch_as_one_alone_does(
         self, folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -233,7 +254,7 @@ class TestWorker:
         (tmp_path / "start-another").touch()
         settings, pictures = plain(), self.pictures(folder)
         identity = identify(settings)
-        (answered,) = unpacked(CountedWorker(settings, identity)(packed([pictures])))
+        answered = CountedWorker(settings, identity).answer(pictures)
         alone = answer_pictures(PlainGenerator(), pictures, settings, identity).records
         mine = answered.records
         assert [dataclasses.replace(record, seconds=0.0, time="") for record in mine] == [
@@ -249,12 +270,11 @@ class TestWorker:
             worker = ContextWorker(settings, identify(settings))
             for fault, kind in (("401", InputError), ("no quota", EndpointStopped)):
                 server.always = fault
-                table = worker(packed([self.pictures(folder)]))
-                (answered,) = unpacked(table)
+                answered = worker.answer(self.pictures(folder))
                 assert answered.records == []
                 assert type(answered.error) is kind
                 assert "HTTP" in str(answered.error)
-                assert KEY.encode() not in table["pickled"][0].as_py()
+                assert KEY.encode() not in pickle.dumps(answered)
 
     def test_tells_what_went_wrong_after_the_answers_that_came(
         self, folder: Path, monkeypatch: pytest.MonkeyPatch
@@ -266,7 +286,7 @@ class TestWorker:
             first, *others = self.pictures(folder)
             server.for_picture = {p.task.sha256: "slow" for p in others}
             server.for_picture[first.task.sha256] = "no quota"
-            (answered,) = unpacked(worker(packed([[*others, first]])))
+            answered = worker.answer([*others, first])
             assert len(answered.records) == len(server.asked) - 1 > 0
             assert {record.status for record in answered.records} == {"ok"}
             assert type(answered.error) is EndpointStopped
