@@ -8,6 +8,7 @@ for others may use them.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -64,7 +65,7 @@ class NodesWatch(threading.Thread):
 
     Attributes:
         worker_peak: The most memory of its own that a process with tasks held, MiB.
-        store_peak: The most that all object stores together held, MiB.
+        store_peak: The most that all object stores together took, MiB.
     """
 
     def __init__(self, cluster: LocalCluster) -> None:
@@ -96,26 +97,28 @@ class NodesWatch(threading.Thread):
             self._look()
 
     def _look(self) -> None:
-        shared = 0.0
+        stores = 0.0
         for pid in {pid for root in self._roots for pid in (root, *descendants(root))}:
             try:
                 stat = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2]
                 status = Path(f"/proc/{pid}/status").read_text(errors="replace")
-            except OSError:
+                command = command_of(pid)
+                if "raylet/raylet" in command:
+                    stores += store_mebibytes(pid)
+            except OSError:  # it has just ended
                 continue
-            times = map(int, stat.split()[11:13])
-            self._seconds[pid] = sum(times) / os.sysconf("SC_CLK_TCK")
-            memory = {
-                name: int(value.split()[0]) / 1024
-                for name, _, value in (line.partition(":") for line in status.splitlines())
-                if name in ("RssAnon", "RssShmem")
-            }
-            command = command_of(pid)
+            self._seconds[pid] = sum(map(int, stat.split()[11:13])) / os.sysconf("SC_CLK_TCK")
+            (own,) = re.findall(r"RssAnon:\s*(\d+) kB", status) or ["0"]
             if command.startswith("ray::"):
-                self.worker_peak = max(self.worker_peak, memory.get("RssAnon", 0.0))
-            if "raylet/raylet" in command:
-                shared += memory.get("RssShmem", 0.0)
-        self.store_peak = max(self.store_peak, shared)
+                self.worker_peak = max(self.worker_peak, int(own) / 1024)
+        self.store_peak = max(self.store_peak, stores)
+
+
+def store_mebibytes(raylet: int) -> float:
+    """What a node's object store has taken: pages of its shared file are never given back."""
+    files = Path(f"/proc/{raylet}/fd").iterdir()
+    stores = {file.stat().st_ino: file.stat() for file in files if "/shm/" in os.readlink(file)}
+    return sum(store.st_blocks * 512 for store in stores.values()) / 2**20
 
 
 def compare(folder: Path) -> tuple[Usage, Usage, NodesWatch]:

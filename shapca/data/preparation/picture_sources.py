@@ -41,7 +41,8 @@ def find_pictures(
     found: dict[str, Picture] = {}
     found |= find_images(images, set(wanted) - named.keys(), further)
     found |= {image: file for image, file in named.items() if file.is_file()}
-    near = near_misses(images, [name for name in wanted if name not in found])
+    missing = [name for name in wanted if name not in found]
+    near = near_misses(images, missing) if missing else {}  # a walk over all files
     if not found and not data.embedded and wanted:
         raise InputError(
             f"{images}: not one of the {len(wanted)} pictures of the data set is here; "

@@ -22,9 +22,12 @@ from orchestrator.store.address import open_store
 from orchestrator.store.cells import CellStore
 from orchestrator.sweeps.record.event_log import Ended, EventLog
 from orchestrator.tracking.run_document import read_runs
+from shapca.data.preparation.prepare import prepare
+from shapca.data.preparation.readers.own import OwnFormat
 from shapca.data.prepared import PreparedData
 from shapca.storage import FolderStore, ObjectStore
 from tests.clouds import serve_s3
+from tests.drawn_pictures import draw_pictures
 from tests.factories import tiny_config, tiny_data
 from tests.orchestrator.clusters import LocalCluster
 from tests.paths import ROOT
@@ -133,6 +136,32 @@ def test_nodes_get_data_that_only_the_driver_has(
                 ("node1", "node2")}  # fmt: skip
     assert any(received.values())
     assert not cluster.cache("head").exists()
+
+
+def test_two_nodes_prepare_what_one_machine_does(cluster: LocalCluster, tmp_path: Path) -> None:
+    pictures = draw_pictures(tmp_path / "pictures", 40)
+    (pictures / "p3.png").write_text("no picture")
+    posts = [
+        {"words": ["Mary", str(n)], "pos": ["PROPN", "NUM"], "entities": [], "image": f"p{n}.png"}
+        for n in range(40)
+    ]
+    source = tmp_path / "posts.jsonl"
+    source.write_text("\n".join(map(json.dumps, posts)), encoding="utf-8")
+    own = OwnFormat("jsonl", split=(0.5, 0.25, 0.25), entity_types=("PER",))
+    prepare("mine", source, tmp_path / "alone", own=own, images=pictures)
+    finish(run(
+        cluster, "-m", "orchestrator", "prepare", "mine", "--format", "jsonl", "--source", source,
+        "--split", "0.5,0.25,0.25", "--labels", "PER", "--images", pictures,
+        "--out", tmp_path / "spread", "--address", cluster.address,
+    ))  # fmt: skip
+    alone, spread = (contents(tmp_path / name) for name in ("alone", "spread"))
+    assert spread == alone
+    assert b'"broken": {"p3": "UnidentifiedImageError: no readable picture' in spread["images.json"]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    files = (file for file in folder.rglob("*") if file.is_file())
+    return {file.relative_to(folder).as_posix(): file.read_bytes() for file in files}
 
 
 def test_a_study_evaluates_on_the_nodes(

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,9 +24,12 @@ from shapca.data.preparation import image_writing
 from shapca.data.preparation.export import export
 from shapca.data.preparation.prepare import PrepareResult, prepare
 from shapca.data.preparation.readers.own import OwnFormat
+from shapca.data.preparation.writer import IMAGE_JOURNAL
 from shapca.data.prepared import PreparedData
 from shapca.errors import InputError
+from tests.benchmarks.prepare_many import draw
 from tests.drawn_pictures import draw_pictures
+from tests.orchestrator.clusters import LocalCluster
 from tests.orchestrator.preparation_workers import (
     FOLDER,
     dying_block,
@@ -288,3 +295,29 @@ def test_bad_input_is_found_before_ray_starts(
     assert message in shown
     assert shown.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_killed_node_costs_nothing_but_time(tmp_path: Path) -> None:
+    """Its blocks are done on the other, and what it had done and not handed over, again."""
+    draw(tmp_path, 400)
+    source = ["twitter2017", "--source", tmp_path / "text", "--images", tmp_path / "pictures"]
+    prepare("twitter2017", tmp_path / "text", tmp_path / "alone", images=tmp_path / "pictures")
+    folder = Path(tempfile.mkdtemp(prefix="cluster-"))  # sockets need a short path
+    cluster = LocalCluster(folder, environment={"PYTHONPATH": str(ROOT)})
+    try:
+        command = ["prepare", *source, "--out", tmp_path / "spread", "--address", cluster.address]
+        driver = subprocess.Popen(
+            [sys.executable, "-m", "orchestrator", *map(str, command)], env=cluster.environment
+        )
+        journal = tmp_path / ".spread.partial" / IMAGE_JOURNAL
+        while not journal.exists() or journal.read_bytes().count(b"\n") < 30:
+            assert driver.poll() is None
+            time.sleep(0.05)
+        cluster.kill("node1")
+        assert journal.read_bytes().count(b"\n") < 300  # while there was work to do
+        assert driver.wait(240) == 0
+    finally:
+        cluster.close()
+        shutil.rmtree(folder, ignore_errors=True)
+    assert contents(tmp_path / "spread") == contents(tmp_path / "alone")
