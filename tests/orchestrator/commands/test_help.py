@@ -80,6 +80,7 @@ MAIN = [
     ("shapca", "data", "prepare"), ("shapca", "contexts", "generate"),
     ("orchestrator", "sweep"), ("orchestrator", "study"), ("orchestrator", "report"),
     ("orchestrator", "submit"), ("orchestrator", "contexts"), ("orchestrator", "predict"),
+    ("orchestrator", "prepare"),
     ("orchestrator", "config"), ("orchestrator", "list"),
 ]  # fmt: skip
 
