@@ -66,8 +66,15 @@ def decode_block(size: int, pictures: Sequence[Path | bytes | Pixels]) -> Done:
 
 
 def tag_block(posts: Sequence[Sequence[str]]) -> Done:
-    """Parts of speech of posts, one a word."""
-    return Done(_this_node(), pos.tagger_version(), pos.tag_words(posts))
+    """Parts of speech of posts, one a word.
+
+    Raises:
+        InputError: the tagger is not installed on this node.
+    """
+    try:
+        return Done(_this_node(), pos.tagger_version(), pos.tag_words(posts))
+    except InputError as error:
+        raise InputError(f"{_this_node()}: {error}") from None
 
 
 def decoder() -> str:
@@ -140,19 +147,22 @@ class Nodes:
         self, work: Callable[..., Done], tools: str, blocks: Iterable[tuple[Any, ...]]
     ) -> Iterator[tuple[str, Any]]:
         """Each result of each block, in order, with the node that it comes from."""
-        import ray
-
         task: Any = None
         begun: deque[Any] = deque()
         for arguments in blocks:
-            if not self._in_flight:
-                self._join()
-            task = task or ray.remote(num_cpus=1, max_retries=RETRIES)(work)
+            task = task or self._task(work)
             begun.append(task.remote(*arguments))
             if len(begun) > self._in_flight:
                 yield from _results(begun.popleft(), tools)
         while begun:
             yield from _results(begun.popleft(), tools)
+
+    def _task(self, work: Callable[..., Done]) -> Any:
+        if not self._in_flight:
+            self._join()
+        import ray
+
+        return ray.remote(num_cpus=1, max_retries=RETRIES)(work)
 
     def _join(self) -> None:
         self._until_the_end.enter_context(ray_session(self._ray))
@@ -204,7 +214,7 @@ def _results(reference: Any, tools: str) -> Iterator[tuple[str, Any]]:
     except ray.exceptions.RayError as error:
         cause = getattr(error, "cause", None)
         if isinstance(cause, InputError):
-            raise InputError(f"{getattr(error, 'ip', 'a node')}: {cause}") from None
+            raise InputError(str(cause)) from None
         raise NodesFailedError(
             f"nodes could not do their part ({first_line(cause or error)})"
         ) from None

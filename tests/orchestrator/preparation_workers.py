@@ -11,6 +11,7 @@ from typing import Any
 
 from orchestrator.cluster import preparation_workers
 from orchestrator.cluster.preparation_workers import Done
+from shapca.errors import InputError
 
 FOLDER = "PREPARATION_WORKERS_FOLDER"
 decode_block = preparation_workers.decode_block  # the tests put others into its place
@@ -36,6 +37,11 @@ def lost_block(size: int, pictures: Any) -> Done:
     """Lost each time."""
     os.kill(os.getpid(), signal.SIGKILL)
     raise AssertionError
+
+
+def refusing_block(size: int, pictures: Any) -> Done:
+    """On a node that lacks something."""
+    raise InputError("something is not installed here")
 
 
 def other_block(size: int, pictures: Any) -> Done:

@@ -36,6 +36,7 @@ from tests.orchestrator.preparation_workers import (
     lost_block,
     noted_block,
     other_block,
+    refusing_block,
 )
 from tests.paths import ROOT
 
@@ -269,6 +270,29 @@ def test_other_tools_on_a_node_are_refused(
 ) -> None:
     monkeypatch.setattr(preparation_workers, "decode_block", other_block)
     with pytest.raises(InputError, match=r"\): has Pillow 0\.1, but the driver's node Pillow \d"):
+        spread(sources, tmp_path / "out")
+
+
+def test_what_a_node_lacks_is_one_message(
+    ray_here: None, sources: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_tagger() -> None:
+        raise InputError("no model")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(preparation_workers.pos, "tagger", no_tagger)
+        with pytest.raises(InputError, match=r"^\S+ \(node \w{6}\): no model$"):
+            preparation_workers.tag_block([["Mary"]])
+    monkeypatch.setattr(preparation_workers, "decode_block", refusing_block)
+    with pytest.raises(InputError, match="something is not installed here"):
+        spread(sources, tmp_path / "out")
+
+
+def test_a_cluster_without_cpus_is_refused(
+    ray_here: None, sources: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preparation_workers, "slots_of", lambda *_: 0)
+    with pytest.raises(InputError, match="no node of the cluster has a CPU for tasks"):
         spread(sources, tmp_path / "out")
 
 
