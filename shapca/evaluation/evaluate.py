@@ -310,13 +310,10 @@ def _record_name(
     precision: Precision | None,
 ) -> str:
     """Where an evaluation is kept: the run's own test and validation under their plain names."""
-    own = hashes == record.data and data.labels == record.labels
-    own = own and not label_map and precision is None
+    own = hashes == record.data and data.labels == record.labels and not (label_map or precision)
     if own and split in ("valid", "test"):
         return VALID if split == "valid" else TEST
-    identity: dict[str, Any] = {
-        "data": dict(hashes), "split": split, "label_map": dict(label_map)
-    }  # fmt: skip
+    identity: dict[str, Any] = {"data": dict(hashes), "split": split, "label_map": dict(label_map)}
     if precision is not None:
         identity["precision"] = precision
     return evaluation_record(digest(identity))
