@@ -1,4 +1,4 @@
-"""Object stores for tests: one in memory, one that dies at a chosen write."""
+"""Object stores for tests: in memory, counting requests, dying at a chosen write."""
 
 from __future__ import annotations
 
@@ -26,8 +26,41 @@ class MemoryStore:
     def list(self, prefix: str = "", after: str = "") -> list[str]:
         return sorted(name for name in self.objects if name.startswith(prefix) and name > after)
 
-    def delete(self, name: str) -> None:
-        self.objects.pop(name, None)
+    def delete(self, *names: str) -> None:
+        for name in names:
+            self.objects.pop(name, None)
+
+
+class CountingStore(MemoryStore):
+    """A store in memory that notes what it is asked, as a bucket would get a request each.
+
+    Attributes:
+        requests: What was done, and to which objects, in order.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.requests: list[tuple[str, ...]] = []
+
+    def put_new(self, name: str, content: bytes) -> bool:
+        self.requests.append(("put_new", name))
+        return super().put_new(name, content)
+
+    def put(self, name: str, content: bytes) -> None:
+        self.requests.append(("put", name))
+        super().put(name, content)
+
+    def get(self, name: str) -> bytes | None:
+        self.requests.append(("get", name))
+        return super().get(name)
+
+    def list(self, prefix: str = "", after: str = "") -> list[str]:
+        self.requests.append(("list", prefix))
+        return super().list(prefix, after)
+
+    def delete(self, *names: str) -> None:
+        self.requests.append(("delete", *names))
+        super().delete(*names)
 
 
 class Killed(BaseException):
@@ -66,6 +99,6 @@ class DyingStore:
     def list(self, prefix: str = "", after: str = "") -> list[str]:
         return self.parent.list(prefix, after)
 
-    def delete(self, name: str) -> None:
+    def delete(self, *names: str) -> None:
         self._change()
-        self.parent.delete(name)
+        self.parent.delete(*names)

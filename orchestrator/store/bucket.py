@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import importlib.util
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any
 
@@ -88,13 +88,15 @@ class BucketStore:
         # Not every server begins where it is asked to.
         return sorted(name for name in names if name.startswith(prefix) and name > after)
 
-    def delete(self, name: str) -> None:
-        """Remove an object; one that does not exist is no error."""
-        with self._told(name):
+    def delete(self, *names: str) -> None:
+        """Remove objects, in one request where the cloud can; a missing one is no error."""
+        with self._told(" ".join(names)):
             try:
-                self._objects.delete(check_name(name))
-            except FileNotFoundError:
-                return
+                self._objects.delete([check_name(name) for name in names])
+            except FileNotFoundError:  # of some clouds: the others may stand there still
+                for name in names:
+                    with suppress(FileNotFoundError):
+                        self._objects.delete(name)
 
     @contextmanager
     def _told(self, name: str) -> Iterator[None]:

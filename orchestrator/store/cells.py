@@ -29,13 +29,15 @@ from shapca.config import ExperimentConfig, validate
 from shapca.errors import InputError
 from shapca.metrics.seed_scores import SeedScores
 from shapca.runs.code import changed_definitions, code_fingerprint, definitions
-from shapca.runs.epochs import read_epoch, read_result
+from shapca.runs.epochs import num_epochs, read_epochs, read_result
 from shapca.runs.forms import Scores
 from shapca.runs.layout import (
     BEST,
     CHECKPOINT,
     EPOCHS,
+    RESULT,
     RUN,
+    commits,
     evaluation_record,
 )
 from shapca.storage import FolderStore, ObjectStore, SubStore, digest, read_json, to_json
@@ -110,9 +112,13 @@ class CellStore:
         """Where the training of a cell keeps its records, checkpoint and weights."""
         return SubStore(self.store, cell_folder(key))
 
-    def register(self, cell: Cell) -> None:
-        """Note a cell's identity before it is trained; repeating it changes nothing."""
-        self.store.put_new(in_cell(cell.key, CELL), to_json(cell.to_json()))
+    def register(self, cell: Cell) -> bool:
+        """Note a cell's identity before it is trained; repeating it changes nothing.
+
+        Returns:
+            Whether it is new: the storage has nothing else of it, and no verdict.
+        """
+        return self.store.put_new(in_cell(cell.key, CELL), to_json(cell.to_json()))
 
     def cell(self, key: str) -> Cell:
         """The identity of a registered cell.
@@ -138,18 +144,20 @@ class CellStore:
         """Verdict of one cell; None while it has not ended."""
         return next((s for s in STATUSES if self.store.get(status_of(key, s)) is not None), None)
 
-    def settle(self, key: str, status: Status, summary: Mapping[str, Any]) -> None:
+    def settle(
+        self, key: str, status: Status, summary: Mapping[str, Any], *, is_first: bool = False
+    ) -> None:
         """Give a cell its verdict. A later finish replaces an earlier failure.
 
         Args:
             key: The cell.
             status: How it ended.
             summary: A small record for listings (best metrics, code fingerprint, error).
+            is_first: It has no other verdict.
         """
         self.store.put(status_of(key, status), to_json(dict(summary)))
-        for other in STATUSES:
-            if other != status:
-                self.store.delete(status_of(key, other))
+        if not is_first:
+            self.store.delete(*(status_of(key, other) for other in STATUSES if other != status))
 
     def summary(self, key: str) -> dict[str, Any] | None:
         """The record that `settle` kept; None while the cell has no verdict."""
@@ -158,6 +166,11 @@ class CellStore:
             if (record := read_json(self.store, status_of(key, status), form)) is not None:
                 return {"status": status, **record}
         return None
+
+    def failure(self, key: str) -> str | None:
+        """Why a cell has the verdict `failed`; None where it has not."""
+        record = read_json(self.store, status_of(key, "failed"), forms.FailedForm)
+        return None if record is None else str(record["reason"])
 
     def claim(self, key: str, sweep: str) -> str:
         """Note that a sweep works on a cell, unless another one says so already.
@@ -174,10 +187,9 @@ class CellStore:
         record = read_json(self.store, in_cell(key, CLAIM), forms.ClaimForm)
         return None if record is None else str(record["sweep"])
 
-    def release(self, key: str) -> None:
-        """Note that no sweep works on a cell any more."""
-        self.store.delete(in_cell(key, CLAIM))
-        self.store.delete(in_cell(key, ATTEMPT))
+    def release(self, key: str, others: Sequence[str] = ()) -> None:
+        """Note that no sweep works on a cell any more, and remove other objects of the storage."""
+        self.store.delete(*others, in_cell(key, CLAIM), in_cell(key, ATTEMPT))
 
     def let_go(self, key: str) -> None:
         """Note that no process works on a cell for now; what was trained stays its sweep's."""
@@ -204,35 +216,40 @@ class CellStore:
 
     def reset(self, key: str) -> None:
         """Remove all that training made of a cell; its identity stays."""
-        for status in STATUSES:
-            self.store.delete(status_of(key, status))
-        kept = (in_cell(key, CELL), in_cell(key, CLAIM))
         # The result goes first: a cell half removed must never look finished.
-        names = sorted(self.store.list(in_cell(key)), key=lambda name: "result" not in name)
-        for name in names:
-            if name not in kept:
-                self.store.delete(name)
+        self.store.delete(*(status_of(key, s) for s in STATUSES), in_cell(key, RESULT))
+        names = self.objects(key)
+        self._remove(key, [name for name in names if name not in (CELL, CLAIM, RUN)])
+        self.store.delete(in_cell(key, RUN))  # without it nothing is looked for
 
     def drop_weights(self, key: str) -> None:
         """Remove a cell's best weights and checkpoint; its records stay."""
-        for part in (CHECKPOINT, BEST):
-            names = self.store.list(in_cell(key, part))
-            # The commit marker goes first: a checkpoint half removed must not look committed.
-            for name in sorted(names, key=lambda name: not name.endswith("/state.json")):
-                self.store.delete(name)
+        self._remove(key, weights_of(self.objects(key)))
+
+    def objects(self, key: str) -> list[str]:
+        """Names of all objects of a cell, as they are within it."""
+        return [name.removeprefix(in_cell(key)) for name in self.store.list(in_cell(key))]
+
+    def _remove(self, key: str, names: Sequence[str]) -> None:
+        """Remove objects of a cell; a checkpoint half removed must not look committed."""
+        markers = [name for name in names if commits(name)]
+        for part in (markers, [name for name in names if name not in markers]):
+            if part:
+                self.store.delete(*(in_cell(key, name) for name in part))
 
     def clear_orphans(self, key: str) -> None:
         """Remove epoch records that no checkpoint and no result belongs to, and half-written files.
 
-        Records stay when weights are dropped; a cell that is trained anew writes its own.
+        Records stay when weights are dropped; a cell that is trained anew writes its own. Without
+        `run.json` no training looks for a checkpoint, so that none may be there.
         """
         if isinstance(self.store, FolderStore):
             self.store.remove_leftovers(cell_folder(key), nobody_writes=True)
-        names = self.store.list(in_cell(key))
-        if not any(name.endswith(("/state.json", "/result.json")) for name in names):
-            for name in names:
-                if name.startswith(in_cell(key, EPOCHS)):
-                    self.store.delete(name)
+        names = self.objects(key)
+        if RUN not in names:
+            self._remove(key, [*weights_of(names), *of_epochs(names)])
+        elif RESULT not in names and not any(map(commits, names)):
+            self._remove(key, of_epochs(names))
 
     def has_weights(self, key: str) -> bool:
         """Whether the best weights of a cell are kept."""
@@ -282,15 +299,21 @@ class CellStore:
 
     def num_epochs(self, key: str) -> int:
         """Epochs of a cell that are recorded, from object names alone."""
-        return len(self.store.list(in_cell(key, EPOCHS)))
+        return num_epochs(self.run_store(key))
 
     def epochs(self, key: str, start: int = 1) -> list[dict[str, Any]]:
         """Epoch records of a cell from epoch `start` on, in order."""
-        records: list[dict[str, Any]] = []
-        run = self.run_store(key)
-        while (record := read_epoch(run, start + len(records))) is not None:
-            records.append(record)
-        return records
+        return read_epochs(self.run_store(key), start)
+
+
+def weights_of(names: Sequence[str]) -> list[str]:
+    """Those of a cell's objects that are best weights or belong to a checkpoint."""
+    return [name for name in names if name.startswith((CHECKPOINT, BEST))]
+
+
+def of_epochs(names: Sequence[str]) -> list[str]:
+    """Those of a cell's objects that are records of epochs."""
+    return [name for name in names if name.startswith(EPOCHS)]
 
 
 def test_metrics(cells: CellStore, key: str) -> dict[str, float]:

@@ -51,6 +51,7 @@ class EndedForm(TypedDict):
     sweep: str
     reason: NotRequired[str | None]
     alignment: NotRequired[Literal["aligned", "trivial", "collapsed"] | None]
+    metrics: NotRequired[dict[str, float]]  # of the best epoch; older ones are in `result.json`
 
 
 class CodeForm(TypedDict):

@@ -56,7 +56,7 @@ def train(
 
     from shapca.commands.display.training_display import TrainingDisplay
     from shapca.data.prepared import PreparedData
-    from shapca.runs.layout import EPOCHS
+    from shapca.runs.epochs import num_epochs
     from shapca.runs.run_folder import check_run_folder, held_run_folder
     from shapca.storage import FolderStore
     from shapca.training import fit
@@ -77,7 +77,7 @@ def train(
                 test=test,
             )
         except KeyboardInterrupt:
-            num = len(store.list(EPOCHS))
+            num = num_epochs(store)
             kept = f"{counted(num, 'epoch')} kept" if num else "no epoch was complete yet"
             display.say(f"interrupted; {kept} in {folder}: run the same command again to resume")
             raise

@@ -2,46 +2,53 @@
 
 Layout under the run's store (`e` an epoch's number, four digits at least):
 
-    checkpoint/e/model.safetensors       weights after epoch e
-    checkpoint/e/optimizer.safetensors   the optimizer's moments
-    checkpoint/e/state.json              everything else; written last, so it commits the epoch
-    best/e.safetensors                   weights of the best validation epoch
-    best/e.json                          its validation scores with per-example counts
-    epochs/e.json                        the epoch's record, immutable
+    checkpoint/e.zip        what going on after epoch e needs: model.safetensors,
+                            optimizer.safetensors, best.json with the validation scores of the best
+                            epoch, and state.json with everything else
+    best/e.safetensors      weights of the best validation epoch
+    epochs/e.json           the record of epoch e, or those of several up to e; immutable
 
-An epoch exists once its `state.json` does. What a killed process left without one is ignored and
-removed when the run is taken up again; objects of other names are left alone.
+An epoch exists once it is in a checkpoint: the archive is one object, written after the best
+weights and before the records. What a killed process left beside it is ignored and removed when the
+run is taken up again; objects of other names are left alone.
+
+Older versions had a folder `checkpoint/e/` of those files in place of the archive, with best/e.json
+in place of best.json; `state.json` was written last, so that it committed the epoch.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-import safetensors.torch
-import torch
-from torch import Tensor, nn
-
 from shapca.errors import InputError
-from shapca.runs.epochs import EpochRecord, best_of, read_epoch
+from shapca.runs.epochs import EpochRecord, best_of, epochs_content, read_epochs
 from shapca.runs.forms import CheckpointState, EvaluationForm
 from shapca.runs.layout import (
     BEST,
     CHECKPOINT,
-    best_scores,
+    EPOCHS,
     best_weights,
-    checkpoint_folder,
+    checkpoint_archive,
+    epoch_of,
     epoch_record,
 )
-from shapca.storage import ObjectStore, place_name, read_json, to_json
+from shapca.runs.tensors import Tensors, pack, unpack
+from shapca.storage import ObjectStore, SubStore, place_name, read_json, to_json
+from shapca.storage.archive import ArchiveStore, packed
 
+MODEL, OPTIMIZER, STATE, SCORES = (
+    "model.safetensors", "optimizer.safetensors", "state.json", "best.json",
+)  # fmt: skip
 # What a checkpoint and the best epoch consist of: nothing else is ever deleted.
 _REMOVABLE = re.compile(
-    r"checkpoint/\d{4,}/(model\.safetensors|optimizer\.safetensors|state\.json)"
+    r"checkpoint/\d{4,}(\.zip|/(model\.safetensors|optimizer\.safetensors|state\.json))"
     r"|best/\d{4,}\.(safetensors|json)"
+    r"|epochs/\d{4,}\.json"
 )
+_COMMITTED = re.compile(r"checkpoint/(\d{4,})(\.zip|/state\.json)")
 
 
 @dataclass(frozen=True)
@@ -68,84 +75,180 @@ class TrainingState:
 
 
 @dataclass(frozen=True)
-class Tensors:
-    """The large part of a checkpoint: weights by name, moments by parameter name and key."""
+class Best:
+    """The best validation epoch so far.
 
-    model: dict[str, Tensor]
-    optimizer: dict[str, Tensor]
+    Attributes:
+        epoch: Its number.
+        evaluation: Its validation scores, as `evaluations/valid.json` has them.
+        weights: Those of the model after it, packed; `None` where the store has them.
+    """
+
+    epoch: int
+    evaluation: dict[str, Any]
+    weights: bytes | None = None
 
 
-def save_checkpoint(
-    store: ObjectStore,
-    state: TrainingState,
-    tensors: Tensors,
-    *,
-    best_evaluation: dict[str, Any] | None,
-) -> None:
-    """Commit an epoch, then remove what it makes superfluous.
+@dataclass(frozen=True)
+class Checkpoint:
+    """A committed epoch, read from a store.
+
+    Attributes:
+        state: State after the epoch.
+        best: The best epoch so far, whose weights are in the store.
+        files: The checkpoint's own files.
+    """
+
+    state: TrainingState
+    best: Best
+    files: ObjectStore
+
+    def tensors(self) -> Tensors:
+        """Weights and moments after the epoch.
+
+        Raises:
+            InputError: they are missing or damaged.
+        """
+        return Tensors(model=unpack(self.files, MODEL), optimizer=unpack(self.files, OPTIMIZER))
+
+
+class Checkpoints:
+    """The checkpoints of a run.
+
+    What this process wrote or found is remembered, so that nothing is listed to remove it.
 
     Args:
         store: The run's store.
-        state: State after the epoch.
-        tensors: Weights and moments after the epoch.
-        best_evaluation: Validation scores to keep with the weights where the epoch is the best so
-            far, else `None`.
     """
-    folder = checkpoint_folder(state.epoch)
-    weights = pack(tensors.model)
-    store.put(f"{folder}/model.safetensors", weights)
-    store.put(f"{folder}/optimizer.safetensors", pack(tensors.optimizer))
-    if best_evaluation is not None:
-        store.put(best_weights(state.epoch), weights)
-        store.put(best_scores(state.epoch), to_json(best_evaluation))
-    record = state.history[-1].to_json()
-    committed = {"step": state.step, "best_epoch": state.best_epoch, "random": state.random}
-    store.put(f"{folder}/state.json", to_json({**committed, "record": record}))
-    store.put_new(epoch_record(state.epoch), to_json(record))
-    _remove_others(store, state.epoch, state.best_epoch)
 
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+        self._there: set[str] = set()  # checkpoints and best weights
 
-def load_state(store: ObjectStore) -> TrainingState | None:
-    """How far a run has come, or `None` before its first epoch.
+    def load(self) -> Checkpoint | None:
+        """How far a run has come, or `None` before its first committed epoch.
 
-    What a killed process left half-written is removed.
+        What a killed process left half-written is removed.
 
-    Raises:
-        InputError: the record of an epoch is missing, or one is damaged.
-    """
-    names = _removable(store, CHECKPOINT)
-    committed = [int(name.split("/")[1]) for name in names if name.endswith("/state.json")]
-    if not committed:
-        for name in (*names, *_removable(store, BEST)):
-            store.delete(name)
-        return None
-    epoch = max(committed)
-    name = f"{checkpoint_folder(epoch)}/state.json"
-    stored = read_json(store, name, CheckpointState)
-    assert stored is not None
-    store.put_new(epoch_record(epoch), to_json(stored["record"]))
-    history = load_history(store, epoch)
-    best = best_of(history).epoch
-    if stored["best_epoch"] != best:  # by it the best weights would be removed
-        raise InputError(
-            f"{place_name(store)}: {name} is damaged: best_epoch: expected {best} by the records "
-            f"of the epochs, found {stored['best_epoch']}"
+        Raises:
+            InputError: the record of an epoch is missing, or one is damaged.
+        """
+        store = self._store
+        names = [name for part in (CHECKPOINT, BEST, EPOCHS) for name in _removable(store, part)]
+        committed = [match for name in names if (match := _COMMITTED.fullmatch(name))]
+        if not committed:
+            self._remove(names)
+            return None
+        last = max(committed, key=lambda match: (int(match[1]), match[0]))
+        name, epoch = last[0], int(last[1])
+        found = self._read(name, epoch)
+        best = found.best.epoch
+        kept = (name.removesuffix(STATE), f"{BEST}{best:04d}.")
+        self._there = {name for name in names if name.startswith(kept)}
+        self._remove(
+            name
+            for name in names
+            if name not in self._there and (not name.startswith(EPOCHS) or epoch_of(name) > epoch)
         )
-    _remove_others(store, epoch, best)
-    return TrainingState(stored["step"], stored["best_epoch"], stored["random"], history)
+        return found
 
+    def _read(self, name: str, epoch: int) -> Checkpoint:
+        """The checkpoint of an epoch, by the name of what committed it."""
+        store, place = self._store, f"{place_name(self._store)}: {name}"
+        files: ObjectStore
+        if name == checkpoint_archive(epoch):
+            files = ArchiveStore(store.get(name) or b"", place)
+        else:  # of an older version
+            files = SubStore(store, name.removesuffix(f"/{STATE}"))
+        stored = read_json(files, STATE, CheckpointState) or {}
+        records = stored.get("records") or ([stored["record"]] if "record" in stored else [])
+        if not records:
+            raise InputError(f"{place} is damaged: records: expected one or more")
+        store.put_new(epoch_record(epoch), epochs_content(records))
+        history = load_history(store, epoch)
+        best = best_of(history).epoch
+        if stored["best_epoch"] != best:  # by it the best weights would be removed
+            raise InputError(
+                f"{place} is damaged: best_epoch: expected {best} by the records of the epochs, "
+                f"found {stored['best_epoch']}"
+            )
+        is_old = isinstance(files, SubStore)
+        where, scores = (store, f"{BEST}{best:04d}.json") if is_old else (files, SCORES)
+        if (evaluation := read_json(where, scores, EvaluationForm)) is None:
+            raise InputError(
+                f"{place_name(where)}: {scores} is missing from the run: remove the run and train "
+                "it anew"
+            )
+        state = TrainingState(stored["step"], best, stored["random"], history)
+        return Checkpoint(state, Best(best, evaluation), files)
 
-def load_tensors(store: ObjectStore, epoch: int) -> Tensors:
-    """Weights and moments of a committed epoch.
+    def save(
+        self, state: TrainingState, tensors: Tensors, best: Best, records: Sequence[EpochRecord]
+    ) -> Best:
+        """Commit an epoch, then remove what it makes superfluous.
 
-    Raises:
-        InputError: they are missing or damaged.
-    """
-    folder = checkpoint_folder(epoch)
-    return Tensors(
-        model=unpack(store, f"{folder}/model.safetensors"),
-        optimizer=unpack(store, f"{folder}/optimizer.safetensors"),
-    )
+        Args:
+            state: State after the epoch.
+            tensors: Weights and moments after the epoch.
+            best: The best epoch so far.
+            records: Those of the epochs since the one that was committed last.
+
+        Returns:
+            The best epoch, whose weights are in the store now.
+        """
+        weights = best.weights if best.epoch == state.epoch else None
+        weights = weights or pack(tensors.model)
+        best = self.save_best(best)
+        committed = {
+            "step": state.step,
+            "best_epoch": state.best_epoch,
+            "random": state.random,
+            "records": [record.to_json() for record in records],
+        }
+        name = checkpoint_archive(state.epoch)
+
+        def files() -> Iterator[tuple[str, bytes]]:
+            yield MODEL, weights
+            yield OPTIMIZER, pack(tensors.optimizer)
+            yield SCORES, to_json(best.evaluation)
+            yield STATE, to_json(committed)
+
+        self._store.put(name, packed(files()))
+        self.save_records(records)
+        kept = {name, best_weights(best.epoch)}
+        self._remove(self._there - kept)
+        self._there = kept
+        return best
+
+    def save_best(self, best: Best) -> Best:
+        """Write the weights of the best epoch, unless the store has them."""
+        if best.weights is None:
+            return best
+        self._store.put(best_weights(best.epoch), best.weights)
+        self._there.add(best_weights(best.epoch))
+        return replace(best, weights=None)
+
+    def save_records(self, records: Sequence[EpochRecord]) -> None:
+        """Write the records of epochs, the last of which names the object."""
+        if records:
+            content = epochs_content([record.to_json() for record in records])
+            self._store.put_new(epoch_record(records[-1].epoch), content)
+
+    def remove(self, best_epoch: int | None) -> None:
+        """Delete what only going on with the run would need; the best weights stay."""
+        best = None if best_epoch is None else best_weights(best_epoch)
+        self._remove(self._there - {best})
+        self._there &= {best}
+
+    def find(self) -> None:
+        """Look for what another process left."""
+        self._there = {
+            name for part in (CHECKPOINT, BEST) for name in _removable(self._store, part)
+        }
+
+    def _remove(self, names: Iterable[str]) -> None:
+        if names := sorted(names):
+            self._store.delete(*names)
 
 
 def load_history(store: ObjectStore, num_epochs: int) -> tuple[EpochRecord, ...]:
@@ -154,112 +257,14 @@ def load_history(store: ObjectStore, num_epochs: int) -> tuple[EpochRecord, ...]
     Raises:
         InputError: one of them is missing or damaged.
     """
-    whole = f"a run of {num_epochs} epochs"
-    history = []
-    for epoch in range(1, num_epochs + 1):
-        record = read_epoch(store, epoch)
-        name = epoch_record(epoch)
-        history.append(EpochRecord.from_json(_needed(record, store, name, whole)))
-    return tuple(history)
-
-
-def remove_checkpoints(store: ObjectStore) -> None:
-    """Delete what only resuming the run would need; the best weights stay."""
-    for name in _commit_marker_first(_removable(store, CHECKPOINT)):
-        store.delete(name)
-
-
-def best_evaluation(store: ObjectStore, epoch: int) -> dict[str, Any]:
-    """Validation scores that were kept with the weights of the best epoch.
-
-    Raises:
-        InputError: they are missing.
-    """
-    name = best_scores(epoch)
-    return _needed(read_json(store, name, EvaluationForm), store, name, "the run")
-
-
-def _needed(
-    record: dict[str, Any] | None, store: ObjectStore, name: str, whole: str
-) -> dict[str, Any]:
-    if record is None:
+    records = read_epochs(store, most=num_epochs)
+    if len(records) < num_epochs:
         raise InputError(
-            f"{place_name(store)}: {name} is missing from {whole}: remove the run and train it anew"
+            f"{place_name(store)}: {epoch_record(len(records) + 1)} is missing from a run of "
+            f"{num_epochs} epochs: remove the run and train it anew"
         )
-    return record
+    return tuple(map(EpochRecord.from_json, records))
 
 
 def _removable(store: ObjectStore, prefix: str) -> list[str]:
     return [name for name in store.list(prefix) if _REMOVABLE.fullmatch(name)]
-
-
-def _commit_marker_first(names: list[str]) -> list[str]:
-    """Deletion order: an epoch must not look committed when its tensors are already gone."""
-    return sorted(names, key=lambda name: not name.endswith("/state.json"))
-
-
-def _remove_others(store: ObjectStore, epoch: int, best_epoch: int) -> None:
-    keep = f"{checkpoint_folder(epoch)}/"
-    names = [name for name in _removable(store, CHECKPOINT) if not name.startswith(keep)]
-    best = f"{BEST}{best_epoch:04d}."
-    names += [name for name in _removable(store, BEST) if not name.startswith(best)]
-    for name in _commit_marker_first(names):
-        store.delete(name)
-
-
-def pack(tensors: Mapping[str, Tensor]) -> bytes:
-    """Tensors as the bytes of a safetensors file."""
-    return safetensors.torch.save(
-        {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    )
-
-
-def unpack(store: ObjectStore, name: str) -> dict[str, Tensor]:
-    """Tensors of a safetensors object.
-
-    Raises:
-        InputError: the object is missing or damaged.
-    """
-    content = store.get(name)
-    if content is None:
-        raise InputError(f"{place_name(store)}: {name} is missing from the run")
-    try:
-        return safetensors.torch.load(content)
-    except Exception as error:  # whatever damaged bytes make the reader raise
-        first = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise InputError(f"{place_name(store)}: {name} is damaged ({first})") from error
-
-
-def optimizer_tensors(
-    optimizer: torch.optim.Optimizer, parameters: Mapping[str, nn.Parameter]
-) -> dict[str, Tensor]:
-    """An optimizer's state as flat tensors named `<parameter>|<key>`.
-
-    Parameters that never had a gradient have no state and are left out.
-    """
-    return {
-        f"{name}|{key}": value
-        for name, parameter in parameters.items()
-        for key, value in optimizer.state.get(parameter, {}).items()
-    }
-
-
-def load_optimizer_tensors(
-    optimizer: torch.optim.Optimizer,
-    parameters: Mapping[str, nn.Parameter],
-    tensors: Mapping[str, Tensor],
-) -> None:
-    """Give an optimizer the state that `optimizer_tensors` took from one like it.
-
-    Raises:
-        InputError: a tensor is of no parameter, or of another shape.
-    """
-    for name, tensor in tensors.items():
-        parameter_name, _, key = name.rpartition("|")
-        parameter = parameters.get(parameter_name)
-        if parameter is None or (tensor.dim() and tensor.shape != parameter.shape):
-            raise InputError(
-                f"the checkpoint is another model's: its optimizer has {name[:200]!r} of shape "
-                f"{tuple(tensor.shape)}"
-            )
-        optimizer.state[parameter][key] = tensor.to(parameter.device, copy=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -9,14 +10,16 @@ from typing import TYPE_CHECKING, Any
 from shapca.errors import InputError
 from shapca.runs.forms import Result
 from shapca.runs.forms import Status as Status
-from shapca.runs.layout import RESULT, epoch_record
-from shapca.storage import ObjectStore, place_name, read_json
+from shapca.runs.layout import EPOCHS, RESULT, epoch_of
+from shapca.storage import ObjectStore, place_name, read_json, to_json
+from shapca.storage.records import check_form
 
 if TYPE_CHECKING:
     from shapca.alignment.standing import Standing
     from shapca.metrics import Evaluation
 
 SELECTION = "val/f1"  # the metric that chooses the best epoch
+_RECORD = re.compile(r"epochs/\d{4,}\.json")
 
 
 @dataclass(frozen=True)
@@ -80,21 +83,63 @@ class FitResult:
         return record
 
 
-def read_epoch(store: ObjectStore, epoch: int) -> dict[str, Any] | None:
-    """The record of an epoch as the store keeps it; `None` where there is none.
+def epochs_content(records: Sequence[dict[str, Any]]) -> bytes:
+    """Records of one or more epochs as the store keeps them, under the name of the last."""
+    return to_json(records[0] if len(records) == 1 else list(records))
+
+
+def read_epochs(
+    store: ObjectStore, start: int = 1, *, most: int | None = None
+) -> list[dict[str, Any]]:
+    """Records of a run's epochs as the store keeps them, in order, as far as none is missing.
+
+    Args:
+        store: The run's store.
+        start: The first epoch wanted.
+        most: Records wanted at most; `None`: all.
 
     Raises:
-        InputError: it is damaged, or another epoch's.
+        InputError: one of them is damaged, or another epoch's.
     """
-    name = epoch_record(epoch)
-    record: dict[str, Any] | None = read_json(store, name, EpochRecord)
-    if record is None:
-        return None
-    if record["epoch"] != epoch or SELECTION not in record["metrics"]:
-        raise InputError(
-            f"{place_name(store)}: {name} is damaged: expected epoch {epoch} with its {SELECTION}"
-        )
-    return record
+    records: list[dict[str, Any]] = []
+    for number, name in _recorded(store):
+        if len(records) == most:
+            break
+        following = start + len(records)
+        if number < following:
+            continue
+        found = [r for r in _read(store, name, number) if r["epoch"] >= following]
+        if not found or found[0]["epoch"] != following:
+            break
+        records += found
+    return records[:most]
+
+
+def num_epochs(store: ObjectStore) -> int:
+    """How many epochs of a run are recorded, from object names alone."""
+    return max((number for number, _ in _recorded(store)), default=0)
+
+
+def _recorded(store: ObjectStore) -> list[tuple[int, str]]:
+    """The objects that hold records, in the order of the epochs that they are named after."""
+    names = (name for name in store.list(EPOCHS) if _RECORD.fullmatch(name))
+    return sorted((epoch_of(name), name) for name in names)
+
+
+def _read(store: ObjectStore, name: str, number: int) -> list[dict[str, Any]]:
+    """The records of an object: epochs up to the one that it is named after."""
+    content, place = read_json(store, name), f"{place_name(store)}: {name}"
+    if content is None:  # removed meanwhile
+        return []
+    records: list[dict[str, Any]] = content if isinstance(content, list) else [content]
+    if not records:
+        raise InputError(f"{place} is damaged: expected one or more records of epochs")
+    first = number - len(records) + 1
+    for epoch, record in enumerate(records, start=first):
+        check_form(record, EpochRecord, place)
+        if record["epoch"] != epoch or SELECTION not in record["metrics"]:
+            raise InputError(f"{place} is damaged: expected epoch {epoch} with its {SELECTION}")
+    return records
 
 
 def read_result(store: ObjectStore) -> dict[str, Any] | None:

@@ -25,12 +25,15 @@ class Result(TypedDict):
 
 
 class CheckpointState(TypedDict):
-    """`state.json`; the random states are looked at where they are taken up."""
+    """`state.json` of a checkpoint; the random states are looked at where they are taken up."""
 
     step: Count
     best_epoch: int
     random: dict[str, Any]
-    record: dict[str, Any]  # that of the epoch, which is looked at there
+    # Of the epochs since the checkpoint before; `record` of the one epoch is an older version's.
+    # They are looked at where they are read.
+    records: NotRequired[list[dict[str, Any]]]
+    record: NotRequired[dict[str, Any]]
 
 
 class Scores(TypedDict):
@@ -41,7 +44,7 @@ class Scores(TypedDict):
 
 
 class EvaluationForm(Scores):
-    """`best/e.json` and what lies in `evaluations/`."""
+    """What lies in `evaluations/`, and the scores of a checkpoint's best epoch."""
 
     data: dict[str, str]
     split: str

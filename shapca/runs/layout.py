@@ -11,23 +11,28 @@ EVALUATIONS = "evaluations/"
 
 
 def epoch_record(epoch: int) -> str:
-    """The immutable record of an epoch."""
+    """The immutable record of an epoch, or those of several up to it."""
     return f"{EPOCHS}{epoch:04d}.json"
 
 
-def checkpoint_folder(epoch: int) -> str:
+def epoch_of(name: str) -> int:
+    """The epoch that an object in one of these folders is named after."""
+    return int(name.partition("/")[2].partition(".")[0].partition("/")[0])
+
+
+def checkpoint_archive(epoch: int) -> str:
     """What continuing after an epoch needs."""
-    return f"{CHECKPOINT}{epoch:04d}"
+    return f"{CHECKPOINT}{epoch:04d}.zip"
+
+
+def commits(name: str) -> bool:
+    """Whether an object's presence makes a checkpoint whole; state.json is of older versions."""
+    return name.startswith(CHECKPOINT) and name.endswith((".zip", "/state.json"))
 
 
 def best_weights(epoch: int) -> str:
     """The weights of the best epoch."""
     return f"{BEST}{epoch:04d}.safetensors"
-
-
-def best_scores(epoch: int) -> str:
-    """Validation scores of the best epoch, with per-example counts."""
-    return f"{BEST}{epoch:04d}.json"
 
 
 def evaluation_record(name: str) -> str:

@@ -25,10 +25,10 @@ from typing_extensions import TypedDict
 
 from shapca.config import ExperimentConfig, validate
 from shapca.errors import InputError
-from shapca.runs.checkpoint import pack
 from shapca.runs.forms import EvaluationForm, Run
-from shapca.runs.layout import RUN, best_scores, evaluation_record
+from shapca.runs.layout import RUN, evaluation_record
 from shapca.runs.run_record import RunRecord
+from shapca.runs.tensors import pack
 from shapca.storage import FolderStore, ObjectStore, read_json, to_json
 from shapca.storage.files import below
 from shapca.storage.objects import TEMPORARY, check_name
@@ -255,7 +255,7 @@ def read_description(store: SavedFolder) -> tuple[RunRecord, Measured]:
     return record, _MEASURED.validate_python(described["measured"])
 
 
-def measured_in(store: ObjectStore, best_epoch: int) -> Measured:
+def measured_in(store: ObjectStore) -> Measured:
     """The scores that a run's store holds of its best weights.
 
     Raises:
@@ -263,7 +263,7 @@ def measured_in(store: ObjectStore, best_epoch: int) -> Measured:
     """
     found = []
     names: dict[Literal["valid", "test"], str] = {
-        "valid": best_scores(best_epoch),
+        "valid": evaluation_record("valid"),
         "test": evaluation_record("test"),
     }
     for split, name in names.items():

@@ -18,7 +18,6 @@ from shapca.errors import InputError
 from shapca.model.encoders import load_tokenizer
 from shapca.model.encoders.processing import image_size
 from shapca.model.network import ShapCA
-from shapca.runs.checkpoint import unpack
 from shapca.runs.encoder_files import with_encoder_files
 from shapca.runs.epochs import read_result
 from shapca.runs.layout import best_weights
@@ -31,6 +30,7 @@ from shapca.runs.saved import (
     measured_in,
     read_description,
 )
+from shapca.runs.tensors import unpack
 from shapca.storage import FolderStore, ObjectStore, place_name
 
 
@@ -96,7 +96,7 @@ class TrainedModel:
         store = open_store(run)
         record = load_run(store)
         epoch = best_epoch(store, place_name(run))
-        return cls._assembled(store, record, measured_in(store, epoch), best_weights(epoch), device)
+        return cls._assembled(store, record, measured_in(store), best_weights(epoch), device)
 
     @classmethod
     def _assembled(

@@ -42,8 +42,8 @@ class ObjectStore(Protocol):
         """Sorted names that begin with the prefix and come after a name."""
         ...
 
-    def delete(self, name: str) -> None:
-        """Remove an object; one that does not exist is no error."""
+    def delete(self, *names: str) -> None:
+        """Remove objects, in any order; one that does not exist is no error."""
         ...
 
 
@@ -204,11 +204,11 @@ class FolderStore:
         names = _names_below(folder, start)
         return sorted(name for name in names if name.startswith(prefix) and name > after)
 
-    def delete(self, name: str) -> None:
-        """Remove an object; one that does not exist is no error."""
-        path = self._path(name)
-        with self._told(path):
-            path.unlink(missing_ok=True)
+    def delete(self, *names: str) -> None:
+        """Remove objects in this order; one that does not exist is no error."""
+        for path in map(self._path, names):
+            with self._told(path):
+                path.unlink(missing_ok=True)
 
     def remove_leftovers(self, prefix: str, *, nobody_writes: bool = False) -> int:
         """`remove_leftovers` of the folder of a prefix, and of all below it; how many files."""
@@ -261,9 +261,9 @@ class SubStore:
         names = self.parent.list(self.prefix + prefix, after=after and self.prefix + after)
         return [name.removeprefix(self.prefix) for name in names]
 
-    def delete(self, name: str) -> None:
-        """Remove an object; one that does not exist is no error."""
-        self.parent.delete(self.prefix + name)
+    def delete(self, *names: str) -> None:
+        """Remove objects; one that does not exist is no error."""
+        self.parent.delete(*(self.prefix + name for name in names))
 
 
 def place_name(place: str | Path | ObjectStore) -> str:
@@ -272,7 +272,9 @@ def place_name(place: str | Path | ObjectStore) -> str:
         return str(place.root)
     if isinstance(place, SubStore):
         return f"{place_name(place.parent)}/{place.prefix.rstrip('/')}"
-    return str(place) if isinstance(place, str | Path) else "the store"
+    if isinstance(place, str | Path):
+        return str(place)
+    return getattr(place, "place", "the store")
 
 
 def to_json(value: Any) -> bytes:

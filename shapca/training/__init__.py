@@ -9,12 +9,12 @@ if TYPE_CHECKING:
     from shapca.runs.epochs import FitResult as FitResult
     from shapca.training.learning import StepProgress as StepProgress
     from shapca.training.run import Training as Training
-    from shapca.training.run import fit as fit
+    from shapca.training.whole_run import fit as fit
 
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
-        "fit": ".run",
+        "fit": ".whole_run",
         "Training": ".run",
         "StepProgress": ".learning",
         "EpochRecord": "..runs.epochs",

@@ -19,7 +19,8 @@ from shapca.errors import InputError
 from shapca.model.device import arithmetic
 from shapca.model.heads.crf import CRFHead
 from shapca.model.network import ModelOutput, ShapCA
-from shapca.runs.checkpoint import Tensors, TrainingState, load_optimizer_tensors, optimizer_tensors
+from shapca.runs.checkpoint import TrainingState
+from shapca.runs.tensors import Tensors, load_optimizer_tensors, optimizer_tensors
 from shapca.training.collapse import warn_of_batch_size, warn_of_temperature
 from shapca.training.optimisation import Optimiser
 from shapca.training.random_state import RandomState

@@ -21,13 +21,10 @@ from shapca.model.device import peak_memory_mb, set_up
 from shapca.model.inputs import encode_split
 from shapca.model.network import ShapCA
 from shapca.runs.checkpoint import (
+    Best,
+    Checkpoints,
     TrainingState,
-    best_evaluation,
     load_history,
-    load_state,
-    load_tensors,
-    remove_checkpoints,
-    save_checkpoint,
 )
 from shapca.runs.encoder_files import save_encoder_files
 from shapca.runs.epochs import SELECTION, EpochRecord, FitResult, Status, best_of, read_result
@@ -39,7 +36,8 @@ from shapca.runs.run_record import (
     find_run,
     record_environment,
 )
-from shapca.storage import ObjectStore, place_name, to_json
+from shapca.runs.tensors import pack
+from shapca.storage import ObjectStore, to_json
 from shapca.training.collapse import alignment_of, warn_of_collapse
 from shapca.training.learning import Diverged, Learner, StepProgress
 from shapca.training.random_state import RandomState
@@ -52,7 +50,8 @@ class Training:
     """One run: trains an epoch at a time and keeps everything in its store.
 
     A store that holds a part of the same run is taken up where it stands; the outcome is
-    bit-identical on a CPU to that of a run never interrupted, for a fixed number of threads.
+    bit-identical on a CPU to that of a run never interrupted, for a fixed number of threads. Epochs
+    are committed to the store every `runtime.checkpoint_every` (1 where it says nothing).
 
     Args:
         config: What to train.
@@ -64,6 +63,7 @@ class Training:
 
     Attributes:
         history: Records of the epochs completed so far.
+        num_committed: How many of them the store has.
 
     Raises:
         InputError: config and data do not fit, or the store holds another run.
@@ -89,14 +89,22 @@ class Training:
         self._learner: Learner | None = None
         self._valid: EncodedSplit | None = None
         asked = describe_run(config, data, seed, self.device)
-        self._record = find_run(store, asked) or asked
-        self._result = read_result(store)
+        found = find_run(store, asked)
+        self._record = found or asked
+        self._is_begun = found is not None  # else the store has nothing of it
+        self._result = read_result(store) if self._is_begun else None
+        self._checkpoints = Checkpoints(store)
+        self._best: Best | None = None
         self.history: list[EpochRecord] = []
         if self._result is not None:
             self.history += load_history(store, self._result["epochs_run"])
-            remove_checkpoints(store)  # of a process killed after it wrote the result
-        elif (state := load_state(store)) is not None:
-            self.history += state.history
+            # What a process left that was killed after it wrote the result.
+            self._checkpoints.find()
+            self._checkpoints.remove(self._result["best_epoch"])
+        elif self._is_begun and (checkpoint := self._checkpoints.load()) is not None:
+            self.history += checkpoint.state.history
+            self._best = checkpoint.best
+        self.num_committed = len(self.history)
 
     @property
     def best(self) -> EpochRecord | None:
@@ -109,7 +117,9 @@ class Training:
         return self._result is not None or self._end() is not None
 
     def epochs(self) -> Iterator[EpochRecord]:
-        """Train the epochs that are left; each is committed to the store before it is yielded.
+        """Train the epochs that are left.
+
+        Each is committed to the store before it is yielded, or one of `checkpoint_every`.
 
         Ends after the last epoch, after `patience` epochs without a better validation F1, or
         where a loss or gradient is not finite: the run is then `diverged`, and finished.
@@ -131,6 +141,11 @@ class Training:
                 raise
             yield record
 
+    @property
+    def codes(self) -> tuple[str, ...]:
+        """Fingerprints of the code that has worked on the run."""
+        return tuple(environment.code for environment in self._record.environments)
+
     def finish(self, *, test: bool) -> FitResult:
         """End the run, or report where it was stopped.
 
@@ -145,6 +160,7 @@ class Training:
         if result is None:
             reason = self._end()
             if reason is None:
+                self._commit()
                 self.close()
                 stopped = f"stopped after {counted(len(self.history), 'epoch')}"
                 return self._fit_result("stopped", stopped)
@@ -158,8 +174,11 @@ class Training:
         return self._fit_result(result["status"], result["reason"], evaluation)
 
     def close(self) -> None:
-        """Free the model's memory; what is committed stays."""
+        """Free the model's memory; what is committed stays, and only that."""
         self._learner = None
+        if len(self.history) > self.num_committed:
+            del self.history[self.num_committed :]
+            self._best = None  # the checkpoint says which it is
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
 
@@ -170,10 +189,10 @@ class Training:
         nothing behind, so that the corrected one may have the place.
         """
         random = RandomState(self.seed, self.device)
-        state = load_state(self._store)
+        checkpoint = self._checkpoints.load() if self._is_begun else None
         with random.active():
             model = build_model(
-                self.config, self.data.labels, device=self.device, pretrained=state is None
+                self.config, self.data.labels, device=self.device, pretrained=checkpoint is None
             )
         learner = Learner(
             self.config,
@@ -185,16 +204,18 @@ class Training:
             num_workers=self.runtime.num_workers,
         )
         self._record = claim_run(self._store, self._record)
-        if state is None:
+        self._is_begun = True
+        if checkpoint is None:
             save_encoder_files(self._store, self.config, model.text, model.image)
         else:
-            learner.load(state, load_tensors(self._store, state.epoch))
+            learner.load(checkpoint.state, checkpoint.tensors())
+            self._best = checkpoint.best
         environment = Environment.current(len(self.history) + 1, self.device)
         self._record = record_environment(self._store, self._record, environment)
         return learner
 
     def _run_epoch(self, epoch: int) -> EpochRecord:
-        """Train, validate and commit one epoch."""
+        """Train and validate one epoch, and commit it if it is time to."""
         started = time.perf_counter()
         if self._learner is None:
             self._learner = self._prepare()
@@ -215,17 +236,26 @@ class Training:
             seconds=time.perf_counter() - started,
             finished_at=time.time(),
         )
-        history = (*self.history, record)
-        state = TrainingState(
-            step=learner.step,
-            best_epoch=best_of(history).epoch,
-            random=learner.random.to_json(),
-            history=history,
-        )
-        evaluation = validation.to_json() if record.is_best else None
-        save_checkpoint(self._store, state, learner.tensors(), best_evaluation=evaluation)
         self.history.append(record)
+        if record.is_best:
+            self._best = Best(epoch, validation.to_json(), pack(learner.model.state_dict()))
+        every = self.runtime.checkpoint_every or 1
+        if epoch - self.num_committed >= every and (every == 1 or self._end() is None):
+            self._commit()
         return record
+
+    def _commit(self) -> None:
+        """Write the epochs that the store does not have yet."""
+        records = self.history[self.num_committed :]
+        if not records:
+            return
+        learner, best = self._learner, self._best
+        assert learner is not None
+        assert best is not None
+        history = tuple(self.history)
+        state = TrainingState(learner.step, best.epoch, learner.random.to_json(), history)
+        self._best = self._checkpoints.save(state, learner.tensors(), best, records)
+        self.num_committed = len(history)
 
     def _validate(self, model: ShapCA) -> tuple[EvaluationRecord, dict[str, float]]:
         """Scores on the validation split, and how the alignment does there."""
@@ -259,12 +289,15 @@ class Training:
 
     def _close_run(self, status: Status, reason: str) -> dict[str, Any]:
         """Write the run's result and remove what only going on would need."""
-        if (best := self.best) is not None:
-            self._store.put(VALID, to_json(best_evaluation(self._store, best.epoch)))
+        if (best := self._best) is not None:
+            self._best = self._checkpoints.save_best(best)
+            self._store.put(VALID, to_json(best.evaluation))
+        self._checkpoints.save_records(self.history[self.num_committed :])
+        self.num_committed = len(self.history)
         warn_of_collapse(self.history, self.config.alignment)
         result = self._fit_result(status, reason).to_json()
         self._store.put(RESULT, to_json(result))
-        remove_checkpoints(self._store)
+        self._checkpoints.remove(result["best_epoch"])
         self._result = result
         self.close()
         return result
@@ -280,41 +313,3 @@ class Training:
             test=test,
             alignment=alignment_of(self.history, self.config.alignment),
         )
-
-
-def fit(
-    config: ExperimentConfig,
-    data: PreparedData,
-    *,
-    seed: int,
-    runtime: RuntimeConfig = RuntimeConfig(),
-    store: ObjectStore,
-    on_epoch: Callable[[EpochRecord], bool | None] | None = None,
-    on_step: Callable[[StepProgress], None] | None = None,
-    test: bool = False,
-) -> FitResult:
-    """Train a run to its end, resuming where its store left off.
-
-    Args:
-        config: What to train.
-        data: The prepared data set.
-        seed: Seed of all that is random.
-        runtime: Device, threads and workers.
-        store: Where the run keeps what it makes.
-        on_epoch: Called after every epoch; returning true stops the run, which can be resumed.
-        on_step: Called after every batch.
-        test: Evaluate the best weights on the test split, once, where the run finishes.
-
-    Returns:
-        How the run ended. A loss that is not finite is a result (`diverged`), not an exception.
-
-    Raises:
-        InputError: config and data do not fit, or the store holds another run.
-    """
-    training = Training(config, data, seed=seed, runtime=runtime, store=store, on_step=on_step)
-    if training.history and not training.is_complete:
-        logger.info("%s: resuming after epoch %d", place_name(store), len(training.history))
-    for record in training.epochs():
-        if on_epoch is not None and on_epoch(record):
-            break
-    return training.finish(test=test)

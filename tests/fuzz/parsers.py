@@ -42,10 +42,11 @@ from shapca.prediction import Extractor
 from shapca.prediction.found_file import ENDING, _go_on
 from shapca.prediction.post_file import PostForm, read_lines, read_posts
 from shapca.prediction.request import extract
-from shapca.runs.checkpoint import load_history, unpack
+from shapca.runs.checkpoint import load_history
 from shapca.runs.reading import Reading
 from shapca.runs.run_record import load_run
 from shapca.runs.saved import SavedFolder, read_description
+from shapca.runs.tensors import unpack
 from shapca.runs.trained import best_epoch
 from shapca.storage import to_json
 from tests.damage import damaged_bytes, damaged_json, damaged_lines, damaged_yaml
@@ -61,9 +62,13 @@ from tests.fuzz.stored import (
     in_model,
     in_run,
     in_storage,
+    old_state,
     parcel,
     resume,
+    resume_old,
+    resume_state,
     saved_model,
+    state_in_checkpoint,
     status,
     storage,
 )
@@ -229,7 +234,9 @@ PARSERS = (
     in_run("run.json", load_run),
     in_run("result.json", lambda store: best_epoch(store, "run")),
     in_run("epochs/0001.json", lambda store: load_history(store, 1)),
-    in_run("checkpoint/0001/state.json", resume),
+    in_run("checkpoint/0001.zip", resume),
+    Parser("state of a checkpoint", damaged_json, state_in_checkpoint, resume_state),
+    Parser("state of an old checkpoint", damaged_json, old_state, resume_old),
     in_run("evaluations/test.json", evaluated),
     in_run("best/0001.safetensors", lambda store: unpack(store, "best/0001.safetensors")),
     in_model("run.json"),

@@ -26,12 +26,14 @@ from shapca.data.schema import Labels
 from shapca.data.word_splitter import WordSplitter
 from shapca.evaluation.evaluate import EvaluationRecord
 from shapca.prediction import Extractor
-from shapca.runs.checkpoint import load_state, pack
+from shapca.runs.checkpoint import Checkpoints
 from shapca.runs.epochs import EpochRecord
 from shapca.runs.forms import EvaluationForm
 from shapca.runs.reading import Reading
 from shapca.runs.run_record import Environment, RunRecord
+from shapca.runs.tensors import pack
 from shapca.storage import FolderStore, read_json, to_json
+from shapca.storage.archive import ArchiveStore, packed
 from shapca.training.random_state import RandomState
 from tests.damage import damaged_bytes, damaged_json
 from tests.factories import tiny_config
@@ -70,11 +72,17 @@ def run() -> dict[str, bytes]:
         "best_metrics": record.metrics, "alignment": None,
     }  # fmt: skip
     tensors = {"a.weight": torch.ones(2, 3), "b": torch.zeros(1)}
+    scores = to_json({**evaluation, "split": "valid"})
+    checkpoint = {
+        "model.safetensors": pack(tensors), "optimizer.safetensors": pack({}), "best.json": scores,
+        "state.json": to_json({**state, "records": [record.to_json()]}),
+    }  # fmt: skip
     return {
         "run.json": to_json(described.to_json()),
         "result.json": to_json(result),
         "epochs/0001.json": to_json(record.to_json()),
-        "checkpoint/0001/state.json": to_json({**state, "record": record.to_json()}),
+        "checkpoint/0001.zip": packed(checkpoint.items()),
+        "best/0001.json": scores,
         "evaluations/test.json": to_json(evaluation),
         "best/0001.safetensors": pack(tensors),
     }
@@ -93,10 +101,41 @@ def in_run(name: str, read: Callable[[MemoryStore], object]) -> Parser:
 
 
 def resume(store: MemoryStore) -> object:
-    state = load_state(store)
-    if state is not None:
-        RandomState(2, CPU).load_json(state.random)
-    return state
+    checkpoint = Checkpoints(store).load()
+    if checkpoint is None:
+        return None
+    RandomState(2, CPU).load_json(checkpoint.state.random)
+    return checkpoint.tensors() if isinstance(checkpoint.files, ArchiveStore) else None
+
+
+def state_in_checkpoint() -> bytes:
+    content = ArchiveStore(run()["checkpoint/0001.zip"]).get("state.json")
+    assert content is not None
+    return content
+
+
+def resume_state(content: bytes) -> object:
+    archive = ArchiveStore(run()["checkpoint/0001.zip"])
+    files = {name: archive.get(name) or b"" for name in archive.list()}
+    store = MemoryStore()
+    store.objects |= run() | {
+        "checkpoint/0001.zip": packed({**files, "state.json": content}.items())
+    }
+    return resume(store)
+
+
+def old_state() -> bytes:
+    state = json.loads(state_in_checkpoint())
+    record = state.pop("records")[0]
+    return to_json({**state, "record": record})
+
+
+def resume_old(content: bytes) -> object:
+    """As older versions left a run: a checkpoint is a folder."""
+    store = MemoryStore()
+    store.objects |= run() | {"checkpoint/0001/state.json": content}
+    store.delete("checkpoint/0001.zip")
+    return resume(store)
 
 
 def evaluated(store: MemoryStore) -> object:

@@ -46,7 +46,7 @@ class FakeTraining:
     def __init__(self, cell: Cell, store: ObjectStore) -> None:
         self.cell = cell
         self.store = store
-        code = os.environ.get("FAKE_CODE", CODE)
+        self.codes = (code := os.environ.get("FAKE_CODE", CODE),)
         config = cell.config.model_dump(mode="json")
         store.put_new("run.json", to_json({"config": config, "environments": [{"code": code}]}))
         self.result = read_json(store, "result.json")
@@ -56,6 +56,10 @@ class FakeTraining:
         last = max([last, *(int(name.split("/")[1]) for name in states)])
         for epoch in range(1, last + 1):
             self.history.append(EpochRecord.from_json(read_json(store, f"epochs/{epoch:04}.json")))
+
+    @property
+    def num_committed(self) -> int:
+        return len(self.history)
 
     @property
     def is_complete(self) -> bool:
@@ -91,7 +95,9 @@ class FakeTraining:
         self.history.append(record)
         folder = f"checkpoint/{epoch:04}"
         self.store.put(f"{folder}/model.safetensors", b"weights")
-        self.store.put(f"best/{epoch:04}.safetensors", b"weights")
+        if is_best:
+            self.store.delete(*self.store.list("best/"))
+            self.store.put(f"best/{epoch:04}.safetensors", b"weights")
         self.store.put(f"{folder}/state.json", to_json({}))
         self.store.put_new(f"epochs/{epoch:04}.json", to_json(record.to_json()))
         self.store.put_new(f"trained/{epoch:04}-{time.time_ns()}", b"")
@@ -99,6 +105,8 @@ class FakeTraining:
         return record
 
     def _close(self, status: str, reason: str) -> None:
+        if self.history:
+            self.store.put("evaluations/valid.json", to_json({"metrics": {}, "per_example": {}}))
         result = self._result(status, reason).to_json()
         self.store.put("result.json", to_json(result))
         for name in self.store.list("checkpoint/"):

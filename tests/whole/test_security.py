@@ -25,7 +25,7 @@ from shapca.data.images import image_id
 from shapca.data.prepared import PreparedData
 from shapca.errors import InputError
 from shapca.model.encoders.weights import read_state_dict
-from shapca.runs.checkpoint import unpack
+from shapca.runs.tensors import unpack
 from shapca.storage import FolderStore
 from tests.factories import tiny_data
 from tests.orchestrator.fakes import execute, open_sweep, sweep_config

@@ -6,14 +6,16 @@ is gone. Cells found finished in the store are settled here, without a trial.
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 from orchestrator.search.protocol import Signal
 from orchestrator.search.standings import Verdict
 from orchestrator.store.address import StorageLost
-from orchestrator.store.cells import CellStore, test_metrics
+from orchestrator.store.cells import Cell, CellStore, test_metrics
 from orchestrator.store.lease import holder_of
 from orchestrator.sweeps.control.budget import Budget
 from orchestrator.sweeps.control.retention import Retention
@@ -23,6 +25,8 @@ from orchestrator.sweeps.control.trial_report import Report
 from orchestrator.sweeps.record.event_log import Ended, Proposed
 from orchestrator.sweeps.record.history import History
 from orchestrator.tracking.run_document import RunStatus
+from shapca.runs.epochs import epochs_content
+from shapca.runs.layout import epoch_record
 
 CLAIM_POLL_SECONDS = 5.0
 
@@ -104,15 +108,21 @@ class Conductor:
                 self._waiting.append(following.number)
             event = self.history.proposed[self._waiting[0]]
             end = self._refused(event)
-            if end is None and self._is_held_up(event):
+            standing = "known" if end is not None else self._take(event)
+            if standing == "held":
                 return Signal.WAIT
             self._waiting.pop(0)
-            end = end or self._reuse.known_end(event)
+            if standing != "new":
+                end = end or self._reuse.known_end(event)
             if end is None:
-                self._assign(event)
+                self._assign(event, is_new=standing == "new")
                 return event
             self._begin(event)
             self._end(event, end)
+
+    def cell_of(self, event: Proposed) -> Cell:
+        """The cell of a proposal."""
+        return self.history.cell(event.values, event.seed)
 
     def _refused(self, event: Proposed) -> Ended | None:
         """The end of a setting that is no valid experiment."""
@@ -121,16 +131,20 @@ class Conductor:
             return None
         return Ended("failed", reason=reason, number=event.number, at=self.history.clock())
 
-    def _is_held_up(self, event: Proposed) -> bool:
-        """Whether somebody works on the very cell: a trial of ours, or another sweep."""
+    def _take(self, event: Proposed) -> Literal["new", "known", "held"]:
+        """Claim a cell that has not ended: whether the storage had it before.
+
+        `held`: somebody works on the very cell, a trial of ours or another sweep.
+        """
         if any(running.event.cell == event.cell for running in self.running.values()):
-            return True
-        if self.cells.status(event.cell) in ("finished", "diverged"):
-            return False
+            return "held"
         now = time.monotonic()
         if now - self._claim_checked < CLAIM_POLL_SECONDS and self.message is not None:
-            return True
-        self.cells.register(self.history.cell(event.values, event.seed))
+            return "held"
+        is_new = self.cells.register(self.cell_of(event))
+        if not is_new and self.cells.status(event.cell) in ("finished", "diverged"):
+            self.message = None
+            return "known"
         other = self.cells.claim(event.cell, self._sweep.name)
         is_ours = other == self._sweep.name
         if not is_ours and holder_of(self.cells.store, other) is None:  # its driver is gone
@@ -139,15 +153,16 @@ class Conductor:
             is_ours = True
         if is_ours:
             self.message = None
-            return False
+            return "new" if is_new else "known"
         self._claim_checked = now
         self.message = f"waiting for cell {event.cell}, which sweep {other} trains"
-        return True
+        return "held"
 
-    def _assign(self, event: Proposed) -> None:
-        self.cells.reopen(event.cell)
-        self._reuse.refuses(event.cell, self.cells.codes(event.cell))
-        self.cells.clear_orphans(event.cell)
+    def _assign(self, event: Proposed, *, is_new: bool) -> None:
+        if not is_new:
+            self.cells.reopen(event.cell)
+            self._reuse.refuses(event.cell, self.cells.codes(event.cell))
+            self.cells.clear_orphans(event.cell)
         self.running[event.number] = Running(event)
         self._begin(event)
 
@@ -189,15 +204,22 @@ class Conductor:
         if state == "superseded":  # the cell's attempt is not ours to end
             self._put_back(running, "another process works on the cell")
         elif running.pruned:
-            self._end(running.event, self._ended(running, "pruned"))
+            self._keep_records(running)
+            self._leave(running, "pruned")
         elif last is not None and state != "running":
-            self._end(running.event, self._ended(running, state, last.reason))
+            self._leave(running, state, last.reason)
         elif error:
-            end = self._ended(running, "failed", self._loss(running.event.cell))
-            self._end(running.event, end)
+            self._leave(running, "failed", self._loss(running.event.cell))
         else:
             self.cells.let_go(running.event.cell)
             self._put_back(running, self.halted or "stopped")
+
+    def _keep_records(self, running: Running) -> None:
+        """Write the epochs of a pruned trial that it has not committed, for whoever looks at it."""
+        records = json.loads(running.report.uncommitted) if running.report else []
+        if records:
+            name = epoch_record(records[-1]["epoch"])
+            self.cells.run_store(running.event.cell).put_new(name, epochs_content(records))
 
     def _put_back(self, running: Running, reason: str) -> None:
         event = running.event
@@ -248,36 +270,46 @@ class Conductor:
             running.lost_seconds += running.report.seconds  # a process in place of a lost one
         running.report = report
 
-    def _ended(self, running: Running, status: Verdict, reason: str | None = None) -> Ended:
+    def _leave(self, running: Running, status: Verdict, reason: str | None = None) -> None:
+        """End a proposal whose trial is gone."""
         event, last = running.event, running.report
-        codes = sorted(self.cells.codes(event.cell))
+        summary = json.loads(last.verdict) if last is not None and last.verdict else None
+        if summary is None and status in ("finished", "diverged"):
+            summary = self.cells.summary(event.cell)
+        codes = sorted(self.cells.codes(event.cell)) if summary is None else summary["codes"]
         end = Ended(
             status, reason=reason, number=event.number, at=self.history.clock(), codes=codes
         )
-        if last is None:
-            return end
-        return replace(
-            end,
-            epoch=last.epoch,
-            value=last.value,
-            best_epoch=last.best_epoch,
-            trained=last.trained,
-            seconds=running.seconds,
-            curve=running.curve,
-            alignment=self.cells.alignment(event.cell) if status == "finished" else None,
-        )
+        if last is not None:
+            end = replace(
+                end,
+                epoch=last.epoch,
+                value=last.value,
+                best_epoch=last.best_epoch,
+                trained=last.trained,
+                seconds=running.seconds,
+                curve=running.curve,
+                alignment=summary.get("alignment") if summary and status == "finished" else None,
+            )
+        self._end(event, end, summary, left=event.number)
 
-    def _end(self, event: Proposed, end: Ended) -> None:
+    def _end(
+        self,
+        event: Proposed,
+        end: Ended,
+        summary: Mapping[str, Any] | None = None,
+        left: int | None = None,
+    ) -> None:
         if event.phase == "search":
             self._reuse.pruner.end(event.number)
         if event.test and end.status == "finished":
             end = replace(end, test_f1=test_metrics(self.cells, event.cell).get("test/f1"))
-        self.history.end(end, lambda: self._settle(event, end))
 
-    def _settle(self, event: Proposed, end: Ended) -> None:
-        self.documents.cell_ended(event, end)
-        self._retention.apply()
-        self.cells.release(event.cell)
+        def settle() -> None:
+            self.documents.cell_ended(event, end, summary)
+            self.cells.release(event.cell, self._retention.apply(left))
+
+        self.history.end(end, settle)
 
     def _over_budget(self) -> bool:
         """Whether no further cell may start; `halted` says why."""

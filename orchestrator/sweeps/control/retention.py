@@ -7,10 +7,13 @@ configurations of the search (`leaders`), or `all`. Records of epochs and scores
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from orchestrator.store.cells import CellStore
+from orchestrator.store.cell_folder import CLAIM, in_cell
+from orchestrator.store.cells import CellStore, weights_of
 from orchestrator.sweeps.record.history import History
+from shapca.runs.layout import best_weights, commits, evaluation_record
 
 
 @dataclass
@@ -27,28 +30,48 @@ class Retention:
     history: History
     dropped: set[str] = field(default_factory=set, init=False)
 
-    def apply(self) -> None:
-        """Remove what is not wanted now. Failed cells keep their checkpoint, to be tried again."""
-        history = self.history
+    def apply(self, left: int | None = None) -> list[str]:
+        """Remove the checkpoints that are not wanted now, with their weights.
+
+        Failed cells keep theirs, to be tried again.
+
+        Args:
+            left: Number of the proposal that a trial of this sweep has just ended: while its claim
+                stands, nobody else has to do with the cell.
+
+        Returns:
+            What else is to be removed, in any order: best weights of cells that have ended.
+        """
+        history, unwanted = self.history, list[str]()
         kept = {history.proposed[n].cell for n in history.protocol.kept(history.sweep)}
         for number, end in history.ended.items():
             key = history.proposed[number].cell
             if end.status == "failed" or key in kept or key in self.dropped:
                 continue
             self.dropped.add(key)
-            if self._is_ours(key):
+            is_left = number == left and end.trained > 0
+            if is_left and end.best_epoch is not None and end.status != "pruned":
+                unwanted.append(in_cell(key, best_weights(end.best_epoch)))
+                continue
+            names = self.cells.objects(key)
+            if not is_left and not self._is_ours(key, names):
+                continue
+            if any(map(commits, names)):
                 self.cells.drop_weights(key)
+            else:
+                unwanted += (in_cell(key, name) for name in weights_of(names))
+        return unwanted
 
-    def _is_ours(self, key: str) -> bool:
+    def _is_ours(self, key: str, names: Collection[str]) -> bool:
         """Whether no other sweep or study trains or trained the cell, or reports its test score.
 
         A cell that this sweep pruned may be on its way to the end in another one, which has claimed
         it then. Listed configurations are all tested, so who trained a cell decides alone.
         """
         sweep = self.history.sweep
-        if self.cells.claimed_by(key) not in (None, sweep.name):
+        if CLAIM in names and self.cells.claimed_by(key) not in (None, sweep.name):
             return False
-        if not sweep.configurations and self.cells.evaluation(key, "test") is not None:
+        if not sweep.configurations and evaluation_record("test") in names:
             return False
         summary = self.cells.summary(key)
         return summary is None or summary.get("sweep") == sweep.name

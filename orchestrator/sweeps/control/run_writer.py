@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 from orchestrator.config.sweep import LISTED
 from orchestrator.search.standings import Standing
@@ -33,7 +34,7 @@ from orchestrator.tracking.run_document import (
     write_run,
 )
 from shapca.runs.epochs import SELECTION
-from shapca.runs.layout import evaluation_record
+from shapca.runs.layout import EVALUATIONS, evaluation_record
 
 STATUS: dict[str, RunStatus] = {
     "finished": "finished",
@@ -155,8 +156,16 @@ class RunWriter:
         )
         self._write(replace(document, note=described(event, document)))
 
-    def cell_ended(self, event: Proposed, end: Ended) -> None:
-        """A cell's run has its final status; averages that it enters are brought up to date."""
+    def cell_ended(
+        self, event: Proposed, end: Ended, summary: Mapping[str, Any] | None = None
+    ) -> None:
+        """A cell's run has its final status; averages that it enters are brought up to date.
+
+        Args:
+            event: Its proposal.
+            end: How it ended.
+            summary: The cell's verdict, where it was read.
+        """
         document = self._written[self.key_of(event)]
         tags, reason = {**document.tags, VERDICT: end.status}, end.reason or end.status
         if end.status == "pruned":
@@ -164,11 +173,14 @@ class RunWriter:
             reason = f"pruned at epoch {end.epoch}"
         elif end.status != "finished":
             tags["error"] = reason
-        metrics = self._final_metrics(event, end)
+        was_read = summary is not None  # then its training has just written its evaluations
+        if summary is None and end.found:
+            summary = self._cells.summary(event.cell)
+        metrics = self._final_metrics(event, end, summary or {})
         tags |= _result(metrics, end.status, reason)
         if end.alignment is not None:
             tags["alignment"] = end.alignment
-        trained_by = (self._cells.summary(event.cell) or {}).get("sweep")
+        trained_by = (summary or {}).get("sweep")
         if trained_by not in (None, self._sweep.name):
             tags["reused_from"] = str(trained_by)
         document = replace(
@@ -179,7 +191,7 @@ class RunWriter:
             last_epoch=end.epoch if end.status == "pruned" else None,
             tags=tags,
             metrics=metrics,
-            artifacts=self._artifacts(event) if end.status == "finished" else {},
+            artifacts=self._artifacts(event, sure=was_read) if end.status == "finished" else {},
         )
         self._write(replace(document, note=described(event, document)))
         if event.phase != "search":
@@ -256,20 +268,28 @@ class RunWriter:
         keys = [proposed[numbers[seed]].cell for seed in sorted(standing.scores)]
         return metrics | test_averages(self._cells, keys)
 
-    def _final_metrics(self, event: Proposed, end: Ended) -> dict[str, float]:
+    def _final_metrics(
+        self, event: Proposed, end: Ended, summary: Mapping[str, Any]
+    ) -> dict[str, float]:
         if end.status == "pruned":
             return {} if end.value is None else {SELECTION: end.value}
-        best: dict[str, float] = (self._cells.result(event.cell) or {}).get("best_metrics", {})
+        best: dict[str, float] | None = summary.get("metrics")
+        if best is None:
+            best = (self._cells.result(event.cell) or {}).get("best_metrics", {})
         metrics = {name: value for name, value in best.items() if name.startswith("val/")}
         metrics.pop("val/seconds", None)
         if end.best_epoch is not None:
             metrics["best_epoch"] = float(end.best_epoch)
-        return metrics | test_metrics(self._cells, event.cell)
+        is_tested = event.test or end.found
+        return metrics | (test_metrics(self._cells, event.cell) if is_tested else {})
 
-    def _artifacts(self, event: Proposed) -> dict[str, str]:
-        names = map(evaluation_record, ("valid", "test"))
+    def _artifacts(self, event: Proposed, *, sure: bool) -> dict[str, str]:
+        names = map(evaluation_record, ("valid",) if sure and not event.test else ("valid", "test"))
         kept = {name: in_cell(event.cell, name) for name in names}
-        return {name: at for name, at in kept.items() if self._cells.store.get(at) is not None}
+        if sure:
+            return kept
+        there = self._cells.store.list(in_cell(event.cell, EVALUATIONS))
+        return {name: at for name, at in kept.items() if at in there}
 
     def _tags(self, event: Proposed) -> dict[str, str]:
         """What a cell's run and its average have in common."""

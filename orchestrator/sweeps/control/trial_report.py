@@ -22,6 +22,8 @@ class Report:
         reason: Why it failed or diverged.
         trained: Epochs that this attempt trained; recorded ones that it only repeats do not count.
         seconds: Time since the attempt began.
+        uncommitted: Records of the epochs that the store does not have yet, as a JSON list.
+        verdict: What it wrote as the cell's verdict, as JSON; empty where it wrote none.
     """
 
     epoch: int
@@ -32,3 +34,5 @@ class Report:
     reason: str | None
     trained: int
     seconds: float
+    uncommitted: str = "[]"
+    verdict: str = ""

@@ -6,6 +6,7 @@ all trials are told to stop, and the runner raises it when Tune has returned.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -84,7 +85,8 @@ class SweepSearcher(Searcher):
         following = self._bridge.attempt(self._bridge.conductor.next, Signal.DONE)
         if isinstance(following, Proposed):
             self._bridge.numbers[trial_id] = following.number
-            return {"cell": following.cell, "test": following.test}
+            record = json.dumps(self._bridge.conductor.cell_of(following).to_json())
+            return {"cell": following.cell, "test": following.test, "record": record}
         if following is Signal.DONE:
             finished: str = Searcher.FINISHED
             return finished

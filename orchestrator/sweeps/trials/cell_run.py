@@ -7,24 +7,26 @@ cell's store, so that any process can take a cell over from any other.
 from __future__ import annotations
 
 import gc
+import json
 import pkgutil
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.cluster.parcels.delivery import Delivery
+from orchestrator.store.cell_folder import cell_folder
 from orchestrator.store.cells import Cell, CellStore
 from orchestrator.store.lease import newest_lease
 from orchestrator.sweeps.control.trial_report import Report, State
 from shapca.config import RuntimeConfig
 from shapca.errors import StorageError
 from shapca.runs.epochs import SELECTION, EpochRecord
-from shapca.storage import ObjectStore
+from shapca.storage import ObjectStore, SubStore
 
 if TYPE_CHECKING:
     from shapca.training import Training
@@ -37,6 +39,35 @@ OpenTraining = Callable[[Cell, RuntimeConfig, ObjectStore], "Training"]
 
 class SupersededError(RuntimeError):
     """Another process was given the cell: this one must leave it alone."""
+
+
+class GuardedStore(SubStore):
+    """The objects under a prefix, each change of which is asked for first.
+
+    Args:
+        parent: Where they are.
+        prefix: The prefix.
+        check: Raises where nothing may be changed.
+    """
+
+    def __init__(self, parent: ObjectStore, prefix: str, check: Callable[[], None]) -> None:
+        super().__init__(parent, prefix)
+        self._check = check
+
+    def put_new(self, name: str, content: bytes) -> bool:
+        """Write an object unless it exists; whether it was written."""
+        self._check()
+        return super().put_new(name, content)
+
+    def put(self, name: str, content: bytes) -> None:
+        """Write or replace an object."""
+        self._check()
+        super().put(name, content)
+
+    def delete(self, *names: str) -> None:
+        """Remove objects; one that does not exist is no error."""
+        self._check()
+        super().delete(*names)
 
 
 @dataclass
@@ -55,6 +86,7 @@ class CellRun:
         training: `module:function` that opens a cell's training.
         delivery: What was packaged for nodes that lack the data, if anything was.
         lease: Number of the lease under which the sweep asks; None: there is none.
+        cell: The cell, where it is at hand; None: as the store has it.
     """
 
     cells: CellStore
@@ -65,10 +97,12 @@ class CellRun:
     training: str = TRAINING
     delivery: Delivery | None = None
     lease: int | None = None
+    cell: Cell | None = None
 
     def __post_init__(self) -> None:
         self._training: Training | None = None
         self._attempt = ""
+        self._is_checked = False
         self._steps: Iterator[EpochRecord] = iter(())
         self._best: EpochRecord | None = None
         self._epoch = 0
@@ -80,7 +114,8 @@ class CellRun:
 
         Where another process was given the cell, as happens to one whose node was out of reach and
         taken for lost, and where the storage cannot be used, the report says so: nothing of the
-        cell is touched, and trying again in another process would not help.
+        cell is touched, and trying again in another process would not help. That is asked before
+        the first thing that a step writes.
 
         Raises:
             Exception: Training failed. The cell has the verdict `failed` by then, which another
@@ -96,11 +131,11 @@ class CellRun:
             return self._report("stopped", str(error))
 
     def _step_or_fail(self) -> Report:
-        known = self.cells.summary(self.key) if self._training is None else None
-        if known is not None and known["status"] == "failed":
-            return self._report("failed", str(known["reason"]))
+        failure = self.cells.failure(self.key) if self._training is None else None
+        if failure is not None:
+            return self._report("failed", failure)
+        self._is_checked = False
         try:
-            self._require_current()
             return self._step()
         except (SupersededError, StorageError):
             raise
@@ -117,13 +152,14 @@ class CellRun:
 
     def _step(self) -> Report:
         if self._training is None:
-            cell, runtime = self.cells.cell(self.key), self.runtime
+            cell, runtime = self.cell or self.cells.cell(self.key), self.runtime
             if self.delivery is not None:
                 cell, runtime = self.delivery.receive(self.cells.store, cell, runtime)
             self._require_lease()
             self._attempt = self.cells.begin_attempt(self.key)
+            self._is_checked = True
             start: OpenTraining = pkgutil.resolve_name(self.training)
-            self._training = start(cell, runtime, self.cells.run_store(self.key))
+            self._training = start(cell, runtime, self._store())
             self._steps = self._all_epochs(self._training)
         record = next(self._steps, None)
         if record is None:
@@ -142,32 +178,45 @@ class CellRun:
 
     def _finish(self, training: Training) -> Report:
         result = training.finish(test=self.test)
+        self._require_current()
         if result.status == "stopped":
             raise RuntimeError(f"training stopped without a reason to: {result.reason}")
         summary: dict[str, Any] = {
             "value": result.best_metrics.get(SELECTION),
             "best_epoch": result.best_epoch,
             "epochs": result.epochs_run,
-            "codes": sorted(self.cells.codes(self.key)),
+            "codes": sorted(set(training.codes)),
             "sweep": self.sweep,
             "alignment": result.alignment,
+            "metrics": result.best_metrics,
         }
         if result.status == "diverged":
             summary["reason"] = result.reason
-        if (before := self.cells.summary(self.key)) is not None and before["status"] != "failed":
+        before = None if self._trained else self.cells.summary(self.key)
+        if before is not None:
             summary["sweep"] = before["sweep"]  # who trained it
-        self.cells.settle(self.key, result.status, summary)
+        # One that failed before was opened again, or would not be worked on.
+        self.cells.settle(self.key, result.status, summary, is_first=True)
         self.close()
-        return self._report(result.status, summary.get("reason"), complete=True)
+        report = self._report(result.status, summary.get("reason"), complete=True)
+        return replace(report, verdict=json.dumps(summary))
 
     def _require_lease(self) -> None:
         newest = 0 if self.lease is None else newest_lease(self.cells.store, self.sweep)
         if self.lease is not None and newest != self.lease:
             raise SupersededError(f"sweep {self.sweep}: lease {newest} is the present one")
 
+    def _store(self) -> ObjectStore:
+        """Where the training keeps what it makes, while no other process has the cell."""
+        return GuardedStore(self.cells.store, cell_folder(self.key), self._require_current)
+
     def _require_current(self) -> None:
-        if self._attempt and not self.cells.is_current(self.key, self._attempt):
+        """Ask whether the cell is still this attempt's, once a step."""
+        if self._is_checked or not self._attempt:
+            return
+        if not self.cells.is_current(self.key, self._attempt):
             raise SupersededError(f"cell {self.key}: another process works on it now")
+        self._is_checked = True
 
     def _report(self, state: State, reason: str | None = None, complete: bool = False) -> Report:
         best = self._best
@@ -180,7 +229,13 @@ class CellRun:
             reason=reason,
             trained=self._trained,
             seconds=time.monotonic() - self._began,
+            uncommitted=json.dumps([record.to_json() for record in self._uncommitted()]),
         )
+
+    def _uncommitted(self) -> Sequence[EpochRecord]:
+        """Records of the epochs reported so far that are in this process alone."""
+        training = self._training
+        return () if training is None else training.history[training.num_committed : self._epoch]
 
     def close(self) -> None:
         """Free the memory that the attempt holds, so that the process can serve another cell."""

@@ -8,10 +8,13 @@ from pathlib import Path
 from orchestrator.cluster.parcels.delivery import Delivery
 from orchestrator.cluster.scratch import scratch_folder
 from orchestrator.config.sweep import SweepConfig
+from orchestrator.store.address import is_remote
 from orchestrator.sweeps.control.conductor import Conductor
 from orchestrator.sweeps.trials.cell_run import TRAINING
 from shapca.config import RuntimeConfig
 
+EPOCHS_A_CHECKPOINT = 5
+"""In a bucket, where each request takes its time; a file is cheap."""
 RETRIES = 3
 """New processes that a cell gets when one is lost; preemptions do not count."""
 
@@ -54,10 +57,12 @@ def run_trials(
 
     bridge = Bridge(conductor, on_change, check)
     threads = runtime.num_threads or max(1, int(sweep.resources.cpu))
+    every = runtime.checkpoint_every or (EPOCHS_A_CHECKPOINT if is_remote(storage) else 1)
+    settings = {"num_threads": threads, "checkpoint_every": every}
     config = {
         "storage": storage,
         "sweep": sweep.name,
-        "runtime": runtime.model_copy(update={"num_threads": threads}).model_dump(mode="json"),
+        "runtime": runtime.model_copy(update=settings).model_dump(mode="json"),
         "training": training,
         "folder": str(Path.cwd()),
         "delivery": None if delivery is None else delivery.to_json(),

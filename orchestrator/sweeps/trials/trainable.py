@@ -8,7 +8,9 @@ fresh process that Tune starts in its place reports it and serves the cells that
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +18,11 @@ from ray import tune
 
 from orchestrator.cluster.parcels.delivery import Delivery
 from orchestrator.store.address import open_store
-from orchestrator.store.cells import CellStore
+from orchestrator.store.cells import Cell, CellStore
 from orchestrator.sweeps.control.trial_report import Report
 from orchestrator.sweeps.trials.cell_run import CellRun
 from shapca.config import RuntimeConfig
+from shapca.storage import ObjectStore
 
 DONE = "done"
 METRIC = "value"
@@ -38,7 +41,7 @@ class CellTrial(tune.Trainable):
             os.chdir(config["folder"])
         record = config["delivery"]
         self._run = CellRun(
-            CellStore(open_store(config["storage"], make=False)),
+            CellStore(_opened(config["storage"])),
             config["cell"],
             test=config["test"],
             sweep=config["sweep"],
@@ -46,6 +49,7 @@ class CellTrial(tune.Trainable):
             training=config["training"],
             delivery=None if record is None else Delivery.from_json(record),
             lease=config["lease"],
+            cell=Cell.from_json(json.loads(config["record"])),
         )
 
     def step(self) -> dict[str, Any]:
@@ -62,6 +66,12 @@ class CellTrial(tune.Trainable):
     def cleanup(self) -> None:
         """Free what the last cell held."""
         self._run.close()
+
+
+@cache
+def _opened(storage: str) -> ObjectStore:
+    """The storage: a bucket is asked once a process whether it can be used."""
+    return open_store(storage, make=False)
 
 
 def report_of(result: dict[str, Any]) -> Report | None:

@@ -9,7 +9,7 @@ from shapca.config import ExperimentConfig, RuntimeConfig, Task
 from shapca.data.prepared import PreparedData
 from shapca.model.encoders import load_tokenizer
 from shapca.prediction import Extractor
-from shapca.runs.checkpoint import pack, unpack
+from shapca.runs.tensors import pack, unpack
 from shapca.training import fit
 from tests.factories import tiny_config
 from tests.stores import MemoryStore

@@ -23,7 +23,7 @@ from shapca.model.encoders import load_tokenizer
 from shapca.model.heads.confidences import Confidence
 from shapca.model.inputs import encode_split
 from shapca.prediction import Extraction, Extractor, FoundEntity, Post
-from shapca.runs.checkpoint import unpack
+from shapca.runs.tensors import unpack
 from shapca.runs.trained import TrainedModel
 from shapca.storage import FolderStore
 from shapca.training import fit

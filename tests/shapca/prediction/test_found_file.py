@@ -19,7 +19,7 @@ from shapca.errors import InputError
 from shapca.prediction import Extractor, found_file
 from shapca.prediction.found_file import FoundReport, predict_file
 from shapca.prediction.post_file import NumberedPost, PostForm, read_lines, read_posts
-from shapca.runs.checkpoint import pack, unpack
+from shapca.runs.tensors import pack, unpack
 from tests.shapca.prediction.conftest import RUNTIME
 from tests.shapca.prediction.test_extractor import evaluated
 from tests.stores import MemoryStore

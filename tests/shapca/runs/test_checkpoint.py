@@ -12,22 +12,18 @@ import torch
 from torch import Tensor, nn
 
 from shapca.errors import InputError
-from shapca.runs.checkpoint import (
+from shapca.runs.checkpoint import Best, Checkpoints, TrainingState, load_history
+from shapca.runs.epochs import EpochRecord, read_epochs
+from shapca.runs.epochs import num_epochs as recorded
+from shapca.runs.tensors import (
     Tensors,
-    TrainingState,
-    best_evaluation,
-    load_history,
     load_optimizer_tensors,
-    load_state,
-    load_tensors,
     optimizer_tensors,
     pack,
-    remove_checkpoints,
-    save_checkpoint,
     unpack,
 )
-from shapca.runs.epochs import EpochRecord
-from shapca.storage import FolderStore, to_json
+from shapca.storage import FolderStore, ObjectStore, to_json
+from shapca.storage.archive import ArchiveStore, packed
 from tests.stores import DyingStore, Killed, MemoryStore
 
 
@@ -56,130 +52,205 @@ def state(epoch: int) -> TrainingState:
     return TrainingState(10 * epoch, BEST[epoch], {"state": epoch}, history)
 
 
-def save(store: MemoryStore | DyingStore, epoch: int) -> None:
-    evaluation = evaluation_of(epoch) if BEST[epoch] == epoch else None
-    save_checkpoint(store, state(epoch), tensors(epoch), best_evaluation=evaluation)
+def best_of(epoch: int) -> Best:
+    best = BEST[epoch]
+    return Best(best, evaluation_of(best), pack(tensors(best).model))
+
+
+def save(store: ObjectStore, first: int, last: int, every: int = 1) -> None:
+    """Commit epochs of a run as a process does that takes it up, one of `every`."""
+    checkpoints = Checkpoints(store)
+    found = checkpoints.load()
+    best = None if found is None else found.best
+    for epoch in range(first + every - 1, last + 1, every):
+        if best is None or best.epoch != BEST[epoch]:
+            best = best_of(epoch)
+        records = state(epoch).history[epoch - every :]
+        best = checkpoints.save(state(epoch), tensors(epoch), best, records)
+
+
+def save_as_older_versions(store: ObjectStore, epoch: int) -> None:
+    """Three objects a checkpoint, and the scores of the best epoch beside its weights."""
+    folder, best = f"checkpoint/{epoch:04d}", BEST[epoch]
+    store.put(f"{folder}/model.safetensors", pack(tensors(epoch).model))
+    store.put(f"{folder}/optimizer.safetensors", pack(tensors(epoch).optimizer))
+    store.put(f"best/{best:04d}.safetensors", pack(tensors(best).model))
+    store.put(f"best/{best:04d}.json", to_json(evaluation_of(best)))
+    made = state(epoch)
+    record = made.history[-1].to_json()
+    committed = {"step": made.step, "best_epoch": best, "random": made.random, "record": record}
+    store.put(f"{folder}/state.json", to_json(committed))
+    for number, one in enumerate(made.history, start=1):
+        store.put_new(f"epochs/{number:04d}.json", to_json(one.to_json()))
+
+
+def load_state(store: ObjectStore) -> TrainingState | None:
+    found = Checkpoints(store).load()
+    return None if found is None else found.state
 
 
 def same(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
     return first.keys() == second.keys() and all(torch.equal(first[k], second[k]) for k in first)
 
 
+def check(store: MemoryStore, epoch: int) -> None:
+    """The store holds a run that was committed at an epoch, and nothing else."""
+    found = Checkpoints(store).load()
+    assert found is not None
+    assert found.state == state(epoch)
+    assert same(found.tensors().model, tensors(epoch).model)
+    assert same(found.tensors().optimizer, tensors(epoch).optimizer)
+    best = BEST[epoch]
+    assert found.best == Best(best, evaluation_of(best))
+    assert same(unpack(store, f"best/{best:04d}.safetensors"), tensors(best).model)
+    assert load_history(store, epoch) == state(epoch).history
+
+
 def test_an_empty_store_has_no_progress() -> None:
     assert load_state(MemoryStore()) is None
 
 
-@pytest.mark.parametrize("num_epochs", [1, 2, 3, 4, 5])
-def test_what_is_saved_comes_back_and_nothing_else_is_kept(num_epochs: int) -> None:
+@pytest.mark.parametrize("every", [1, 2])
+@pytest.mark.parametrize("num_epochs", [2, 4])
+def test_what_is_saved_comes_back_and_nothing_else_is_kept(num_epochs: int, every: int) -> None:
     store = MemoryStore()
-    for epoch in range(1, num_epochs + 1):
-        save(store, epoch)
-    assert load_state(store) == state(num_epochs)
-    loaded = load_tensors(store, num_epochs)
-    assert same(loaded.model, tensors(num_epochs).model)
-    assert same(loaded.optimizer, tensors(num_epochs).optimizer)
-    best = BEST[num_epochs]
-    assert best_evaluation(store, best) == evaluation_of(best)
-    assert same(unpack(store, f"best/{best:04d}.safetensors"), tensors(best).model)
-    folder = f"checkpoint/{num_epochs:04d}/"
-    assert store.list("checkpoint/") == [
-        folder + name for name in ("model.safetensors", "optimizer.safetensors", "state.json")
-    ]
-    assert len(store.list("best/")) == 2
-    assert len(store.list("epochs/")) == num_epochs
+    save(store, 1, num_epochs, every)
+    check(store, num_epochs)
+    assert store.list("checkpoint/") == [f"checkpoint/{num_epochs:04d}.zip"]
+    assert len(store.list("best/")) == 1
+    assert len(store.list("epochs/")) == num_epochs // every
 
 
-def num_changes(epochs: int) -> int:
+def num_changes(every: int) -> int:
     store = DyingStore(MemoryStore())
-    for epoch in range(1, epochs + 1):
-        save(store, epoch)
+    save(store, 1, 4, every)
     return store.num_changes
 
 
-@pytest.mark.parametrize("dies_at", range(1, num_changes(5) + 1))
-def test_killed_at_any_change_a_run_stands_at_a_whole_epoch(dies_at: int) -> None:
+def test_what_a_checkpoint_costs() -> None:
+    """Best weights, checkpoint, record; what they replace goes in one deletion."""
+    assert num_changes(1) == (3 + 0) + (3 + 1) + (2 + 1) + (2 + 1)
+    assert num_changes(2) == (3 + 0) + (2 + 1)
+
+
+@pytest.mark.parametrize(
+    ("every", "dies_at"),
+    [(every, at) for every in (1, 2) for at in range(1, num_changes(every) + 1)],
+)
+def test_killed_at_any_change_a_run_stands_at_a_whole_epoch(every: int, dies_at: int) -> None:
     store = MemoryStore()
-    dying = DyingStore(store, dies_at)
-    begun = 0
     with pytest.raises(Killed):
-        for epoch in range(1, 6):
-            begun = epoch
-            save(dying, epoch)
+        save(DyingStore(store, dies_at), 1, 4, every)
     found = load_state(store)
     if found is None:
-        assert begun == 1
         assert store.list() == []
     else:
-        assert found.epoch in (begun - 1, begun)
-        assert found == state(found.epoch)
-        assert same(load_tensors(store, found.epoch).model, tensors(found.epoch).model)
-        assert same(
-            unpack(store, f"best/{found.best_epoch:04d}.safetensors"),
-            tensors(found.best_epoch).model,
-        )
-        assert best_evaluation(store, found.best_epoch) == evaluation_of(found.best_epoch)
-        assert len(store.list("epochs/")) == found.epoch
-        assert len(store.list("checkpoint/")) == 3
-        assert len(store.list("best/")) == 2
+        check(store, found.epoch)
+        assert len(store.list("epochs/")) == found.epoch // every
+        assert len(store.list("checkpoint/")) == len(store.list("best/")) == 1
     # The epochs that follow end in the same store as without the kill.
-    for epoch in range((found.epoch if found else 0) + 1, 6):
-        save(store, epoch)
+    save(store, (found.epoch if found else 0) + 1, 4, every)
     undisturbed = MemoryStore()
-    for epoch in range(1, 6):
-        save(undisturbed, epoch)
+    save(undisturbed, 1, 4, every)
     assert store.objects == undisturbed.objects
+
+
+@pytest.mark.parametrize("num_epochs", [1, 3])
+def test_a_run_of_an_older_version_is_taken_up(num_epochs: int) -> None:
+    store = MemoryStore()
+    save_as_older_versions(store, num_epochs)
+    store.put("checkpoint/0009/model.safetensors", b"of an epoch that was never committed")
+    store.delete(f"epochs/{num_epochs:04d}.json")  # killed before it wrote the record
+    check(store, num_epochs)
+    save(store, num_epochs + 1, 4)
+    check(store, 4)
+    undisturbed = MemoryStore()
+    save(undisturbed, 1, 4)
+    assert store.list() == undisturbed.list()
 
 
 def test_an_epochs_record_is_never_rewritten() -> None:
     store = MemoryStore()
-    save(store, 1)
+    save(store, 1, 1)
     before = store.get("epochs/0001.json")
     later = EpochRecord(1, {"val/f1": 99.0}, True, seconds=9.0, finished_at=99.0)
     again = TrainingState(10, 1, {}, (later,))
-    save_checkpoint(store, again, tensors(1), best_evaluation=evaluation_of(1))
+    Checkpoints(store).save(again, tensors(1), best_of(1), again.history)
     assert store.get("epochs/0001.json") == before
+
+
+def test_records_beyond_the_checkpoint_are_trained_anew() -> None:
+    """As a pruned trial leaves them, whose last epochs were in its process alone."""
+    store = MemoryStore()
+    save(store, 1, 2, 2)
+    Checkpoints(store).save_records(state(3).history[2:])
+    assert len(read_epochs(store)) == 3
+    assert load_state(store) == state(2)
+    assert len(read_epochs(store)) == 2
 
 
 def test_removing_checkpoints_keeps_the_best() -> None:
     store = MemoryStore()
-    save(store, 1)
-    remove_checkpoints(store)
+    save(store, 1, 1)
+    checkpoints = Checkpoints(store)
+    checkpoints.find()
+    checkpoints.remove(1)
     assert store.list("checkpoint/") == []
-    assert store.list("best/") == ["best/0001.json", "best/0001.safetensors"]
+    assert store.list("best/") == ["best/0001.safetensors"]
 
 
-def test_deletion_begins_with_the_commit_marker() -> None:
+def test_records_are_read_from_wherever_they_stand() -> None:
     store = MemoryStore()
-    save(store, 1)
-    with pytest.raises(Killed):
-        remove_checkpoints(DyingStore(store, 2))
-    assert store.list("checkpoint/") == [
-        "checkpoint/0001/model.safetensors",
-        "checkpoint/0001/optimizer.safetensors",
-    ]
+    records = [one.to_json() for one in state(5).history]
+    store.put("epochs/0002.json", to_json(records[:2]))
+    store.put("epochs/0003.json", to_json(records[2]))
+    store.put("epochs/0004.json", to_json(records[1:4]))  # its first two stand elsewhere
+    store.put("epochs/notes.txt", b"mine")
+    assert read_epochs(store) == records[:4]
+    assert read_epochs(store, 4) == records[3:4]
+    assert read_epochs(store, 2, most=2) == records[1:3]
+    assert read_epochs(store, 5) == []
+    assert recorded(store) == 4
+    store.delete("epochs/0002.json")
+    assert read_epochs(store) == []
+    for content in (records[:4], [records[0], records[3]], [], {**records[3], "more": 1}, [1]):
+        store.put("epochs/0005.json", to_json(content))
+        with pytest.raises(InputError, match=r"epochs/0005\.json"):
+            read_epochs(store, 5)
 
 
 def test_missing_and_damaged_parts_are_named() -> None:
     store = MemoryStore()
-    for epoch in (1, 2, 3):
-        save(store, epoch)
-    store.delete("epochs/0002.json")
-    with pytest.raises(InputError, match=r"epochs/0002\.json"):
+    save(store, 1, 3)
+    sound = store.objects["checkpoint/0003.zip"]
+    record = store.objects.pop("epochs/0002.json")
+    with pytest.raises(InputError, match=r"epochs/0002\.json is missing from a run of 3 epochs"):
         load_state(store)
-    with pytest.raises(InputError, match=r"epochs/0002\.json"):
-        load_history(store, 3)
-    store.put("checkpoint/0003/model.safetensors", b"damaged")
-    with pytest.raises(InputError, match=r"checkpoint/0003/model\.safetensors is damaged"):
-        load_tensors(store, 3)
-    store.delete("checkpoint/0003/model.safetensors")
-    with pytest.raises(InputError, match=r"checkpoint/0003/model\.safetensors is missing"):
-        load_tensors(store, 3)
+    store.put("epochs/0002.json", record)
+    for damaged in (b"damaged", sound[:-30], b""):
+        store.put("checkpoint/0003.zip", damaged)
+        with pytest.raises(InputError, match=r"checkpoint/0003\.zip: no readable archive"):
+            load_state(store)
+    files = {name: ArchiveStore(sound).get(name) or b"" for name in ArchiveStore(sound).list()}
+    for name in ("state.json", "best.json"):
+        without = {other: content for other, content in files.items() if other != name}
+        store.put("checkpoint/0003.zip", packed(without.items()))
+        with pytest.raises(InputError, match=r"checkpoint/0003\.zip"):
+            load_state(store)
+    place = sound.index(files["model.safetensors"])
+    store.put("checkpoint/0003.zip", sound[:place] + b"?" + sound[place + 1 :])
+    found = Checkpoints(store).load()
+    assert found is not None
+    with pytest.raises(InputError, match=r"0003\.zip: 'model\.safetensors' is damaged"):
+        found.tensors()
 
 
-def test_missing_scores_of_the_best_epoch_are_named(tmp_path: Path) -> None:
+def test_missing_scores_of_an_older_versions_best_epoch_are_named(tmp_path: Path) -> None:
     store = FolderStore(tmp_path)
+    save_as_older_versions(store, 1)
+    store.delete("best/0001.json")
     with pytest.raises(InputError, match=f"{re.escape(str(tmp_path))}: best/0001.json is missing"):
-        best_evaluation(store, 1)
+        load_state(store)
     store.put("best/0001.safetensors", b"damaged")
     with pytest.raises(InputError, match=f"{re.escape(str(tmp_path))}: best/0001.safetensors is d"):
         unpack(store, "best/0001.safetensors")
@@ -188,15 +259,17 @@ def test_missing_scores_of_the_best_epoch_are_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("num_epochs", [0, 1])
 def test_objects_that_are_not_its_own_are_left_alone(num_epochs: int) -> None:
     others = ["best/mine.json", "best/photo.jpg", "best/a/0001.json", "checkpoint/notes.txt",
-              "checkpoint/0001/mine.txt", "checkpoint/mine/state.json"]  # fmt: skip
+              "checkpoint/0001/mine.txt", "checkpoint/mine/state.json", "checkpoint/mine.zip",
+              "epochs/mine.json"]  # fmt: skip
     store = MemoryStore()
     for name in others:
         store.put(name, b"mine")
-    for epoch in range(1, num_epochs + 1):
-        save(store, epoch)
+    save(store, 1, num_epochs)
     found = load_state(store)
     assert (found.epoch if found else 0) == num_epochs
-    remove_checkpoints(store)
+    checkpoints = Checkpoints(store)
+    checkpoints.find()
+    checkpoints.remove(None)
     assert set(others) <= set(store.list())
 
 
@@ -251,14 +324,15 @@ def test_a_restored_optimizer_continues_as_if_never_stopped() -> None:
 
 def test_a_wrong_best_epoch_removes_no_weights() -> None:
     store = MemoryStore()
-    for epoch in (1, 2, 3):
-        save(store, epoch)
-    name = "checkpoint/0003/state.json"
-    sound = json.loads(store.objects[name])
+    save(store, 1, 3)
+    archive = ArchiveStore(store.objects["checkpoint/0003.zip"])
+    files = {name: archive.get(name) or b"" for name in archive.list()}
+    sound = json.loads(files["state.json"])
     before = store.list()
     for best in (1, 3, 7, -1):
-        store.put(name, to_json({**sound, "best_epoch": best}))
-        with pytest.raises(InputError, match=r"state\.json is damaged: best_epoch: expected 2 by"):
+        changed = {**files, "state.json": to_json({**sound, "best_epoch": best})}
+        store.put("checkpoint/0003.zip", packed(changed.items()))
+        with pytest.raises(InputError, match=r"0003\.zip is damaged: best_epoch: expected 2 by"):
             load_state(store)
         assert store.list() == before
 

@@ -20,8 +20,8 @@ from shapca.model.inputs import encode_split
 from shapca.model.parameters import model_size
 from shapca.model.picture_features import FEATURES, FOLDER
 from shapca.prediction import Extractor, Post
-from shapca.runs.checkpoint import unpack
 from shapca.runs.encoder_files import TEXT, save_encoder_files, with_encoder_files
+from shapca.runs.tensors import unpack
 from shapca.runs.trained import TrainedModel
 from shapca.storage import FolderStore
 from shapca.training import fit

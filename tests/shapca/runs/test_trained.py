@@ -15,7 +15,7 @@ from shapca.config import RuntimeConfig
 from shapca.data.prepared import PreparedData
 from shapca.errors import InputError
 from shapca.runs import trained
-from shapca.runs.checkpoint import pack, unpack
+from shapca.runs.tensors import pack, unpack
 from shapca.runs.trained import TrainedModel
 from shapca.storage import FolderStore, SubStore, to_json
 from shapca.training import fit

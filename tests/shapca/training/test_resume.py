@@ -18,9 +18,10 @@ from shapca.config import ExperimentConfig, RuntimeConfig
 from shapca.data.batches.batch import Batch
 from shapca.data.batches.loader import load_batches
 from shapca.data.prepared import PreparedData
+from shapca.runs.checkpoint import load_history
 from shapca.runs.epochs import EpochRecord, FitResult
 from shapca.storage import FolderStore, ObjectStore
-from shapca.training import Training, fit
+from shapca.training import StepProgress, Training, fit
 from tests.factories import tiny_config
 from tests.stores import DyingStore, Killed, MemoryStore
 
@@ -151,6 +152,43 @@ def test_killed_between_batches(
     assert outcome(store) == undisturbed
 
 
+@pytest.mark.parametrize("every", [2, 5])
+def test_fewer_checkpoints_end_in_the_same(
+    undisturbed: dict[str, Any], tiny_mner: PreparedData, every: int
+) -> None:
+    """Interrupted in the third epoch, when the second is the last that the store has, or none."""
+    store, done = MemoryStore(), 0
+
+    def on_step(progress: StepProgress) -> None:
+        nonlocal done
+        done += progress.epoch == 3
+        if done == 2:
+            raise KeyboardInterrupt
+
+    runtime = RUNTIME.model_copy(update={"checkpoint_every": every})
+    training = Training(config(), tiny_mner, seed=5, runtime=runtime, store=store, on_step=on_step)
+    with pytest.raises(KeyboardInterrupt):
+        list(training.epochs())
+    assert len(training.history) == training.num_committed == (2 if every == 2 else 0)
+    list(training.epochs())
+    training.finish(test=True)
+    found = outcome(store)
+    records = without_measures([record.to_json() for record in load_history(store, 3)])
+    assert records == [undisturbed[f"epochs/000{epoch}.json"] for epoch in (1, 2, 3)]
+    others = {name for name in undisturbed if not name.startswith("epochs/")}
+    assert others == {name for name in found if not name.startswith("epochs/")}
+    assert all(found[name] == undisturbed[name] for name in others)
+
+
+def test_what_is_stopped_between_checkpoints_is_kept(tiny_mner: PreparedData) -> None:
+    store, runtime = MemoryStore(), RUNTIME.model_copy(update={"checkpoint_every": 5})
+    text = config(**{"image.encoder": "none", "image.augment": False})
+    fit(text, tiny_mner, seed=5, runtime=runtime, store=store, on_epoch=lambda _: True)
+    assert store.list("checkpoint/") == ["checkpoint/0001.zip"]
+    training = Training(text, tiny_mner, seed=5, runtime=runtime, store=store)
+    assert len(training.history) == 1
+
+
 def test_others_between_the_epochs_do_not_disturb(
     undisturbed: dict[str, Any], tiny_mner: PreparedData
 ) -> None:
@@ -226,7 +264,7 @@ def test_stopped_then_continued(undisturbed: dict[str, Any], tiny_mner: Prepared
         )
         assert (result.status, result.epochs_run, result.test) == ("stopped", epoch, None)
         assert store.get("result.json") is None
-        assert store.list(f"checkpoint/{epoch:04d}/")
+        assert store.list("checkpoint/") == [f"checkpoint/{epoch:04d}.zip"]
     result = train(store, tiny_mner)
     assert seen == [1, 2]
     assert result.status == "finished"

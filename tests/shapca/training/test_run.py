@@ -25,11 +25,12 @@ from shapca.errors import InputError
 from shapca.evaluation.evaluate import predict_split
 from shapca.model.inputs import encode_split
 from shapca.model.network import ModelOutput, ShapCA
-from shapca.runs.checkpoint import unpack
 from shapca.runs.code import code_fingerprint
 from shapca.runs.epochs import EpochRecord
+from shapca.runs.tensors import unpack
 from shapca.runs.trained import TrainedModel
 from shapca.storage import FolderStore, read_json
+from shapca.storage.archive import ArchiveStore
 from shapca.training import FitResult, StepProgress, Training, fit
 from shapca.training.learning import _compile
 from tests.factories import NUM_TRAIN, tiny_config
@@ -112,7 +113,7 @@ def test_a_run_of_each_task_leaves_its_records(tiny_datasets: Datasets, task: Ta
         assert record.metrics["peak_memory_mb"] > 50
     best = result.best_epoch
     assert store.list() == sorted([
-        f"best/{best:04d}.json", f"best/{best:04d}.safetensors", "epochs/0001.json",
+        f"best/{best:04d}.safetensors", "epochs/0001.json",
         "epochs/0002.json", "evaluations/test.json", "evaluations/valid.json", "result.json",
         "run.json",
     ])  # fmt: skip
@@ -208,7 +209,7 @@ def test_the_best_epoch_is_the_first_among_equals(
     result, store = run(config, tiny_mner, on_epoch=lambda r: seen.append(r.is_best))
     assert seen == [True, True, False, False, False]
     assert result.best_epoch == 2
-    assert store.list("best/") == ["best/0002.json", "best/0002.safetensors"]
+    assert store.list("best/") == ["best/0002.safetensors"]
 
 
 def test_patience_ends_a_run(tiny_mner: PreparedData, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -228,7 +229,8 @@ def test_the_best_weights_are_those_of_the_best_epoch(
     weights: list[dict[str, Tensor]] = []
 
     def keep(record: EpochRecord) -> None:
-        weights.append(unpack(store, f"checkpoint/{record.epoch:04d}/model.safetensors"))
+        content = store.objects[f"checkpoint/{record.epoch:04d}.zip"]
+        weights.append(unpack(ArchiveStore(content), "model.safetensors"))
 
     run(small(), tiny_mner, store, on_epoch=keep)
     best = unpack(store, "best/0002.safetensors")
@@ -351,7 +353,7 @@ def test_running_out_of_memory_is_an_error_that_names_batch_size_and_peak(
     (note,) = caught.value.__notes__
     assert note.startswith("out of memory in epoch 2: batch size 8, peak ")
     assert store.get("result.json") is None
-    assert store.list("checkpoint/0001/")
+    assert store.list("checkpoint/") == ["checkpoint/0001.zip"]
 
 
 @pytest.mark.parametrize(
@@ -385,18 +387,6 @@ def test_another_seed_or_other_data_are_refused(tiny_datasets: Datasets, tmp_pat
     other = tiny_data(tmp_path, seed=9)
     with pytest.raises(InputError, match=r"data\.text is \w{12}… there, \w{12}… asked for"):
         run(config, other, store)
-
-
-def test_a_run_without_its_best_scores_never_ends_with_none(tiny_mner: PreparedData) -> None:
-    store = MemoryStore()
-    training = Training(small(), tiny_mner, seed=1, runtime=RUNTIME, store=store)
-    list(training.epochs())
-    (name,) = (name for name in store.list("best/") if name.endswith(".json"))
-    store.delete(name)
-    with pytest.raises(InputError, match=f"{name} is missing from the run"):
-        training.finish(test=False)
-    assert store.get("evaluations/valid.json") is None
-    assert store.get("result.json") is None
 
 
 def test_data_of_another_task_are_refused(tiny_datasets: Datasets) -> None:
