@@ -100,6 +100,10 @@ def test_objects_are_written_read_listed_and_deleted(store: ObjectStore) -> None
     store.delete("a/b.json")
     store.delete("a/b.json")
     assert store.list("a/") == ["a/bc/d"]
+    for name in ("b", "c", "f"):
+        store.put(name, b"1")
+    store.delete("b", "missing", "c", "f")
+    assert store.list() == ["a/bc/d", "e"]
 
 
 @pytest.mark.parametrize("store", ["s3"], indirect=True)
@@ -114,7 +118,7 @@ def test_a_bucket_is_asked_once_for_each_thing(
         (lambda: store.list("missing/"), "GET /{}?list-type=2&prefix=some/prefix/missing/ "),
         (lambda: store.put("c", b"2"), "PUT /{}/some/prefix/c "),
         (lambda: store.put_new("d", b"3"), "PUT /{}/some/prefix/d "),
-        (lambda: store.delete("c"), "POST /{}?delete "),
+        (lambda: store.delete("c", "d"), "POST /{}?delete "),
     ):
         caplog.clear()
         with caplog.at_level("INFO", logger="werkzeug"):
