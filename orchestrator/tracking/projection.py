@@ -166,8 +166,11 @@ class Projection:
         if plan.is_changed:
             params, tags = self._new_params(document, entry, is_new=is_new)
             refusals: list[str] = []
+            tags = _tags(document, plan.parent) | tags
+            if is_new:
+                del tags[NAME]  # it was created with it, and MLflow takes its time to change a name
             with _noted(refusals):
-                tracking.log(entry.run_id, points, params, _tags(document, plan.parent) | tags)
+                tracking.log(entry.run_id, points, params, tags)
             for key in set(entry.tags) - set(document.tags):
                 with suppress(TrackingRefusedError):  # it is not there
                     tracking.client.delete_tag(entry.run_id, key_of(key))

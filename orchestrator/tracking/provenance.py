@@ -91,4 +91,6 @@ def dataset_document(data: PreparedData) -> DatasetDocument:
 
 def config_yaml(config: Mapping[str, Any]) -> bytes:
     """A resolved configuration as a file."""
-    return yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True).encode()
+    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # in a tenth of the time
+    text: str = yaml.dump(dict(config), Dumper=dumper, sort_keys=False, allow_unicode=True)
+    return text.encode()
