@@ -141,6 +141,7 @@ class CellRun:
             raise
         except Exception as error:
             self.close()
+            self._is_checked = False
             self._require_current()
             summary = {
                 "reason": describe_failure(error),

@@ -161,8 +161,8 @@ def test_fewer_checkpoints_end_in_the_same(
 
     def on_step(progress: StepProgress) -> None:
         nonlocal done
-        done += progress.epoch == 3
-        if done == 2:
+        done += 1
+        if (progress.epoch, done) == (3, 8):
             raise KeyboardInterrupt
 
     runtime = RUNTIME.model_copy(update={"checkpoint_every": every})
