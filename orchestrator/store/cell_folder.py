@@ -8,6 +8,10 @@ status/<key>.<status>     the verdict as an object's name, so that listing tells
 code/<fingerprint>.json   hash of each definition of the code that worked here
 """
 
+from collections.abc import Sequence
+
+from shapca.runs.layout import BEST, CHECKPOINT, EPOCHS
+
 CELL = "cell.json"
 ATTEMPT = "attempt.json"
 CLAIM = "claim.json"
@@ -33,3 +37,13 @@ def status_of(key: str, status: str) -> str:
 def code_of(fingerprint: str) -> str:
     """What code of a fingerprint defines."""
     return f"code/{fingerprint}.json"
+
+
+def weights_of(names: Sequence[str]) -> list[str]:
+    """Those of a cell's objects that are best weights or belong to a checkpoint."""
+    return [name for name in names if name.startswith((CHECKPOINT, BEST))]
+
+
+def of_epochs(names: Sequence[str]) -> list[str]:
+    """Those of a cell's objects that are records of epochs."""
+    return [name for name in names if name.startswith(EPOCHS)]

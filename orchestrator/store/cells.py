@@ -23,7 +23,9 @@ from orchestrator.store.cell_folder import (
     cell_folder,
     code_of,
     in_cell,
+    of_epochs,
     status_of,
+    weights_of,
 )
 from shapca.config import ExperimentConfig, validate
 from shapca.errors import InputError
@@ -33,8 +35,6 @@ from shapca.runs.epochs import num_epochs, read_epochs, read_result
 from shapca.runs.forms import Scores
 from shapca.runs.layout import (
     BEST,
-    CHECKPOINT,
-    EPOCHS,
     RESULT,
     RUN,
     commits,
@@ -216,10 +216,10 @@ class CellStore:
 
     def reset(self, key: str) -> None:
         """Remove all that training made of a cell; its identity stays."""
-        # The result goes first: a cell half removed must never look finished.
-        self.store.delete(*(status_of(key, s) for s in STATUSES), in_cell(key, RESULT))
-        names = self.objects(key)
-        self._remove(key, [name for name in names if name not in (CELL, CLAIM, RUN)])
+        # Verdict and result go first: a cell half removed must never look finished.
+        self.store.delete(*(status_of(key, status) for status in STATUSES))
+        self.store.delete(in_cell(key, RESULT))
+        self._remove(key, [n for n in self.objects(key) if n not in (CELL, CLAIM, RUN)])
         self.store.delete(in_cell(key, RUN))  # without it nothing is looked for
 
     def drop_weights(self, key: str) -> None:
@@ -232,10 +232,9 @@ class CellStore:
 
     def _remove(self, key: str, names: Sequence[str]) -> None:
         """Remove objects of a cell; a checkpoint half removed must not look committed."""
-        markers = [name for name in names if commits(name)]
-        for part in (markers, [name for name in names if name not in markers]):
-            if part:
-                self.store.delete(*(in_cell(key, name) for name in part))
+        for is_marker in (True, False):
+            if part := [in_cell(key, name) for name in names if commits(name) == is_marker]:
+                self.store.delete(*part)
 
     def clear_orphans(self, key: str) -> None:
         """Remove epoch records that no checkpoint and no result belongs to, and half-written files.
@@ -270,11 +269,6 @@ class CellStore:
         environments: list[dict[str, Any]] = run["environments"]
         return environments
 
-    def alignment(self, key: str) -> str | None:
-        """What became of a finished cell's alignment, by its verdict; None: nothing aligned."""
-        found: str | None = (self.summary(key) or {}).get("alignment")
-        return found
-
     def note_code(self) -> None:
         """Keep what the present code defines, so that a later refusal can name what changed."""
         self.store.put_new(code_of(code_fingerprint()), to_json(dict(definitions())))
@@ -304,16 +298,6 @@ class CellStore:
     def epochs(self, key: str, start: int = 1) -> list[dict[str, Any]]:
         """Epoch records of a cell from epoch `start` on, in order."""
         return read_epochs(self.run_store(key), start)
-
-
-def weights_of(names: Sequence[str]) -> list[str]:
-    """Those of a cell's objects that are best weights or belong to a checkpoint."""
-    return [name for name in names if name.startswith((CHECKPOINT, BEST))]
-
-
-def of_epochs(names: Sequence[str]) -> list[str]:
-    """Those of a cell's objects that are records of epochs."""
-    return [name for name in names if name.startswith(EPOCHS)]
 
 
 def test_metrics(cells: CellStore, key: str) -> dict[str, float]:

@@ -166,11 +166,9 @@ class Projection:
         if plan.is_changed:
             params, tags = self._new_params(document, entry, is_new=is_new)
             refusals: list[str] = []
-            tags = _tags(document, plan.parent) | tags
-            if is_new:
-                del tags[NAME]  # it was created with it, and MLflow takes its time to change a name
             with _noted(refusals):
-                tracking.log(entry.run_id, points, params, tags)
+                labels = _tags(document, plan.parent, is_new=is_new) | tags
+                tracking.log(entry.run_id, points, params, labels)
             for key in set(entry.tags) - set(document.tags):
                 with suppress(TrackingRefusedError):  # it is not there
                     tracking.client.delete_tag(entry.run_id, key_of(key))
@@ -310,13 +308,13 @@ def _noted(refusals: list[str]) -> Iterator[None]:
         refusals.append(str(error))
 
 
-def _tags(document: RunDocument, parent: str | None) -> dict[str, str]:
+def _tags(document: RunDocument, parent: str | None, *, is_new: bool) -> dict[str, str]:
     optional = {
+        NAME: None if is_new else document.name,  # it was created with it, and changing it is slow
         "cell": document.cell,
         RUN_TYPE[0]: None if document.parent is None else RUN_TYPE[1],  # unfolds the run above
         PARENT_TAG: parent,
         NOTE: document.note,
     }
     tags = {key: value for key, value in optional.items() if value is not None}
-    about = {NAME: document.name, "kind": document.kind, "mlflow.source.name": "orchestrator"}
-    return {**document.tags, **about, **tags}
+    return {**document.tags, "kind": document.kind, "mlflow.source.name": "orchestrator", **tags}

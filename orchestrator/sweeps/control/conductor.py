@@ -25,8 +25,6 @@ from orchestrator.sweeps.control.trial_report import Report
 from orchestrator.sweeps.record.event_log import Ended, Proposed
 from orchestrator.sweeps.record.history import History
 from orchestrator.tracking.run_document import RunStatus
-from shapca.runs.epochs import epochs_content
-from shapca.runs.layout import epoch_record
 
 CLAIM_POLL_SECONDS = 5.0
 
@@ -204,7 +202,8 @@ class Conductor:
         if state == "superseded":  # the cell's attempt is not ours to end
             self._put_back(running, "another process works on the cell")
         elif running.pruned:
-            self._keep_records(running)
+            if last is not None:
+                last.write_uncommitted(self.cells.run_store(running.event.cell))
             self._leave(running, "pruned")
         elif last is not None and state != "running":
             self._leave(running, state, last.reason)
@@ -213,13 +212,6 @@ class Conductor:
         else:
             self.cells.let_go(running.event.cell)
             self._put_back(running, self.halted or "stopped")
-
-    def _keep_records(self, running: Running) -> None:
-        """Write the epochs of a pruned trial that it has not committed, for whoever looks at it."""
-        records = json.loads(running.report.uncommitted) if running.report else []
-        if records:
-            name = epoch_record(records[-1]["epoch"])
-            self.cells.run_store(running.event.cell).put_new(name, epochs_content(records))
 
     def _put_back(self, running: Running, reason: str) -> None:
         event = running.event

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from orchestrator.store.cell_folder import CLAIM, in_cell
-from orchestrator.store.cells import CellStore, weights_of
+from orchestrator.store.cell_folder import CLAIM, in_cell, weights_of
+from orchestrator.store.cells import CellStore
 from orchestrator.sweeps.record.history import History
 from shapca.runs.layout import best_weights, commits, evaluation_record
 

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Literal
+
+from shapca.runs.epochs import epochs_content
+from shapca.runs.layout import epoch_record
+from shapca.storage import ObjectStore
 
 State = Literal["running", "finished", "diverged", "failed", "stopped", "superseded"]
 
@@ -36,3 +41,8 @@ class Report:
     seconds: float
     uncommitted: str = "[]"
     verdict: str = ""
+
+    def write_uncommitted(self, run: ObjectStore) -> None:
+        """Write those records for a trial that is pruned, whose process does not any more."""
+        if records := json.loads(self.uncommitted):
+            run.put_new(epoch_record(records[-1]["epoch"]), epochs_content(records))
