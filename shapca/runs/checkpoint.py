@@ -2,26 +2,27 @@
 
 Layout under the run's store (`e` an epoch's number, four digits at least):
 
-    checkpoint/e.zip        what going on after epoch e needs: model.safetensors,
-                            optimizer.safetensors, best.json with the validation scores of the best
-                            epoch, and state.json with everything else
-    best/e.safetensors      weights of the best validation epoch
-    epochs/e.json           the record of epoch e, or those of several up to e; immutable
+    checkpoint/e.safetensors  what going on after epoch e needs: weights and moments; in its
+                              metadata everything else, with the best epoch's validation scores
+    best/e.safetensors        weights of the best validation epoch
+    epochs/e.json             the record of epoch e, or those of several up to e; immutable
 
-An epoch exists once it is in a checkpoint: the archive is one object, written after the best
-weights and before the records. What a killed process left beside it is ignored and removed when the
-run is taken up again; objects of other names are left alone.
+An epoch exists once it is in a checkpoint, which is one object, written after the best weights and
+before the records. What a killed process left beside it is ignored and removed when the run is
+taken up again; objects of other names are left alone.
 
-Older versions had a folder `checkpoint/e/` of those files in place of the archive, with best/e.json
-in place of best.json; `state.json` was written last, so that it committed the epoch.
+Older versions had a folder `checkpoint/e/` of model.safetensors, optimizer.safetensors and
+state.json, which was written last and committed the epoch; the scores were in best/e.json.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
+
+from torch import Tensor
 
 from shapca.errors import InputError
 from shapca.runs.epochs import EpochRecord, best_of, epochs_content, read_epochs
@@ -31,24 +32,24 @@ from shapca.runs.layout import (
     CHECKPOINT,
     EPOCHS,
     best_weights,
-    checkpoint_archive,
+    checkpoint_of,
     epoch_of,
     epoch_record,
 )
-from shapca.runs.tensors import Tensors, pack, unpack
-from shapca.storage import ObjectStore, SubStore, place_name, read_json, to_json
-from shapca.storage.archive import ArchiveStore, packed
+from shapca.runs.tensors import Tensors, pack, read_metadata, unpack, unpacked
+from shapca.storage import ObjectStore, place_name, read_json, to_json
+from shapca.storage.records import parse_json
 
-MODEL, OPTIMIZER, STATE, SCORES = (
-    "model.safetensors", "optimizer.safetensors", "state.json", "best.json",
-)  # fmt: skip
+STATE = "state"  # in the metadata
+MODEL, OPTIMIZER = "model/", "optimizer/"  # what names of tensors begin with
+_OLD_STATE = "/state.json"
 # What a checkpoint and the best epoch consist of: nothing else is ever deleted.
 _REMOVABLE = re.compile(
-    r"checkpoint/\d{4,}(\.zip|/(model\.safetensors|optimizer\.safetensors|state\.json))"
+    r"checkpoint/\d{4,}(\.safetensors|/((model|optimizer)\.safetensors|state\.json))"
     r"|best/\d{4,}\.(safetensors|json)"
     r"|epochs/\d{4,}\.json"
 )
-_COMMITTED = re.compile(r"checkpoint/(\d{4,})(\.zip|/state\.json)")
+_COMMITTED = re.compile(r"checkpoint/(\d{4,})(\.safetensors|/state\.json)")
 
 
 @dataclass(frozen=True)
@@ -96,20 +97,13 @@ class Checkpoint:
     Attributes:
         state: State after the epoch.
         best: The best epoch so far, whose weights are in the store.
-        files: The checkpoint's own files.
+        tensors: Reads weights and moments after the epoch; an `InputError` where they are missing
+            or damaged.
     """
 
     state: TrainingState
     best: Best
-    files: ObjectStore
-
-    def tensors(self) -> Tensors:
-        """Weights and moments after the epoch.
-
-        Raises:
-            InputError: they are missing or damaged.
-        """
-        return Tensors(model=unpack(self.files, MODEL), optimizer=unpack(self.files, OPTIMIZER))
+    tensors: Callable[[], Tensors]
 
 
 class Checkpoints:
@@ -143,7 +137,7 @@ class Checkpoints:
         name, epoch = last[0], int(last[1])
         found = self._read(name, epoch)
         best = found.best.epoch
-        kept = (name.removesuffix(STATE), f"{BEST}{best:04d}.")
+        kept = (name.removesuffix(_OLD_STATE[1:]), f"{BEST}{best:04d}.")
         self._there = {name for name in names if name.startswith(kept)}
         self._remove(
             name
@@ -155,12 +149,11 @@ class Checkpoints:
     def _read(self, name: str, epoch: int) -> Checkpoint:
         """The checkpoint of an epoch, by the name of what committed it."""
         store, place = self._store, f"{place_name(self._store)}: {name}"
-        files: ObjectStore
-        if name == checkpoint_archive(epoch):
-            files = ArchiveStore(store.get(name) or b"", place)
-        else:  # of an older version
-            files = SubStore(store, name.removesuffix(f"/{STATE}"))
-        stored = read_json(files, STATE, CheckpointState) or {}
+        is_old = name.endswith(_OLD_STATE)
+        content = store.get(name) or b""
+        metadata = {} if is_old else read_metadata(content, place)
+        text = content if is_old else metadata.get(STATE, "")
+        stored: CheckpointState = parse_json(text, place, CheckpointState)
         records = stored.get("records") or ([stored["record"]] if "record" in stored else [])
         if not records:
             raise InputError(f"{place} is damaged: records: expected one or more")
@@ -172,15 +165,27 @@ class Checkpoints:
                 f"{place} is damaged: best_epoch: expected {best} by the records of the epochs, "
                 f"found {stored['best_epoch']}"
             )
-        is_old = isinstance(files, SubStore)
-        where, scores = (store, f"{BEST}{best:04d}.json") if is_old else (files, SCORES)
-        if (evaluation := read_json(where, scores, EvaluationForm)) is None:
+        evaluation = dict(stored["best"]) if "best" in stored else self._old_scores(best)
+
+        def tensors() -> Tensors:
+            if not is_old:
+                return _split(unpacked(content, place))
+            folder = name.removesuffix(_OLD_STATE)
+            parts = ("model", "optimizer")
+            return Tensors(*(unpack(store, f"{folder}/{part}.safetensors") for part in parts))
+
+        progress = TrainingState(stored["step"], best, stored["random"], history)
+        return Checkpoint(progress, Best(best, evaluation), tensors)
+
+    def _old_scores(self, epoch: int) -> dict[str, Any]:
+        name = f"{BEST}{epoch:04d}.json"
+        found: dict[str, Any] | None = read_json(self._store, name, EvaluationForm)
+        if found is None:
             raise InputError(
-                f"{place_name(where)}: {scores} is missing from the run: remove the run and train "
-                "it anew"
+                f"{place_name(self._store)}: {name} is missing from the run: remove the run and "
+                "train it anew"
             )
-        state = TrainingState(stored["step"], best, stored["random"], history)
-        return Checkpoint(state, Best(best, evaluation), files)
+        return found
 
     def save(
         self, state: TrainingState, tensors: Tensors, best: Best, records: Sequence[EpochRecord]
@@ -196,24 +201,20 @@ class Checkpoints:
         Returns:
             The best epoch, whose weights are in the store now.
         """
-        weights = best.weights if best.epoch == state.epoch else None
-        weights = weights or pack(tensors.model)
         best = self.save_best(best)
         committed = {
             "step": state.step,
             "best_epoch": state.best_epoch,
             "random": state.random,
             "records": [record.to_json() for record in records],
+            "best": best.evaluation,
         }
-        name = checkpoint_archive(state.epoch)
-
-        def files() -> Iterator[tuple[str, bytes]]:
-            yield MODEL, weights
-            yield OPTIMIZER, pack(tensors.optimizer)
-            yield SCORES, to_json(best.evaluation)
-            yield STATE, to_json(committed)
-
-        self._store.put(name, packed(files()))
+        name = checkpoint_of(state.epoch)
+        parts = {
+            **{MODEL + key: tensor for key, tensor in tensors.model.items()},
+            **{OPTIMIZER + key: tensor for key, tensor in tensors.optimizer.items()},
+        }
+        self._store.put(name, pack(parts, {STATE: to_json(committed).decode()}))
         self.save_records(records)
         kept = {name, best_weights(best.epoch)}
         self._remove(self._there - kept)
@@ -249,6 +250,15 @@ class Checkpoints:
     def _remove(self, names: Iterable[str]) -> None:
         if names := sorted(names):
             self._store.delete(*names)
+
+
+def _split(tensors: Mapping[str, Tensor]) -> Tensors:
+    """The inverse of what `Checkpoints.save` joins."""
+
+    def part(prefix: str) -> dict[str, Tensor]:
+        return {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
+
+    return Tensors(model=part(MODEL), optimizer=part(OPTIMIZER))
 
 
 def load_history(store: ObjectStore, num_epochs: int) -> tuple[EpochRecord, ...]:

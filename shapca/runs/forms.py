@@ -24,18 +24,6 @@ class Result(TypedDict):
     alignment: NotRequired[str | None]  # older runs do not have it
 
 
-class CheckpointState(TypedDict):
-    """`state.json` of a checkpoint; the random states are looked at where they are taken up."""
-
-    step: Count
-    best_epoch: int
-    random: dict[str, Any]
-    # Of the epochs since the checkpoint before; `record` of the one epoch is an older version's.
-    # They are looked at where they are read.
-    records: NotRequired[list[dict[str, Any]]]
-    record: NotRequired[dict[str, Any]]
-
-
 class Scores(TypedDict):
     """Scores on a split, with counts per example."""
 
@@ -50,6 +38,19 @@ class EvaluationForm(Scores):
     split: str
     label_map: dict[str, str]
     precision: NotRequired[Precision]
+
+
+class CheckpointState(TypedDict):
+    """The state in a checkpoint; the random states are looked at where they are taken up."""
+
+    step: Count
+    best_epoch: int
+    best: NotRequired[EvaluationForm]  # its scores, which older versions had beside its weights
+    random: dict[str, Any]
+    # Of the epochs since the checkpoint before; `record` of the one epoch is an older version's.
+    # They are looked at where they are read.
+    records: NotRequired[list[dict[str, Any]]]
+    record: NotRequired[dict[str, Any]]
 
 
 class LabelsForm(TypedDict):

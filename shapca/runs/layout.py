@@ -20,14 +20,16 @@ def epoch_of(name: str) -> int:
     return int(name.partition("/")[2].partition(".")[0].partition("/")[0])
 
 
-def checkpoint_archive(epoch: int) -> str:
+def checkpoint_of(epoch: int) -> str:
     """What continuing after an epoch needs."""
-    return f"{CHECKPOINT}{epoch:04d}.zip"
+    return f"{CHECKPOINT}{epoch:04d}.safetensors"
 
 
 def commits(name: str) -> bool:
     """Whether an object's presence makes a checkpoint whole; state.json is of older versions."""
-    return name.startswith(CHECKPOINT) and name.endswith((".zip", "/state.json"))
+    return name.startswith(CHECKPOINT) and (
+        name.endswith("/state.json") or (name.count("/") == 1 and name.endswith(".safetensors"))
+    )
 
 
 def best_weights(epoch: int) -> str:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from shapca.errors import InputError
 from shapca.storage import ObjectStore, place_name
+from shapca.storage.records import check_form, parse_json
 
 
 @dataclass(frozen=True)
@@ -21,10 +22,10 @@ class Tensors:
     optimizer: dict[str, Tensor]
 
 
-def pack(tensors: Mapping[str, Tensor]) -> bytes:
-    """Tensors as the bytes of a safetensors file."""
+def pack(tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> bytes:
+    """Tensors, and texts beside them, as the bytes of a safetensors file."""
     return safetensors.torch.save(
-        {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+        {name: value.detach().cpu().contiguous() for name, value in tensors.items()}, metadata
     )
 
 
@@ -37,11 +38,35 @@ def unpack(store: ObjectStore, name: str) -> dict[str, Tensor]:
     content = store.get(name)
     if content is None:
         raise InputError(f"{place_name(store)}: {name} is missing from the run")
+    return unpacked(content, f"{place_name(store)}: {name}")
+
+
+def unpacked(content: bytes, place: str) -> dict[str, Tensor]:
+    """The tensors that `pack` packed.
+
+    Raises:
+        InputError: the content is damaged.
+    """
     try:
         return safetensors.torch.load(content)
     except Exception as error:  # whatever damaged bytes make the reader raise
         first = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise InputError(f"{place_name(store)}: {name} is damaged ({first})") from error
+        raise InputError(f"{place} is damaged ({first})") from error
+
+
+def read_metadata(content: bytes, place: str) -> dict[str, str]:
+    """The texts that `pack` put beside tensors.
+
+    Raises:
+        InputError: the content is damaged.
+    """
+    length = int.from_bytes(content[:8], "little")  # of the header, which is JSON
+    if not 0 < length <= len(content) - 8:
+        raise InputError(f"{place} is damaged: it ends before its header does")
+    header = parse_json(content[8 : 8 + length], place)
+    found: dict[str, str] = header.get("__metadata__", {}) if isinstance(header, dict) else {}
+    check_form(found, dict[str, str], place)
+    return found
 
 
 def optimizer_tensors(

@@ -1,55 +1,43 @@
-"""Objects in one file: to a server that takes files one by one, they go as one."""
+"""A run's objects in one file: to a server that takes files one by one, it goes as one."""
 
 from __future__ import annotations
 
 import zipfile
 from collections.abc import Iterable
-from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO
 
 from shapca.errors import InputError
 
 _FIRST_DATE = (1980, 1, 1, 0, 0, 0)  # so that equal objects make equal archives
 
 
-def write_archive(file: Path | BinaryIO, objects: Iterable[tuple[str, bytes]]) -> None:
+def write_archive(file: Path, objects: Iterable[tuple[str, bytes]]) -> None:
     """Write objects, by name and content, into a zip file; nothing is compressed."""
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for name, content in objects:
             archive.writestr(zipfile.ZipInfo(name, _FIRST_DATE), content)
 
 
-def packed(objects: Iterable[tuple[str, bytes]]) -> bytes:
-    """What `write_archive` writes, as the content of an object."""
-    file = BytesIO()
-    write_archive(file, objects)
-    return file.getvalue()
-
-
 class ArchiveStore:
     """The objects of an archive that `write_archive` made; nothing can be written.
 
     Args:
-        file: The archive, or its content.
-        place: What to call it in messages; empty: the file.
+        file: The archive.
 
     Raises:
         InputError: it is no such archive. A compressed one could become of any size.
     """
 
-    def __init__(self, file: Path | bytes, place: str = "") -> None:
-        self.place = place or str(file)
+    def __init__(self, file: Path) -> None:
+        self._file = file
         try:
-            self._archive = zipfile.ZipFile(BytesIO(file) if isinstance(file, bytes) else file)
+            self._archive = zipfile.ZipFile(file)
         except (OSError, ValueError, zipfile.BadZipFile) as error:
-            raise InputError(f"{self.place}: no readable archive ({error})") from error
+            raise InputError(f"{file}: no readable archive ({error})") from error
         self._members = {member.filename: member for member in self._archive.infolist()}
         for name, member in self._members.items():
             if member.compress_type != zipfile.ZIP_STORED or member.flag_bits & 1:
-                raise InputError(
-                    f"{self.place}: {name!r} is compressed or encrypted; expected neither"
-                )
+                raise InputError(f"{file}: {name!r} is compressed or encrypted; expected neither")
 
     def get(self, name: str) -> bytes | None:
         """The object's content, or `None` where it does not exist."""
@@ -58,7 +46,7 @@ class ArchiveStore:
         try:
             return self._archive.read(member)
         except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-            raise InputError(f"{self.place}: {name!r} is damaged ({error})") from error
+            raise InputError(f"{self._file}: {name!r} is damaged ({error})") from error
 
     def list(self, prefix: str = "", after: str = "") -> list[str]:
         """Sorted names that begin with the prefix and come after a name."""
@@ -66,12 +54,12 @@ class ArchiveStore:
 
     def put_new(self, name: str, content: bytes) -> bool:
         """Refuse to write."""
-        raise InputError(f"{self.place}: an archive is only read")
+        raise InputError(f"{self._file}: an archive is only read")
 
     def put(self, name: str, content: bytes) -> None:
         """Refuse to write."""
-        raise InputError(f"{self.place}: an archive is only read")
+        raise InputError(f"{self._file}: an archive is only read")
 
     def delete(self, *names: str) -> None:
         """Refuse to write."""
-        raise InputError(f"{self.place}: an archive is only read")
+        raise InputError(f"{self._file}: an archive is only read")

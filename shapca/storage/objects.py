@@ -272,9 +272,7 @@ def place_name(place: str | Path | ObjectStore) -> str:
         return str(place.root)
     if isinstance(place, SubStore):
         return f"{place_name(place.parent)}/{place.prefix.rstrip('/')}"
-    if isinstance(place, str | Path):
-        return str(place)
-    return getattr(place, "place", "the store")
+    return str(place) if isinstance(place, str | Path) else "the store"
 
 
 def to_json(value: Any) -> bytes:

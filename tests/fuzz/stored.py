@@ -31,9 +31,8 @@ from shapca.runs.epochs import EpochRecord
 from shapca.runs.forms import EvaluationForm
 from shapca.runs.reading import Reading
 from shapca.runs.run_record import Environment, RunRecord
-from shapca.runs.tensors import pack
+from shapca.runs.tensors import pack, read_metadata
 from shapca.storage import FolderStore, read_json, to_json
-from shapca.storage.archive import ArchiveStore, packed
 from shapca.training.random_state import RandomState
 from tests.damage import damaged_bytes, damaged_json
 from tests.factories import tiny_config
@@ -73,15 +72,15 @@ def run() -> dict[str, bytes]:
     }  # fmt: skip
     tensors = {"a.weight": torch.ones(2, 3), "b": torch.zeros(1)}
     scores = to_json({**evaluation, "split": "valid"})
-    checkpoint = {
-        "model.safetensors": pack(tensors), "optimizer.safetensors": pack({}), "best.json": scores,
-        "state.json": to_json({**state, "records": [record.to_json()]}),
-    }  # fmt: skip
+    committed = {**state, "records": [record.to_json()], "best": {**evaluation, "split": "valid"}}
     return {
         "run.json": to_json(described.to_json()),
         "result.json": to_json(result),
         "epochs/0001.json": to_json(record.to_json()),
-        "checkpoint/0001.zip": packed(checkpoint.items()),
+        "checkpoint/0001.safetensors": pack(
+            {f"model/{name}": tensor for name, tensor in tensors.items()},
+            {"state": to_json(committed).decode()},
+        ),
         "best/0001.json": scores,
         "evaluations/test.json": to_json(evaluation),
         "best/0001.safetensors": pack(tensors),
@@ -105,28 +104,24 @@ def resume(store: MemoryStore) -> object:
     if checkpoint is None:
         return None
     RandomState(2, CPU).load_json(checkpoint.state.random)
-    return checkpoint.tensors() if isinstance(checkpoint.files, ArchiveStore) else None
+    return checkpoint.tensors() if "checkpoint/0001.safetensors" in store.objects else None
 
 
-def state_in_checkpoint() -> bytes:
-    content = ArchiveStore(run()["checkpoint/0001.zip"]).get("state.json")
-    assert content is not None
-    return content
+def state_of_checkpoint() -> bytes:
+    return read_metadata(run()["checkpoint/0001.safetensors"], "checkpoint")["state"].encode()
 
 
 def resume_state(content: bytes) -> object:
-    archive = ArchiveStore(run()["checkpoint/0001.zip"])
-    files = {name: archive.get(name) or b"" for name in archive.list()}
+    metadata = {"state": content.decode("utf-8", "replace")}
     store = MemoryStore()
-    store.objects |= run() | {
-        "checkpoint/0001.zip": packed({**files, "state.json": content}.items())
-    }
+    store.objects |= run() | {"checkpoint/0001.safetensors": pack({}, metadata)}
     return resume(store)
 
 
 def old_state() -> bytes:
-    state = json.loads(state_in_checkpoint())
-    record = state.pop("records")[0]
+    state = json.loads(state_of_checkpoint())
+    (record,) = state.pop("records")
+    del state["best"]
     return to_json({**state, "record": record})
 
 
@@ -134,7 +129,7 @@ def resume_old(content: bytes) -> object:
     """As older versions left a run: a checkpoint is a folder."""
     store = MemoryStore()
     store.objects |= run() | {"checkpoint/0001/state.json": content}
-    store.delete("checkpoint/0001.zip")
+    store.delete("checkpoint/0001.safetensors")
     return resume(store)
 
 

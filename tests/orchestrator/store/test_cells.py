@@ -108,7 +108,12 @@ def test_epochs_of_a_committed_checkpoint_are_no_orphans(cells: CellStore) -> No
 def test_a_cell_without_its_run_has_no_checkpoint(cells: CellStore) -> None:
     """Training looks for none there, so that one of an earlier run must not come up later."""
     fill(
-        cells, "k", "cell.json", "best/0001.safetensors", "checkpoint/0001.zip", "epochs/0001.json"
+        cells,
+        "k",
+        "cell.json",
+        "best/0001.safetensors",
+        "checkpoint/0001.safetensors",
+        "epochs/0001.json",
     )
     cells.clear_orphans("k")
     assert cells.store.list("cells/k/") == ["cells/k/cell.json"]
@@ -117,12 +122,15 @@ def test_a_cell_without_its_run_has_no_checkpoint(cells: CellStore) -> None:
 def test_half_written_files_of_a_killed_process_are_removed(
     cells: CellStore, tmp_path: Path
 ) -> None:
-    fill(cells, "k", "run.json", "checkpoint/0001.zip")
+    fill(cells, "k", "run.json", "checkpoint/0001.safetensors")
     leftover = tmp_path / "cells/k/checkpoint/.tmp-abc"
     leftover.write_bytes(b"half a file")
     cells.clear_orphans("k")
     assert not leftover.exists()
-    assert cells.store.list("cells/k/") == ["cells/k/checkpoint/0001.zip", "cells/k/run.json"]
+    assert cells.store.list("cells/k/") == [
+        "cells/k/checkpoint/0001.safetensors",
+        "cells/k/run.json",
+    ]
 
 
 def test_a_cell_belongs_to_the_sweep_that_claims_it_first(cells: CellStore) -> None:

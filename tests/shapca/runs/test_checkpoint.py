@@ -20,10 +20,11 @@ from shapca.runs.tensors import (
     load_optimizer_tensors,
     optimizer_tensors,
     pack,
+    read_metadata,
     unpack,
+    unpacked,
 )
 from shapca.storage import FolderStore, ObjectStore, to_json
-from shapca.storage.archive import ArchiveStore, packed
 from tests.stores import DyingStore, Killed, MemoryStore
 
 
@@ -84,6 +85,11 @@ def save_as_older_versions(store: ObjectStore, epoch: int) -> None:
         store.put_new(f"epochs/{number:04d}.json", to_json(one.to_json()))
 
 
+def with_state(content: bytes, state: dict[str, Any]) -> bytes:
+    """A checkpoint with another state."""
+    return pack(unpacked(content, "sound"), {"state": to_json(state).decode()})
+
+
 def load_state(store: ObjectStore) -> TrainingState | None:
     found = Checkpoints(store).load()
     return None if found is None else found.state
@@ -116,7 +122,7 @@ def test_what_is_saved_comes_back_and_nothing_else_is_kept(num_epochs: int, ever
     store = MemoryStore()
     save(store, 1, num_epochs, every)
     check(store, num_epochs)
-    assert store.list("checkpoint/") == [f"checkpoint/{num_epochs:04d}.zip"]
+    assert store.list("checkpoint/") == [f"checkpoint/{num_epochs:04d}.safetensors"]
     assert len(store.list("best/")) == 1
     assert len(store.list("epochs/")) == num_epochs // every
 
@@ -222,26 +228,30 @@ def test_records_are_read_from_wherever_they_stand() -> None:
 def test_missing_and_damaged_parts_are_named() -> None:
     store = MemoryStore()
     save(store, 1, 3)
-    sound = store.objects["checkpoint/0003.zip"]
+    sound = store.objects["checkpoint/0003.safetensors"]
     record = store.objects.pop("epochs/0002.json")
     with pytest.raises(InputError, match=r"epochs/0002\.json is missing from a run of 3 epochs"):
         load_state(store)
     store.put("epochs/0002.json", record)
-    for damaged in (b"damaged", sound[:-30], b""):
-        store.put("checkpoint/0003.zip", damaged)
-        with pytest.raises(InputError, match=r"checkpoint/0003\.zip: no readable archive"):
+    for damaged in (
+        b"damaged, all of it",
+        sound[:30],
+        b"",
+        sound.replace(b'{"__meta', b'?"__meta'),
+    ):
+        store.put("checkpoint/0003.safetensors", damaged)
+        with pytest.raises(InputError, match=r"checkpoint/0003\.safetensors is damaged"):
             load_state(store)
-    files = {name: ArchiveStore(sound).get(name) or b"" for name in ArchiveStore(sound).list()}
-    for name in ("state.json", "best.json"):
-        without = {other: content for other, content in files.items() if other != name}
-        store.put("checkpoint/0003.zip", packed(without.items()))
-        with pytest.raises(InputError, match=r"checkpoint/0003\.zip"):
+    stored = json.loads(read_metadata(sound, "sound")["state"])
+    for name in ("step", "best_epoch", "random", "records"):
+        without = {other: value for other, value in stored.items() if other != name}
+        store.put("checkpoint/0003.safetensors", with_state(sound, without))
+        with pytest.raises(InputError, match=r"0003\.safetensors is damaged: .*" + name):
             load_state(store)
-    place = sound.index(files["model.safetensors"])
-    store.put("checkpoint/0003.zip", sound[:place] + b"?" + sound[place + 1 :])
+    store.put("checkpoint/0003.safetensors", sound[:-1])
     found = Checkpoints(store).load()
     assert found is not None
-    with pytest.raises(InputError, match=r"0003\.zip: 'model\.safetensors' is damaged"):
+    with pytest.raises(InputError, match=r"0003\.safetensors is damaged"):
         found.tensors()
 
 
@@ -259,7 +269,7 @@ def test_missing_scores_of_an_older_versions_best_epoch_are_named(tmp_path: Path
 @pytest.mark.parametrize("num_epochs", [0, 1])
 def test_objects_that_are_not_its_own_are_left_alone(num_epochs: int) -> None:
     others = ["best/mine.json", "best/photo.jpg", "best/a/0001.json", "checkpoint/notes.txt",
-              "checkpoint/0001/mine.txt", "checkpoint/mine/state.json", "checkpoint/mine.zip",
+              "checkpoint/0001/mine.txt", "checkpoint/mine/state.json", "checkpoint/mine.safetensors",
               "epochs/mine.json"]  # fmt: skip
     store = MemoryStore()
     for name in others:
@@ -325,14 +335,15 @@ def test_a_restored_optimizer_continues_as_if_never_stopped() -> None:
 def test_a_wrong_best_epoch_removes_no_weights() -> None:
     store = MemoryStore()
     save(store, 1, 3)
-    archive = ArchiveStore(store.objects["checkpoint/0003.zip"])
-    files = {name: archive.get(name) or b"" for name in archive.list()}
-    sound = json.loads(files["state.json"])
+    name = "checkpoint/0003.safetensors"
+    content = store.objects[name]
+    sound = json.loads(read_metadata(content, "sound")["state"])
     before = store.list()
     for best in (1, 3, 7, -1):
-        changed = {**files, "state.json": to_json({**sound, "best_epoch": best})}
-        store.put("checkpoint/0003.zip", packed(changed.items()))
-        with pytest.raises(InputError, match=r"0003\.zip is damaged: best_epoch: expected 2 by"):
+        store.put(name, with_state(content, {**sound, "best_epoch": best}))
+        with pytest.raises(
+            InputError, match=r"0003\.safetensors is damaged: best_epoch: expected 2"
+        ):
             load_state(store)
         assert store.list() == before
 

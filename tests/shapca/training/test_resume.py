@@ -184,7 +184,7 @@ def test_what_is_stopped_between_checkpoints_is_kept(tiny_mner: PreparedData) ->
     store, runtime = MemoryStore(), RUNTIME.model_copy(update={"checkpoint_every": 5})
     text = config(**{"image.encoder": "none", "image.augment": False})
     fit(text, tiny_mner, seed=5, runtime=runtime, store=store, on_epoch=lambda _: True)
-    assert store.list("checkpoint/") == ["checkpoint/0001.zip"]
+    assert store.list("checkpoint/") == ["checkpoint/0001.safetensors"]
     training = Training(text, tiny_mner, seed=5, runtime=runtime, store=store)
     assert len(training.history) == 1
 
@@ -264,7 +264,7 @@ def test_stopped_then_continued(undisturbed: dict[str, Any], tiny_mner: Prepared
         )
         assert (result.status, result.epochs_run, result.test) == ("stopped", epoch, None)
         assert store.get("result.json") is None
-        assert store.list("checkpoint/") == [f"checkpoint/{epoch:04d}.zip"]
+        assert store.list("checkpoint/") == [f"checkpoint/{epoch:04d}.safetensors"]
     result = train(store, tiny_mner)
     assert seen == [1, 2]
     assert result.status == "finished"

@@ -30,7 +30,6 @@ from shapca.runs.epochs import EpochRecord
 from shapca.runs.tensors import unpack
 from shapca.runs.trained import TrainedModel
 from shapca.storage import FolderStore, read_json
-from shapca.storage.archive import ArchiveStore
 from shapca.training import FitResult, StepProgress, Training, fit
 from shapca.training.learning import _compile
 from tests.factories import NUM_TRAIN, tiny_config
@@ -229,8 +228,8 @@ def test_the_best_weights_are_those_of_the_best_epoch(
     weights: list[dict[str, Tensor]] = []
 
     def keep(record: EpochRecord) -> None:
-        content = store.objects[f"checkpoint/{record.epoch:04d}.zip"]
-        weights.append(unpack(ArchiveStore(content), "model.safetensors"))
+        found = unpack(store, f"checkpoint/{record.epoch:04d}.safetensors")
+        weights.append({name.removeprefix("model/"): tensor for name, tensor in found.items()})
 
     run(small(), tiny_mner, store, on_epoch=keep)
     best = unpack(store, "best/0002.safetensors")
@@ -353,7 +352,7 @@ def test_running_out_of_memory_is_an_error_that_names_batch_size_and_peak(
     (note,) = caught.value.__notes__
     assert note.startswith("out of memory in epoch 2: batch size 8, peak ")
     assert store.get("result.json") is None
-    assert store.list("checkpoint/") == ["checkpoint/0001.zip"]
+    assert store.list("checkpoint/") == ["checkpoint/0001.safetensors"]
 
 
 @pytest.mark.parametrize(

@@ -163,5 +163,5 @@ def test_a_pruned_trial_leaves_its_epochs(tiny_root: Path) -> None:
     assert cells.num_epochs(event.cell) == 4
     assert json.loads(store.objects[f"cells/{event.cell}/epochs/0004.json"])["epoch"] == 4
     assert store.list(f"cells/{event.cell}/checkpoint/") == [
-        f"cells/{event.cell}/checkpoint/0003.zip"
+        f"cells/{event.cell}/checkpoint/0003.safetensors"
     ]
