@@ -269,8 +269,8 @@ def test_missing_scores_of_an_older_versions_best_epoch_are_named(tmp_path: Path
 @pytest.mark.parametrize("num_epochs", [0, 1])
 def test_objects_that_are_not_its_own_are_left_alone(num_epochs: int) -> None:
     others = ["best/mine.json", "best/photo.jpg", "best/a/0001.json", "checkpoint/notes.txt",
-              "checkpoint/0001/mine.txt", "checkpoint/mine/state.json", "checkpoint/mine.safetensors",
-              "epochs/mine.json"]  # fmt: skip
+              "checkpoint/0001/mine.txt", "checkpoint/mine/state.json",
+              "checkpoint/mine.safetensors", "epochs/mine.json"]  # fmt: skip
     store = MemoryStore()
     for name in others:
         store.put(name, b"mine")
