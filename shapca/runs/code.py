@@ -9,7 +9,6 @@ from __future__ import annotations
 import ast
 import functools
 import hashlib
-import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -108,41 +107,49 @@ def definitions_of(source: str, folder: Path = PACKAGE) -> dict[str, str]:
     for node in tree.body:
         if _is_import(node) or _is_text(node) or FACE & set(names := _names(node)):
             continue
-        node = _Meaning(imported).visit(node)
-        used = {name.id for name in ast.walk(node) if isinstance(name, ast.Name)}
-        origins = sorted((n, imported[n]) for n in used & imported.keys() if imported[n] != n)
-        parts[", ".join(names) or "(statements)"].append(f"{_dump(node)} {origins}")
+        meaning = _Meaning(imported)
+        text = meaning.text(node)
+        used = meaning.used & imported.keys()
+        origins = sorted((n, imported[n]) for n in used if imported[n] != n)
+        parts[", ".join(names) or "(statements)"].append(f"{text} {origins}")
     return {name: "\n".join(texts) for name, texts in parts.items()}
 
 
-def _dump(tree: ast.AST) -> str:
-    """A syntax tree as text that every supported Python writes alike, as 3.11 does."""
-    for node in ast.walk(tree):
-        if not getattr(node, "type_params", True):  # an empty field since 3.12
-            del node.type_params  # type: ignore[attr-defined]
-    if sys.version_info >= (3, 13):
-        return ast.dump(tree, show_empty=True)
-    return ast.dump(tree)
+class _Meaning:
+    """Writes a syntax tree as text that every supported Python writes alike.
 
+    It is what `ast.dump` of Python 3.11 writes, without docstrings and imports, and with what a
+    module of the package gives named by itself.
 
-class _Meaning(ast.NodeTransformer):
-    """Drops docstrings and imports, and names what a module of the package gives by itself."""
+    Attributes:
+        used: Names that stand in what was written.
+    """
 
     def __init__(self, imported: Mapping[str, str]) -> None:
+        self.used: set[str] = set()
         self._modules = {name for name, origin in imported.items() if origin == "(module)"}
 
-    def generic_visit(self, node: ast.AST) -> ast.AST:
-        body = getattr(node, "body", None)
-        if isinstance(body, list):
-            node.body = [  # type: ignore[attr-defined]
-                line for line in body if not _is_text(line) and not _is_import(line)
-            ]
-        return super().generic_visit(node)
-
-    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
-        if isinstance(node.value, ast.Name) and node.value.id in self._modules:
-            return ast.Name(node.attr, node.ctx)
-        return self.generic_visit(node)
+    def text(self, node: ast.AST) -> str:
+        """A node with all below it."""
+        if isinstance(node, ast.Name):
+            self.used.add(node.id)
+        elif isinstance(node, ast.Attribute) and getattr(node.value, "id", None) in self._modules:
+            return self.text(ast.Name(node.attr, node.ctx))
+        kind, parts = type(node), []
+        for name in kind._fields:
+            value = getattr(node, name, None)
+            if isinstance(value, ast.AST):
+                parts.append(f"{name}={self.text(value)}")
+            elif isinstance(value, list):
+                if name == "type_params" and not value:  # an empty field since 3.12
+                    continue
+                if name == "body":
+                    value = [one for one in value if not _is_text(one) and not _is_import(one)]
+                texts = [self.text(one) if isinstance(one, ast.AST) else repr(one) for one in value]
+                parts.append(f"{name}=[{', '.join(texts)}]")
+            elif value is not None or getattr(kind, name, ...) is not None:
+                parts.append(f"{name}={value!r}")
+        return f"{kind.__name__}({', '.join(parts)})"
 
 
 def _imported(tree: ast.Module, folder: Path) -> Iterator[tuple[str, str]]:
@@ -150,7 +157,7 @@ def _imported(tree: ast.Module, folder: Path) -> Iterator[tuple[str, str]]:
 
     Of the package itself the name alone counts, or that it is a module.
     """
-    for node in ast.walk(tree):
+    for node in _statements(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 name = alias.asname or alias.name.partition(".")[0]
@@ -164,6 +171,24 @@ def _imported(tree: ast.Module, folder: Path) -> Iterator[tuple[str, str]]:
                     is_module = place.is_dir() or place.with_suffix(".py").is_file()
                     origin = "(module)" if is_module else alias.name
                 yield alias.asname or alias.name, origin
+
+
+def _statements(tree: ast.Module) -> Iterator[ast.AST]:
+    """What may be an import, in the order of `ast.walk`, which takes long over expressions."""
+    level: list[ast.AST] = [tree]
+    while level:
+        yield from level
+        level = [
+            child
+            for node in level
+            for name in ("body", "handlers", "orelse", "finalbody", "cases")
+            for child in _listed(node, name)
+        ]
+
+
+def _listed(node: ast.AST, name: str) -> list[ast.AST]:
+    found = getattr(node, name, None)
+    return found if isinstance(found, list) else []  # a lambda's body is one expression
 
 
 def _names(node: ast.AST) -> list[str]:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
 
 import shapca
 from shapca.runs.code import (
+    PACKAGE,
+    _is_import,
+    _is_text,
+    _Meaning,
     changed_definitions,
     code_fingerprint,
     definitions,
@@ -17,6 +23,19 @@ from shapca.runs.code import (
     fingerprint_folder,
 )
 from shapca.runs.provenance import git_commit, library_versions
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="later ones write more")
+def test_a_tree_is_written_as_python_3_11_dumps_it() -> None:
+    for path in (PACKAGE / "shapley").glob("*.py"):
+        tree = ast.parse(path.read_text("utf-8"))
+        for node in ast.walk(tree):  # docstrings and imports are left out
+            if isinstance(body := getattr(node, "body", None), list):
+                node.body = [  # type: ignore[attr-defined]
+                    line for line in body if not _is_text(line) and not _is_import(line)
+                ]
+        assert _Meaning({}).text(tree) == ast.dump(tree)
+
 
 SOURCE = '''"""Module."""
 import math
