@@ -49,14 +49,22 @@ class Cloud(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(content)
 
-    def _list(self, prefix: str) -> bytes:
+    def _list(self, prefix: str, delimiter: str) -> bytes:
         names = sorted(name for name in self.objects if name.startswith(prefix))
+        folders: dict[str, None] = {}
+        if delimiter:
+            below = {name: name.removeprefix(prefix).partition("/") for name in names}
+            names = [name for name in names if not below[name][1]]
+            folders = dict.fromkeys(prefix + head + "/" for head, mark, _ in below.values() if mark)
         if self.azure:
             blobs = "".join(
                 f"<Blob><Name>{escape(name)}</Name><Properties><Last-Modified>{DATE}"
                 f"</Last-Modified><Content-Length>{len(self.objects[name])}</Content-Length>"
                 '<Content-Type>x/y</Content-Type><Etag>"0"</Etag></Properties></Blob>'
                 for name in names
+            )
+            blobs += "".join(
+                f"<BlobPrefix><Name>{escape(name)}</Name></BlobPrefix>" for name in folders
             )
             return (
                 f"<EnumerationResults><Prefix>{escape(prefix)}</Prefix><Blobs>{blobs}</Blobs>"
@@ -66,6 +74,9 @@ class Cloud(BaseHTTPRequestHandler):
             f"<Contents><Key>{escape(name)}</Key><Size>{len(self.objects[name])}</Size>"
             '<LastModified>2026-11-26T10:00:00.000Z</LastModified><ETag>"0"</ETag></Contents>'
             for name in names
+        )
+        found += "".join(
+            f"<CommonPrefixes><Prefix>{escape(name)}</Prefix></CommonPrefixes>" for name in folders
         )
         return f"<ListBucketResult>{found}</ListBucketResult>".encode()
 
@@ -78,7 +89,9 @@ class Cloud(BaseHTTPRequestHandler):
             content = self.objects.get(name)
             self._answer(404) if content is None else self._answer(200, content)
         else:
-            self._answer(200, self._list(parse_qs(parts.query).get("prefix", [""])[0]))
+            asked = parse_qs(parts.query)
+            prefix, delimiter = (asked.get(key, [""])[0] for key in ("prefix", "delimiter"))
+            self._answer(200, self._list(prefix, delimiter))
 
     def do_PUT(self) -> None:
         content = self.rfile.read(int(self.headers["Content-Length"]))

@@ -23,6 +23,10 @@ class MemoryStore:
     def get(self, name: str) -> bytes | None:
         return self.objects.get(name)
 
+    def folders(self, folder: str) -> list[str]:
+        parts = [name.removeprefix(folder).split("/") for name in self.list(folder)]
+        return sorted({part[0] for part in parts if len(part) > 1})
+
     def list(self, prefix: str = "", after: str = "") -> list[str]:
         return sorted(name for name in self.objects if name.startswith(prefix) and name > after)
 
@@ -95,6 +99,9 @@ class DyingStore:
 
     def get(self, name: str) -> bytes | None:
         return self.parent.get(name)
+
+    def folders(self, folder: str) -> list[str]:
+        return self.parent.folders(folder)
 
     def list(self, prefix: str = "", after: str = "") -> list[str]:
         return self.parent.list(prefix, after)

@@ -50,6 +50,7 @@ def report(
     )
     from orchestrator.studies.plan import stored_plan
     from orchestrator.studies.tables import study_table
+    from orchestrator.sweeps.record.reading import reading
     from shapca.runs.code import code_fingerprint
 
     name = sweep_name(sweep)
@@ -58,11 +59,11 @@ def report(
         raise InputError(f"--out {out}: expected a folder, this is a file")
     code = code_fingerprint()
     plan = stored_plan(store, name)
-    content = content_from(
-        store, name, address, code, {} if plan is None else plan.planned(), data_root
-    )
-    tables = [] if plan is None else [study_table(plan, store, data_root, code)]
-    made = report_files(content, figures=figures, tables=tables)
+    planned = {} if plan is None else plan.planned()
+    with reading():
+        content = content_from(store, name, address, code, planned, data_root)
+        tables = [] if plan is None else [study_table(plan, store, data_root, code)]
+        made = report_files(content, figures=figures, tables=tables)
     if out is not None:
         copy_files(made, out)
         page = str(out.absolute() / PAGE)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import os
 from dataclasses import asdict
@@ -48,19 +47,17 @@ def status(
         show_listing(storage, as_json=as_json)
         return
     from orchestrator.studies.plan import planned_cells
+    from orchestrator.sweeps.record.reading import reading
     from orchestrator.sweeps.record.status import sweep_status
 
     name = sweep_name(sweep)
     place, store = existing_storage(storage)
-    gc.disable()  # what is read stays until the end: looking through it takes a quarter of the time
-    try:
+    with reading():
         found = sweep_status(store, name, place, planned_cells(store, name))
-    finally:
-        gc.enable()
-    if as_json:
-        typer.echo(json.dumps(_record(found), ensure_ascii=False, sort_keys=True))
-    else:
-        _show(found)
+        if as_json:
+            typer.echo(json.dumps(_record(found), ensure_ascii=False, sort_keys=True))
+        else:
+            _show(found)
     _close_runs(store, name, place, found)
 
 

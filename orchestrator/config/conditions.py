@@ -7,7 +7,7 @@ and the experiment's own value applies.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from orchestrator.config.dimensions import ChoiceDimension, Dimension, Scalar, Values
 
@@ -107,13 +107,24 @@ def required(space: Space, *keys: str) -> Required:
 
 def present(space: Space, values: Values) -> dict[str, Scalar]:
     """A setting without the dimensions whose condition does not hold, in the order of the space."""
+    return settings_of(space)(values)
+
+
+def settings_of(space: Space) -> Callable[[Values], dict[str, Scalar]]:
+    """`present` of a space, for many settings."""
+    keys = list(space)
     if not is_conditional(space):
-        return {key: values[key] for key in space}
-    found: dict[str, Scalar] = {}
-    for key in in_order(space):
-        if is_present(space[key], found):
-            found[key] = values[key]
-    return {key: found[key] for key in space if key in found}
+        return lambda values: {key: values[key] for key in keys}
+    order = in_order(space)
+
+    def setting(values: Values) -> dict[str, Scalar]:
+        found: dict[str, Scalar] = {}
+        for key in order:
+            if is_present(space[key], found):
+                found[key] = values[key]
+        return {key: found[key] for key in keys if key in found}
+
+    return setting
 
 
 def is_present(dimension: Dimension, found: Values) -> bool:
@@ -123,10 +134,20 @@ def is_present(dimension: Dimension, found: Values) -> bool:
     )
 
 
-def within(space: Space, values: Values) -> bool:
-    """Whether a setting lies in a space, as one that a file gives need not."""
-    keys = [key for key in in_order(space) if is_present(space[key], values)]
-    return set(keys) == set(values) and all(space[key].holds(values[key]) for key in keys)
+def within(space: Space) -> Callable[[Values], bool]:
+    """Tells whether a setting lies in a space, as one that a file gives need not."""
+    dimensions = {key: space[key] for key in in_order(space)}
+    can_lack = is_conditional(space)
+
+    def holds(values: Values) -> bool:
+        there = dimensions
+        if can_lack:
+            there = {key: part for key, part in dimensions.items() if is_present(part, values)}
+        return there.keys() == values.keys() and all(
+            part.holds(values[key]) for key, part in there.items()
+        )
+
+    return holds
 
 
 def _among(value: Scalar, values: tuple[Scalar, ...]) -> bool:

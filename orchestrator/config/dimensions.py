@@ -36,6 +36,13 @@ class Computed(Sequence[Item], Generic[Item]):
         self.size = size
         self._item = item
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Sequence) or len(other) != len(self):
+            return NotImplemented
+        return all(mine == theirs for mine, theirs in zip(self, other, strict=True))
+
+    __hash__ = None  # type: ignore[assignment]
+
     def __len__(self) -> int:
         return min(self.size, sys.maxsize)  # `len` allows no more; `size` is exact
 

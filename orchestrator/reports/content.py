@@ -6,8 +6,9 @@ import json
 import math
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 from functools import cached_property
+from heapq import nsmallest
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,13 +20,13 @@ from orchestrator.store.cells import CellStore
 from orchestrator.store.sweep_folder import DECLARATION, in_sweep
 from orchestrator.sweeps.record.history import History
 from orchestrator.sweeps.record.outcome import ConfigurationResult, SweepOutcome
-from orchestrator.sweeps.record.trial_view import TrialView, trial_view
+from orchestrator.sweeps.record.trial_view import TrialView, trial_fields
 from shapca.config import ExperimentConfig
 from shapca.storage import read_json
 
 MOST_CURVES = 60
 """Trials whose epoch records are read for their curves: the best ones, and all of the winner."""
-MOST_DRAWN = 1000
+MOST_DRAWN = 500
 """Trials that charts of the search show: half of them the best, the others evenly spread."""
 MOST_ASKED = 200
 """Cells whose surroundings are read: all that are reported, and others evenly spread."""
@@ -136,6 +137,11 @@ class Content:
     def in_states(self, *states: TrialState) -> list[Trial]:
         """Trials that are in one of some states, in order."""
         return [trial for trial in self.trials if trial.state in states]
+
+    def total(self, name: str, *states: TrialState) -> float:
+        """Sum of an attribute of the trials that are in some states, or of all."""
+        trials = self.in_states(*states) if states else self.trials
+        return sum(getattr(trial, name) for trial in trials)
 
     def searched(self) -> list[Trial]:
         """Trials of the search, in order."""
@@ -259,20 +265,39 @@ def _errors(
     return read_errors(cells, key, sweep.runtime, data_root)
 
 
+_NOT_READ: dict[str, Any] = {
+    field.name: field.default if field.default is not MISSING else {}
+    for field in fields(Trial)
+    if field.default is not MISSING or field.default_factory is not MISSING
+}
+"""What a trial is where nothing is known of it."""
+
+
 def _trial(history: History, number: int, state: ReportState, stale: set[str]) -> Trial:
-    view = trial_view(history, history.proposed[number], history.ended.get(number))
-    if view.status == "running":
-        return Trial(**vars(view), state="running" if state == "running" else "missing")
-    ended: TrialState = "done" if view.status == "finished" else view.status
-    return Trial(**vars(view), state=ended, is_stale=view.cell in stale)
+    event, end = history.proposed[number], history.ended.get(number)
+    shown: TrialState
+    if end is None:
+        shown = "running" if state == "running" else "missing"
+    else:
+        shown = "done" if end.status == "finished" else end.status
+    trial = Trial.__new__(Trial)  # a frozen dataclass of so many fields takes long to fill
+    vars(trial).update(
+        _NOT_READ,
+        **trial_fields(history, event, end),
+        state=shown,
+        is_stale=end is not None and event.cell in stale,
+    )
+    return trial
 
 
 def _with_curves(trials: list[Trial], winner: ConfigurationResult | None) -> set[int]:
     """Numbers of the trials whose epochs are read."""
     own = {t.number for t in trials if winner and t.configuration == winner.configuration}
     open_ = {trial.number for trial in trials if trial.state in ("running", "missing")}
-    ranked = sorted(trials, key=lambda t: (t.value is None, -(t.value or 0.0), t.number))
-    return own | open_ | {trial.number for trial in ranked[:MOST_CURVES]}
+    best = nsmallest(
+        MOST_CURVES, trials, key=lambda t: (t.value is None, -(t.value or 0.0), t.number)
+    )
+    return own | open_ | {trial.number for trial in best}
 
 
 def _curved(cells: CellStore, trial: Trial) -> Trial:

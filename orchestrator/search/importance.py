@@ -7,8 +7,10 @@ among the best trials departs from that among all; it needs no regression model 
 from __future__ import annotations
 
 import math
+import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from orchestrator.config.conditions import within
@@ -44,6 +46,22 @@ class Importance:
         return self.num_trials < FEW_TRIALS
 
 
+@contextmanager
+def without(package: str) -> Iterator[None]:
+    """Let a package look as if it were not installed to what is imported meanwhile.
+
+    Optuna imports scikit-learn, which takes two seconds, for importances of another kind.
+    """
+    if package in sys.modules:
+        yield
+        return
+    sys.modules[package] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules[package]
+
+
 def importance_of(space: Mapping[str, Dimension], history: Sequence[Tried]) -> Importance | None:
     """The importance of each dimension for the validation F1.
 
@@ -54,24 +72,26 @@ def importance_of(space: Mapping[str, Dimension], history: Sequence[Tried]) -> I
     Returns:
         None where fewer than four trials finished, or where all scored the same.
     """
+    lies_within = within(space)
     finished = [
         item
         for item in history
         if item.state == "finished"
         and item.value is not None
         and math.isfinite(item.value)
-        and within(space, item.values)
+        and lies_within(item.values)
     ]
     if len(finished) < FEWEST_TRIALS or len({item.value for item in finished}) < 2:
         return None
-    from optuna import importance
+    with without("sklearn"):
+        from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 
     some = spread(finished, MOST_TRIALS)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        shares = importance.get_param_importances(
+        shares = get_param_importances(
             build_study(space, some),
-            evaluator=importance.PedAnovaImportanceEvaluator(),
+            evaluator=PedAnovaImportanceEvaluator(),
         )
     if not math.isfinite(sum(shares.values())) or not sum(shares.values()):
         return None

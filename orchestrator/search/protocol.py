@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from statistics import fmean
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from orchestrator.config.dimensions import Values
 from orchestrator.config.sweep import ProtocolConfig, SweepConfig
 from orchestrator.search.samplers import Tried
 from orchestrator.search.standings import Outcome, Phase, Proposal, Ranked, Standing
+from orchestrator.search.tries import Tries, unused
 from shapca.words import counted
 
 
@@ -55,9 +55,14 @@ class Protocol:
     given: Sequence[Values] = ()
     proposals: list[Proposal] = field(default_factory=list, init=False)
     outcomes: dict[int, Outcome] = field(default_factory=dict, init=False)
+    # Kept as events come, so that late in a sweep what comes next takes no longer than early.
     _of: dict[str, list[Proposal]] = field(default_factory=dict, init=False)  # by configuration
-    _tried: dict[int, list[Proposal]] = field(default_factory=dict, init=False)  # by entry
+    _in: dict[Phase, dict[str, None]] = field(default_factory=dict, init=False)  # configurations
+    _open: dict[int, Proposal] = field(default_factory=dict, init=False)  # by number
     _ranked: dict[tuple[Phase, ...], Ranked] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        self._tries = Tries(self.config.seeds, self.target, self.outcomes)
 
     # What differs by kind -------------------------------------------------------------------
 
@@ -70,7 +75,7 @@ class Protocol:
     @property
     def _num_entries(self) -> int:
         """Configurations that are tried at most; given points come also where none is left."""
-        return max(self._num_sampled, self._sampled()) + len(self.given)
+        return max(self._num_sampled, self._tries.num_sampled) + len(self.given)
 
     def planned(self) -> dict[str, int]:
         """Trials per phase that are wanted at most."""
@@ -146,24 +151,19 @@ class Protocol:
 
     def propose(self) -> Proposal | Signal:
         """The next cell; the same for the same history."""
-        entries = self._tried
-        for entry, tried in sorted(entries.items()):
-            for seed in _unused(self.config.seeds, tried):
-                return self._proposal(self.search_phase, entry, tried[0].values, seed)
-        if not self._target_reached():
-            entry, seed = len(entries) + 1, self.config.seeds[0]
-            known = [tried[0].values for tried in entries.values()]
+        if (lacking := self._tries.lacking()) is not None:
+            first, seed = lacking
+            return self._proposal(self.search_phase, first.entry, first.values, seed)
+        if not self._tries.has_reached_the_target():
+            tried = self._tries.by_entry.values()
+            entry, seed = len(tried) + 1, self.config.seeds[0]
             for values in self.given:
-                if values not in known:
+                if all(values != proposals[0].values for proposals in tried):
                     return self._proposal(self.search_phase, entry, values, seed, given=True)
-            if (sampled := self._sampled()) < self._num_sampled:
+            if (sampled := self._tries.num_sampled) < self._num_sampled:
                 values = self.ask(sampled + 1, self.history())
                 return self._proposal(self.search_phase, entry, values, seed)
         return self._wait_for(self.search_phase) or self._after_search()
-
-    def _sampled(self) -> int:
-        """Configurations that the sampler was asked for so far."""
-        return sum(not tried[0].given for tried in self._tried.values())
 
     def _confirm(
         self, winner: Standing, seeds_of: Callable[[Standing], Sequence[int]]
@@ -181,7 +181,7 @@ class Protocol:
         for candidate, seeds in wanted:
             known = self._of[candidate.configuration]
             tried = [p for p in known if (p.phase == "confirm") == is_confirm]
-            for seed in _unused(seeds, tried):
+            for seed in unused(seeds, tried):
                 return self._proposal(phase, candidate.entry, candidate.values, seed)
         return self._wait_for(phase)
 
@@ -203,12 +203,6 @@ class Protocol:
             given=given,
         )
 
-    def _target_reached(self) -> bool:
-        return self.target is not None and any(
-            item.state == "finished" and item.value is not None and item.value >= self.target
-            for item in self.history()
-        )
-
     # What has happened ----------------------------------------------------------------------
 
     def proposed(self, proposal: Proposal) -> None:
@@ -220,28 +214,34 @@ class Protocol:
         if proposal.number != len(self.proposals) + 1:
             raise ValueError(f"proposal {proposal.number} after {len(self.proposals)} others")
         self.proposals.append(proposal)
+        self._open[proposal.number] = proposal
         self._of.setdefault(proposal.configuration, []).append(proposal)
+        self._in.setdefault(proposal.phase, {})[proposal.configuration] = None
         if proposal.phase == self.search_phase:
-            self._tried.setdefault(proposal.entry, []).append(proposal)
+            self._tries.add(proposal)
 
     def ended(self, number: int, outcome: Outcome) -> None:
         """Take note of how a proposal ended."""
         self.outcomes[number] = outcome
-        self._rank_again(number)
+        self._open.pop(number, None)
+        self._look_again(number)
 
     def reopened(self, number: int) -> None:
         """Forget how a proposal ended: it is run again."""
-        self.outcomes.pop(number, None)
-        self._rank_again(number)
+        if self.outcomes.pop(number, None) is not None:
+            self._open[number] = self.proposals[number - 1]
+        self._look_again(number)
 
-    def _rank_again(self, number: int) -> None:
-        configuration = self.proposals[number - 1].configuration
+    def _look_again(self, number: int) -> None:
+        proposal = self.proposals[number - 1]
+        self._tries.changed(proposal)
+        tried = self._of[proposal.configuration]
         for ranked in self._ranked.values():
-            ranked.update(configuration, self._of[configuration], self.outcomes)
+            ranked.update(proposal.configuration, tried, self.outcomes)
 
     def unfinished(self) -> list[Proposal]:
         """Proposals without an outcome, in order."""
-        return [p for p in self.proposals if p.number not in self.outcomes]
+        return [self._open[number] for number in sorted(self._open)]
 
     def history(self) -> list[Tried]:
         """What the sampler learns from: one item per configuration of the search, in order.
@@ -249,21 +249,7 @@ class Protocol:
         A configuration with several seeds counts with their mean once all have ended; with one of
         them failed or diverged it counts as failed.
         """
-        history = []
-        for _, tried in sorted(self._tried.items()):
-            values = tried[0].values
-            outcomes = [self.outcomes[p.number] for p in tried if p.number in self.outcomes]
-            scores = [o.value for o in outcomes if o.value is not None]
-            if len(outcomes) < len(self.config.seeds):
-                history.append(Tried(values, "running"))
-            elif any(o.status in ("failed", "diverged") for o in outcomes) or not scores:
-                history.append(Tried(values, "failed"))
-            else:
-                pruned = any(o.status == "pruned" for o in outcomes)
-                last_epoch = max(o.epoch for o in outcomes)
-                state: Literal["pruned", "finished"] = "pruned" if pruned else "finished"
-                history.append(Tried(values, state, fmean(scores), last_epoch))
-        return history
+        return self._tries.history()
 
     def standings(self, *phases: Phase) -> list[Standing]:
         """Configurations with the seeds that the phases gave them; best first.
@@ -273,9 +259,15 @@ class Protocol:
         """
         if phases not in self._ranked:
             self._ranked[phases] = ranked = Ranked(phases)
-            for configuration, tried in self._of.items():
-                ranked.update(configuration, tried, self.outcomes)
+            for configuration in self._of_phases(phases):
+                ranked.update(configuration, self._of[configuration], self.outcomes)
         return self._ranked[phases].standings()
+
+    def _of_phases(self, phases: Iterable[Phase]) -> dict[str, None]:
+        found: dict[str, None] = {}
+        for phase in phases:
+            found |= self._in.get(phase, {})
+        return found
 
     def confirmation(self) -> Standing | None:
         """The winner on its confirm seeds; None where none has been tried."""
@@ -313,8 +305,3 @@ class Protocol:
         """
         is_all = sweep.keep_models == "all"
         return sum(planned.values()) if is_all else cls._num_kept(sweep, planned)
-
-
-def _unused(seeds: Sequence[int], tried: Iterable[Proposal]) -> list[int]:
-    used = {proposal.seed for proposal in tried}
-    return [seed for seed in seeds if seed not in used]

@@ -11,8 +11,8 @@ import hashlib
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
 
 from orchestrator.config.conditions import (
     in_order,
@@ -34,8 +34,7 @@ from orchestrator.config.sweep import SweepConfig
 State = Literal["running", "finished", "pruned", "failed"]
 
 
-@dataclass(frozen=True)
-class Tried:
+class Tried(NamedTuple):
     """A configuration that was proposed, and what came of it.
 
     Attributes:
@@ -131,6 +130,7 @@ class OptunaSampler:
     study_name: str
     seed: int
     startup_trials: int
+    _kept: list[tuple[Tried, Any]] = field(default_factory=list, init=False, compare=False)
 
     def ask(self, index: int, history: Sequence[Tried]) -> Values:
         """The setting of configuration `index`, as Optuna's sampler proposes it.
@@ -141,7 +141,11 @@ class OptunaSampler:
         """
         known = () if self.name == "random" else history  # which is blind to it
         study = build_study(
-            self.space, known, sampler=lambda: self._sampler(index), name=self.study_name
+            self.space,
+            known,
+            sampler=lambda: self._sampler(index),
+            name=self.study_name,
+            kept=self._kept,
         )
         if is_conditional(self.space):
             parameters = _suggested(study.ask(), self.space)
@@ -172,6 +176,7 @@ def build_study(
     *,
     sampler: Callable[[], Any] | None = None,
     name: str | None = None,
+    kept: list[tuple[Tried, Any]] | None = None,
 ) -> Any:
     """An Optuna study in memory that holds a history, in its order.
 
@@ -180,6 +185,8 @@ def build_study(
         history: What was tried; what lies beyond the space, as given points may, is left out.
         sampler: Makes its sampler, where it is to propose.
         name: Of the study, so that no two sweeps ever share one.
+        kept: Optuna's trials of the history, kept from one study to the next: what has not changed
+            is taken from there, which is most of the time that a long history takes.
     """
     import optuna
 
@@ -187,14 +194,35 @@ def build_study(
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        storage = optuna.storages.InMemoryStorage()
         study = optuna.create_study(
-            direction="maximize", sampler=sampler() if sampler else None, study_name=name
+            storage=storage,
+            direction="maximize",
+            sampler=sampler() if sampler else None,
+            study_name=name,
         )
-    forms = distributions(space)
-    for item in history:
-        if within(space, item.values):
-            study.add_trial(frozen_trial(item, {key: forms[key] for key in item.values}))
+    number = storage.get_study_id_from_name(study.study_name)
+    forms, lies_within = distributions(space), within(space)
+    kept = [] if kept is None else kept
+    del kept[len(history) :]
+    for place, item in enumerate(history):
+        if place == len(kept) or kept[place][0] is not item:
+            is_there = lies_within(item.values)
+            trial = _shared_trial(item, forms) if is_there else None
+            kept[place : place + 1] = [(item, trial)]
+        if (trial := kept[place][1]) is not None:
+            storage.create_new_trial(number, template_trial=trial)
     return study
+
+
+def _shared_trial(item: Tried, forms: Mapping[str, Any]) -> Any:
+    """A configuration as a trial that a storage in memory takes as it is, where others are copied.
+
+    One storage at a time has it.
+    """
+    trial = frozen_trial(item, {key: forms[key] for key in item.values})
+    trial.__deepcopy__ = lambda memo: trial
+    return trial
 
 
 def derived_seed(seed: int, index: int) -> int:

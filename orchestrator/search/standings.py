@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from statistics import fmean
 from typing import Literal
 
 from orchestrator.config.dimensions import Values
@@ -12,6 +14,7 @@ from shapca.metrics.seed_scores import SeedScores
 
 Phase = Literal["search", "shortlist", "replicate", "confirm", "study"]
 Verdict = Literal["finished", "pruned", "diverged", "failed"]
+Rank = tuple[bool, int, float, int, float, int]
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,7 @@ class Outcome:
     reason: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass
 class Standing:
     """A configuration with the seeds it was given.
 
@@ -122,8 +125,9 @@ def standing_of(group: Iterable[tuple[Proposal, Outcome]]) -> Standing:
             pruned[proposal.seed] = outcome.epoch
         else:
             missing[proposal.seed] = outcome.reason or outcome.status
-    cut = [o.value for _, o in pairs if o.status == "pruned" and o.value is not None]
-    missing = {seed: reason for seed, reason in missing.items() if seed not in scores}
+    cut = [o.value for _, o in pairs if o.value is not None and o.status == "pruned"]
+    if missing:
+        missing = {seed: reason for seed, reason in missing.items() if seed not in scores}
     return Standing(
         first.entry, first.values, first.configuration, scores, missing, pruned, numbers,
         max(cut, default=None),
@@ -139,10 +143,8 @@ class Ranked:
     """
 
     phases: tuple[Phase, ...]
-    _known: dict[str, tuple[tuple[bool, int, float, int, float, int], Standing]] = field(
-        default_factory=dict, init=False
-    )
-    _order: list[Standing] | None = field(default=None, init=False)
+    _known: dict[str, tuple[Rank, Standing]] = field(default_factory=dict, init=False)
+    _order: list[tuple[Rank, str, Standing]] | None = field(default=None, init=False)
 
     def update(
         self, configuration: str, tried: Iterable[Proposal], outcomes: Mapping[int, Outcome]
@@ -155,37 +157,48 @@ class Ranked:
             outcomes: How proposals ended, by number.
         """
         group = [
-            (proposal, outcome)
+            (proposal, outcomes[proposal.number])
             for proposal in tried
-            if proposal.phase in self.phases and (outcome := outcomes.get(proposal.number))
+            if proposal.phase in self.phases and proposal.number in outcomes
         ]
+        before = self._known.pop(configuration, None)
+        if before is not None and self._order is not None:
+            self._take_out(before[0], configuration)
         if group:
             standing = standing_of(group)
-            self._known[configuration] = (rank(standing), standing)
-        else:
-            self._known.pop(configuration, None)
-        self._order = None
+            place = rank(standing)
+            self._known[configuration] = place, standing
+            if self._order is not None:
+                insort(self._order, (place, configuration, standing))
+
+    def _take_out(self, place: Rank, configuration: str) -> None:
+        assert self._order is not None
+        index = bisect_left(self._order, (place, configuration))
+        if [one[1] for one in self._order[index : index + 1]] == [configuration]:
+            del self._order[index]
+        else:  # a score that is no number has no place
+            self._order = None
 
     def standings(self) -> list[Standing]:
         """Configurations with the seeds that have ended; best first."""
         if self._order is None:
-            ordered = sorted(self._known.values(), key=lambda known: known[0])
-            self._order = [standing for _, standing in ordered]
-        return list(self._order)
+            known = self._known.items()
+            self._order = sorted((place, name, standing) for name, (place, standing) in known)
+        return [standing for _, _, standing in self._order]
 
 
-def rank(standing: Standing) -> tuple[bool, int, float, int, float, int]:
+def rank(standing: Standing) -> Rank:
     """Sorts configurations best first: whole ones, then by mean, then the earlier one.
 
     Of those that early stopping ended the one that it ended later stands first, then the one that
     had reached more.
     """
-    mean, reached = standing.mean, standing.reached
+    scores, missing, pruned = standing.scores, standing.missing, standing.pruned
     return (
-        not standing.whole,
-        len(standing.missing) + len(standing.pruned),
-        -mean if mean is not None else 0.0,
-        -max(standing.pruned.values(), default=0),
-        -reached if reached is not None else 0.0,
+        not scores or bool(missing) or bool(pruned),
+        len(missing) + len(pruned),
+        -fmean(scores.values()) if scores else 0.0,
+        -max(pruned.values()) if pruned else 0,
+        -standing.reached if standing.reached is not None else 0.0,
         standing.entry,
     )

@@ -78,6 +78,12 @@ class BucketStore:
             except FileNotFoundError:
                 return None
 
+    def folders(self, folder: str) -> list[str]:
+        """Sorted names of the folders right below one, `folder/`."""
+        with self._told(folder):
+            found = self._objects.list_with_delimiter(check_name(folder).rstrip("/"))
+        return sorted(str(path).rpartition("/")[2] for path in found["common_prefixes"])
+
     def list(self, prefix: str = "", after: str = "") -> list[str]:
         """Sorted names that begin with the prefix and come after a name."""
         # Buckets are listed by whole folders here.

@@ -34,6 +34,7 @@ from orchestrator.sweeps.record.declaration import declaration
 from orchestrator.sweeps.record.event_log import Opened
 from orchestrator.sweeps.record.history import History
 from orchestrator.sweeps.record.outcome import Ending, SweepOutcome, champion_model, outcome_of
+from orchestrator.sweeps.record.reading import reading
 from orchestrator.sweeps.trials.cell_run import TRAINING
 from orchestrator.sweeps.trials.runner import run_trials
 from orchestrator.sweeps.views.markdown import note
@@ -112,7 +113,9 @@ def run_sweep(
             # What killed drivers and trials left half-written; in cells when they are taken up.
             for folder in (sweep_folder(sweep.name), STATUS):
                 store.remove_leftovers(folder)
-        history = History.begin(store, sweep, factory, declared)
+        with reading():
+            history = History.begin(store, sweep, factory, declared)
+            history.protocol.ranking()  # which is kept as well
         cells = CellStore(store)
         _prepare(history, cells, options)
         driver = _Driver(history, cells, publisher, lease, options, storage, runtime, began, report)

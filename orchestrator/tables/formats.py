@@ -15,6 +15,7 @@ from orchestrator.tables.table import Column, Row, Table, TableCell
 
 MARKS = {"published": "†", "stale": "‡", "running": "§", "missing": "§"}
 EMPTY = "–"
+_PLAIN = re.compile(r"[0-9A-Za-z][ -~]*")
 _FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
 # `](` alone makes a link of brackets, which stand around targets too.
 _MARKDOWN = {"&": "&amp;", "<": "&lt;", "*": r"\*", "|": r"\|", "`": r"\`", "](": r"]\("}
@@ -128,7 +129,11 @@ def csv_text(lines: Iterable[Iterable[Any]]) -> str:
     """Lines of CSV that run nothing in a spreadsheet."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerows([harmless(value) for value in line] for line in lines)
+    is_plain = _PLAIN.fullmatch
+    writer.writerows(
+        [harmless(v) if isinstance(v, str) and not is_plain(v) else v for v in line]
+        for line in lines
+    )
     return buffer.getvalue()
 
 

@@ -48,6 +48,11 @@ class ArchiveStore:
         except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
             raise InputError(f"{self._file}: {name!r} is damaged ({error})") from error
 
+    def folders(self, folder: str) -> list[str]:
+        """Sorted names of the folders right below one, `folder/`."""
+        parts = [name.removeprefix(folder).split("/") for name in self.list(folder)]
+        return sorted({part[0] for part in parts if len(part) > 1})
+
     def list(self, prefix: str = "", after: str = "") -> list[str]:
         """Sorted names that begin with the prefix and come after a name."""
         return sorted(name for name in self._members if name.startswith(prefix) and name > after)

@@ -1,6 +1,6 @@
 """Where runs keep what they make: a small store of named objects.
 
-Only five operations, so that a folder and a bucket serve alike: nothing relies on
+Only six operations, so that a folder and a bucket serve alike: nothing relies on
 appending, renaming or syncing across objects. Names are relative, `/`-separated.
 """
 
@@ -36,6 +36,10 @@ class ObjectStore(Protocol):
 
     def get(self, name: str) -> bytes | None:
         """The object's content, or `None` where it does not exist."""
+        ...
+
+    def folders(self, folder: str) -> list[str]:
+        """Sorted names of the folders right below one, `folder/`; what they hold is not listed."""
         ...
 
     def list(self, prefix: str = "", after: str = "") -> list[str]:
@@ -93,10 +97,10 @@ def remove_leftovers(folder: Path, *, nobody_writes: bool = False) -> int:
 class FolderStore:
     """Objects as files under a folder, readable by their owner alone.
 
-    A link below the folder is refused by all five operations (`InputError`).
+    A link below the folder is refused by all six operations (`InputError`).
     The folder is made by the first object that is put. Once it was seen it must stay: what vanishes
     in the middle of the work, or is another folder since a disk was unmounted, is not made anew.
-    All five operations raise `StorageError` where the system refuses them.
+    All six operations raise `StorageError` where the system refuses them.
     """
 
     def __init__(self, root: str | Path) -> None:
@@ -192,6 +196,20 @@ class FolderStore:
                 self._require_root()
                 return None
 
+    def folders(self, folder: str) -> list[str]:
+        """Sorted names of the folders right below one, `folder/`."""
+        path = self._path(folder)
+        with self._told(path):
+            self._require_root()
+            try:
+                entries = list(path.iterdir())
+            except (FileNotFoundError, NotADirectoryError):
+                return []
+            for entry in entries:
+                if entry.is_symlink():
+                    refuse_link(entry)
+            return sorted(entry.name for entry in entries if entry.is_dir())
+
     def list(self, prefix: str = "", after: str = "") -> list[str]:
         """Sorted names that begin with the prefix and come after a name."""
         if prefix:
@@ -201,8 +219,8 @@ class FolderStore:
             folder = below(self.root, prefix.rpartition("/")[0])
             self._require_root()
         start = "" if folder == self.root else folder.relative_to(self.root).as_posix() + "/"
-        names = _names_below(folder, start)
-        return sorted(name for name in names if name.startswith(prefix) and name > after)
+        names = _names_below(folder, start, after)
+        return sorted(name for name in names if name.startswith(prefix))
 
     def delete(self, *names: str) -> None:
         """Remove objects in this order; one that does not exist is no error."""
@@ -213,12 +231,21 @@ class FolderStore:
     def remove_leftovers(self, prefix: str, *, nobody_writes: bool = False) -> int:
         """`remove_leftovers` of the folder of a prefix, and of all below it; how many files."""
         top = self._path(prefix)
-        folders = (Path(folder) for folder, _, _ in os.walk(top))
+        folders = [
+            Path(folder)
+            for folder, _, names in os.walk(top)
+            if any(name.startswith(TEMPORARY) for name in names)
+        ]
         return sum(remove_leftovers(folder, nobody_writes=nobody_writes) for folder in folders)
 
 
-def _names_below(folder: Path | str, start: str) -> Iterator[str]:
+def _names_below(folder: Path | str, start: str, after: str = "") -> Iterator[str]:
     """Names of the files of a folder and of those in it, half-written ones left out.
+
+    Args:
+        folder: Where they lie.
+        start: What their names begin with.
+        after: Which name they come after.
 
     Raises:
         InputError: A link is among them.
@@ -232,9 +259,9 @@ def _names_below(folder: Path | str, start: str) -> Iterator[str]:
             if entry.is_symlink():
                 refuse_link(Path(entry))
             if entry.is_dir(follow_symlinks=False):
-                yield from _names_below(entry.path, f"{start}{entry.name}/")
-            elif not entry.name.startswith(TEMPORARY):
-                yield start + entry.name
+                yield from _names_below(entry.path, f"{start}{entry.name}/", after)
+            elif (name := start + entry.name) > after and not entry.name.startswith(TEMPORARY):
+                yield name
 
 
 class SubStore:
@@ -255,6 +282,10 @@ class SubStore:
     def get(self, name: str) -> bytes | None:
         """The object's content, or `None` where it does not exist."""
         return self.parent.get(self.prefix + name)
+
+    def folders(self, folder: str) -> list[str]:
+        """Sorted names of the folders right below one, `folder/`."""
+        return self.parent.folders(self.prefix + folder)
 
     def list(self, prefix: str = "", after: str = "") -> list[str]:
         """Sorted names that begin with the prefix and come after a name."""

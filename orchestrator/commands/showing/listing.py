@@ -62,8 +62,11 @@ def show_listing(storage: str, *, as_json: bool) -> None:
     Raises:
         InputError: no such storage.
     """
+    from orchestrator.sweeps.record.reading import reading
+
     address, store = existing_storage(storage)
-    found = list_sweeps(store, address)
+    with reading():
+        found = list_sweeps(store, address)
     if as_json:
         typer.echo(json.dumps([asdict(one) for one in found], ensure_ascii=False))
     elif not found:
@@ -74,14 +77,14 @@ def show_listing(storage: str, *, as_json: bool) -> None:
 
 def list_sweeps(store: ObjectStore, address: str) -> list[Listed]:
     """All sweeps and studies of a storage, last changed first; one that is damaged says so."""
-    from orchestrator.store.sweep_folder import STUDY, SWEEP, SWEEPS
+    from orchestrator.store.sweep_folder import STUDY, SWEEP, SWEEPS, in_sweep
 
-    places = [name.removeprefix(SWEEPS).partition("/") for name in store.list(SWEEPS)]
-    studies = {sweep for sweep, _, name in places if name == STUDY}
-    names = studies | {sweep for sweep, _, name in places if name == SWEEP}
-    found = [
-        _listed(store, name, address, "study" if name in studies else "sweep") for name in names
-    ]
+    found = []
+    for name in store.folders(SWEEPS):
+        if store.get(in_sweep(name, STUDY)) is not None:
+            found.append(_listed(store, name, address, "study"))
+        elif store.get(in_sweep(name, SWEEP)) is not None:
+            found.append(_listed(store, name, address, "sweep"))
     return sorted(found, key=lambda one: (-(one.changed or 0.0), one.name))
 
 

@@ -258,13 +258,15 @@ def _bars(axes: Any, chart: Bars) -> None:
 
 
 def _parallel(axes: Any, chart: Parallel) -> _Lines:
+    from matplotlib.lines import Line2D
+
     places = range(len(chart.axes))
     lines: _Lines = []
     for thread in sorted(chart.threads, key=lambda thread: (thread.is_best, thread.shade)):
         shade = min(NUM_SHADES - 1, int(thread.shade * NUM_SHADES))
         heights = [math.nan if place is None else place for place in thread.places]
         num_marks = len(heights) - thread.places.count(None) if None in thread.places else 0
-        [line] = axes.plot(
+        line = Line2D(
             places,
             heights,
             marker="." if num_marks else None,  # so that what stands between two gaps is seen
@@ -272,6 +274,7 @@ def _parallel(axes: Any, chart: Parallel) -> _Lines:
             linewidth=2.4 if thread.is_best else 1.2,
             linestyle="--" if thread.is_cut else "-",
         )
+        axes.add_line(line)  # `plot` would measure all of them again and again
         lines.append((line, [thread.label] * max(1, num_marks)))
     axes.set(xlim=(0, len(places) - 1), ylim=(0, 1), yticks=[])
     axes.set_xticks(places, labels=[axis.label for axis in chart.axes])

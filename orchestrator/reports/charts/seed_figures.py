@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 from orchestrator.reports.charts.charts import Line, Mark, Plot, Role, Series
@@ -26,10 +27,13 @@ def seeds(content: Content) -> Plot | None:
     if baseline is not None and winner and baseline.configuration != winner.configuration:
         rows.append((f"{baseline.name}, test", baseline.test, "orange"))
         rows.append((f"{baseline.name}, fresh", baseline.val, "blue"))
+    trials = Counter(trial.configuration for trial in content.trials)
+    several = {configuration for configuration, number in trials.items() if number > 1}
     for row in content.outcome.rows:
         name = f"#{row.entry}"
-        if len(rows) >= MOST_ROWS:
+        if len(rows) >= MOST_ROWS or not (several or content.is_listed):
             break
+        several.discard(row.configuration)
         if content.is_listed and row.test:
             rows.append((name, row.test, "orange"))
         elif len(row.val) > 1:

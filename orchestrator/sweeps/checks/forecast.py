@@ -16,6 +16,7 @@ from orchestrator.search.protocols.kinds import PROTOCOLS
 from orchestrator.store.cells import CellStore
 from orchestrator.store.sweep_folder import FORECASTS, SWEEPS, in_sweep
 from orchestrator.sweeps.checks.probe import EpochCost, middle
+from orchestrator.sweeps.record.declaration import recall
 from orchestrator.sweeps.record.history import History, recorded
 from shapca.errors import InputError
 from shapca.storage import FolderStore, ObjectStore, read_json, to_json
@@ -160,13 +161,11 @@ class _Forecast(TypedDict):
 
 def past_forecasts(store: ObjectStore) -> list[PastForecast]:
     """Forecasts of sweeps that are complete, beside what these took; the oldest first."""
-    names: dict[str, list[str]] = {}
-    for name in store.list(SWEEPS):
-        sweep, _, part = name.removeprefix(SWEEPS).partition("/")
-        if part.startswith(FORECASTS):
-            names.setdefault(sweep, []).append(name)
     found = []
-    for sweep, places in names.items():
+    for sweep in store.folders(SWEEPS):
+        places = store.list(in_sweep(sweep, FORECASTS))
+        if not places:
+            continue
         try:
             history = recorded(store, sweep)
         except InputError:  # never begun, or damaged: then there is nothing to compare with
@@ -190,7 +189,9 @@ def recorded_cost(store: ObjectStore, history: History) -> EpochCost | None:
         return None
     epochs = sum(end.trained for end in trained)
     seconds = sum(end.seconds for end in trained) / epochs
-    kept = (CellStore(store).weights(event.cell) for event in history.proposed.values())
+    cells = CellStore(store)
+    wanted = sorted(history.protocol.kept(history.sweep))  # not all: there may be 100,000
+    kept = (cells.weights(history.proposed[number].cell) for number in wanted)
     best = next((_size(store, names[0]) for names in kept if names), 0)
     # AdamW keeps two moments beside each weight.
     return EpochCost(seconds, 3 * best, best, f"{counted(epochs, 'epoch')} of this sweep")
@@ -209,13 +210,15 @@ def cost_of_another(store: ObjectStore, sweep: SweepConfig) -> EpochCost | None:
         parts = config.task, config.data, config.text, config.image, config.fusion, config.head
         return *parts, config.optimisation.batch_size, config.optimisation.precision
 
-    names = {name.removeprefix(SWEEPS).partition("/")[0] for name in store.list(SWEEPS)}
-    for name in sorted(names - {sweep.name}):
+    for name in store.folders(SWEEPS):
+        if name == sweep.name:
+            continue
         with contextlib.suppress(InputError):  # never begun, damaged, or of an older form
-            history = recorded(store, name)
-            other = history.sweep
-            cost = recorded_cost(store, history)
-            if cost and other.resources.gpus and load(other) == load(sweep):
+            other = recall(store, name)
+            if not other.resources.gpus or load(other) != load(sweep):
+                continue
+            cost = recorded_cost(store, recorded(store, name))
+            if cost:
                 return replace(cost, source=cost.source.replace("this sweep", f"sweep {name}"))
     return None
 

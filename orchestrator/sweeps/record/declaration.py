@@ -95,9 +95,9 @@ def check_kind(store: ObjectStore, name: str, *, is_study: bool) -> None:
         InputError: The name is taken.
     """
     record = read_json(store, _place(name), _Declaration)
-    if record is None or not _has_begun(store, name):
+    if record is None or (record["protocol"]["kind"] == "listed") == is_study:
         return
-    if (record["protocol"]["kind"] == "listed") != is_study:
+    if _has_begun(store, name):
         asked, there = ("study", "sweep") if is_study else ("sweep", "study")
         raise InputError(
             f"{asked} {name}: {name} is a {there} in this storage; give the {asked} another name"

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.config.conditions import present
+from orchestrator.config.conditions import settings_of
 from orchestrator.config.dimensions import Values
 from orchestrator.config.sweep import LISTED, InvalidSetting, SweepConfig
 from orchestrator.search.protocol import Signal
@@ -32,6 +32,9 @@ from orchestrator.sweeps.record.event_log import (
 )
 from shapca.errors import InputError
 from shapca.storage import ObjectStore, digest
+
+MOST_ASKED = 100
+"""Cells whose verdicts are asked for one by one; of more all of the storage are listed."""
 
 
 @dataclass(eq=False)
@@ -106,6 +109,7 @@ class History:
             target=sweep.budget.target,
             given=sweep.first(),
         )
+        self._present = settings_of(sweep.space) if sweep.space else None
         self.proposed: dict[int, Proposed] = {}
         self.ended: dict[int, Ended] = {}
         self._tested: dict[str, float | None] = {}
@@ -132,12 +136,11 @@ class History:
 
     def _take_proposed(self, event: Proposed) -> None:
         # A record is sorted by key; settings are shown in the order of the space.
-        if self.sweep.space:
-            values = present(self.sweep.space, event.values)
+        if self._present is not None:
+            values = self._present(event.values)
             if len(values) < len(event.values):
                 raise ValueError("its setting has a key that the space has not there")
-            if list(values) != list(event.values):
-                event = replace(event, values=values)
+            object.__setattr__(event, "values", values)  # ours alone, and `replace` takes long
         self.protocol.proposed(event)
         self.proposed[event.number] = event
         if event.test:
@@ -243,7 +246,8 @@ class History:
         That is where the list is another one now, or where a cell was removed from the store since
         it finished. Cells that are there are found again, not trained.
         """
-        statuses = cells.statuses()
+        # The storage may hold 100,000 cells of others.
+        verdict = cells.statuses().get if len(self.ended) > MOST_ASKED else cells.status
         entries = {name: entry for entry, name in enumerate(self.sweep.configurations, start=1)}
         for place, event in enumerate(self.proposed.values(), start=1):
             name = str(event.values.get(LISTED))
@@ -253,8 +257,8 @@ class History:
                 and self.cell({LISTED: name}, event.seed).key == event.cell
             )
             end = self.ended.get(event.number)
-            is_there = end is None or end.status != "finished" or event.cell in statuses
-            if not (is_same and is_there):
+            is_finished = end is not None and end.status == "finished"
+            if not is_same or (is_finished and verdict(event.cell) is None):
                 self.log.append(Restarted(self.clock(), f"another list from cell {place} on"))
                 self._replay()
                 return

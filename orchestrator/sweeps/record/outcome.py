@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
-from orchestrator.config.dimensions import Values
+from orchestrator.config.dimensions import Computed, Values
 from orchestrator.config.naming import describe
 from orchestrator.search.standings import Standing
 from orchestrator.store.cell_folder import cell_folder
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 CHAMPION = "champion"
 DEFAULTS = "defaults"
+Value = TypeVar("Value")
 Ending = Literal["finished", "interrupted", "budget"]
 
 
@@ -90,7 +91,8 @@ class SweepOutcome:
         sweep: Its name.
         status: `finished`, `interrupted` by the user, or out of `budget`.
         reason: Why it ended early, if it did.
-        rows: Configurations, best first: those with several seeds, then those of the search.
+        rows: Configurations, best first: those with several seeds, then those of the search. Each
+            is made when it is asked for, since a sweep may have 100,000.
         winner: The configuration to report: on its confirm seeds where there are any.
         champion: Key of the winner's cell with the best validation F1 whose weights are kept.
         model: Where the champion's run lies; `shapca predict` and `evaluate` read it.
@@ -106,7 +108,7 @@ class SweepOutcome:
     sweep: str
     status: Ending
     reason: str | None
-    rows: tuple[ConfigurationResult, ...]
+    rows: Sequence[ConfigurationResult]
     winner: ConfigurationResult | None
     champion: str | None
     model: str | None
@@ -121,8 +123,12 @@ class SweepOutcome:
     @property
     def scores_nothing(self) -> bool:
         """Whether seeds finished, and every one of them scores 0."""
-        scores = [score for row in self.rows for score in row.val.values()]
-        return bool(scores) and not any(scores)
+        has_scores = False
+        for row in self.rows:
+            if any(row.val.values()):
+                return False
+            has_scores = has_scores or bool(row.val)
+        return has_scores
 
     @property
     def is_incomplete(self) -> bool:
@@ -204,8 +210,8 @@ def reported(history: History, cells: CellStore) -> ConfigurationResult | None:
         return _result(history, cells, confirmation, "confirm")
     if (winner := protocol.winner()) is None:
         return None
-    phases = {standing.configuration: phase for standing, phase in protocol.ranking()}
-    return _result(history, cells, winner, phases[winner.configuration])
+    phases = (p for one, p in protocol.ranking() if one.configuration == winner.configuration)
+    return _result(history, cells, winner, next(phases))
 
 
 def _baseline(history: History, cells: CellStore) -> ConfigurationResult | None:
@@ -252,30 +258,35 @@ def _counts(cells: CellStore, key: str) -> list[list[int]]:
     return counts
 
 
-def configurations(history: History, cells: CellStore) -> tuple[ConfigurationResult, ...]:
+def configurations(history: History, cells: CellStore) -> Sequence[ConfigurationResult]:
     """Every configuration with all its selection seeds, best first."""
     ranking = history.protocol.ranking()
-    return tuple(_result(history, cells, standing, phase) for standing, phase in ranking)
+    return Computed(len(ranking), lambda place: _result(history, cells, *ranking[place]))
 
 
 def _result(
     history: History, cells: CellStore, standing: Standing, phase: str, name: str | None = None
 ) -> ConfigurationResult:
     keys = {seed: history.proposed[number].cell for seed, number in standing.numbers.items()}
+    val = _by_seed(standing.scores)
     # A seed that failed after its test is missing from both means, or they would not compare.
-    tested = {seed: history.tested(keys[seed], cells) for seed in sorted(standing.scores)}
+    tested = {seed: history.tested(keys[seed], cells) for seed in val}
     return ConfigurationResult(
         name=name or describe(standing.values),
         phase=phase,
         configuration=standing.configuration,
         values=standing.values,
-        val=dict(sorted(standing.scores.items())),
+        val=val,
         test={seed: score for seed, score in tested.items() if score is not None},
-        missing=dict(sorted(standing.missing.items())),
+        missing=_by_seed(standing.missing),
         cells=keys,
-        pruned=dict(sorted(standing.pruned.items())),
+        pruned=_by_seed(standing.pruned),
         entry=standing.entry,
     )
+
+
+def _by_seed(found: dict[int, Value]) -> dict[int, Value]:
+    return dict(sorted(found.items())) if len(found) > 1 else found
 
 
 def champion_model(outcome: SweepOutcome) -> ModelDocument | None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from orchestrator.sweeps.record.event_log import Ended, Proposed
 from orchestrator.sweeps.record.history import History
@@ -46,6 +46,9 @@ class TrialView(Proposed):
         return self.seconds if self.epoch_seconds is None else self.epoch_seconds
 
 
+_SAID = ("status", "epoch", "value", "best_epoch", "seconds", "trained", "found", "reason")
+
+
 def trial_view(history: History, event: Proposed, end: Ended | None = None) -> TrialView:
     """A trial by its record.
 
@@ -54,9 +57,14 @@ def trial_view(history: History, event: Proposed, end: Ended | None = None) -> T
         event: The trial's proposal.
         end: How it ended; None while it runs.
     """
+    return TrialView(**trial_fields(history, event, end))
+
+
+def trial_fields(history: History, event: Proposed, end: Ended | None) -> dict[str, Any]:
+    """What a `TrialView` of a trial holds, by name."""
     is_valid = bool(end and end.epoch) or history.is_valid(event)  # what was trained was valid
-    view = TrialView(**vars(event), epochs=history.epochs(event.values) if is_valid else 0)
-    if end is None:
-        return view
-    known = {name: value for name, value in vars(end).items() if hasattr(view, name)}
-    return replace(view, **{**known, "at": event.at})
+    fields = {**vars(event), "epochs": history.epochs(event.values) if is_valid else 0}
+    if end is not None:
+        for name in _SAID:
+            fields[name] = getattr(end, name)
+    return fields

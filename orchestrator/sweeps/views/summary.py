@@ -15,6 +15,7 @@ from orchestrator.sweeps.record.outcome import ConfigurationResult, SweepOutcome
 from orchestrator.sweeps.views.progress import tracking_line
 from shapca.commands.display.console import open_console
 from shapca.commands.display.training_display import duration
+from shapca.metrics.seed_scores import SeedScores
 from shapca.words import counted
 
 _MOST_ROWS = 20
@@ -71,7 +72,8 @@ def closing_lines(outcome: SweepOutcome) -> list[Text]:
     elif outcome.scores_nothing:
         lines.append(Text(NOTHING, style="bold red"))
     reported = [row for row in (winner, outcome.baseline) if row is not None]
-    for row in (*reported, *outcome.rows):
+    has_missing = not {"failed", "diverged"}.isdisjoint(outcome.counts)
+    for row in (*reported, *(outcome.rows if has_missing else ())):
         lines += [
             Text(f"missing: {row.name} · seed {seed}: {reason}", style="red")
             for seed, reason in row.missing.items()
@@ -117,6 +119,7 @@ def known(record: dict[str, Any]) -> dict[str, Any]:
 
 def row_json(row: ConfigurationResult) -> dict[str, Any]:
     """One configuration for programs."""
+    val, test = SeedScores(list(row.val.values())), SeedScores(list(row.test.values()))
     return {
         "name": row.name,
         "phase": row.phase,
@@ -124,11 +127,11 @@ def row_json(row: ConfigurationResult) -> dict[str, Any]:
         "values": dict(row.values),
         "num_seeds": len(row.val),
         "val_f1": {str(seed): value for seed, value in row.val.items()},
-        "val_f1_mean": row.val_mean,
-        "val_f1_std": row.val_std,
+        "val_f1_mean": val.mean,
+        "val_f1_std": val.std,
         "test_f1": {str(seed): value for seed, value in row.test.items()},
-        "test_f1_mean": row.test_mean,
-        "test_f1_std": row.test_std,
+        "test_f1_mean": test.mean,
+        "test_f1_std": test.std,
         "pruned": {str(seed): epoch for seed, epoch in row.pruned.items()},
         "missing": {str(seed): reason for seed, reason in row.missing.items()},
         "cells": {str(seed): cell for seed, cell in row.cells.items()},

@@ -59,8 +59,8 @@ def test_a_dimension_is_there_where_all_conditions_on_the_way_hold(tmp_path: Pat
         shown = present(sweep.space, whole)
         assert shown == {k: v for k, v in whole.items() if holds_by_hand(k, whole)}
         assert list(shown) == [key for key in CHAIN if key in shown]
-        assert within(sweep.space, shown)
-        assert within(sweep.space, whole) is (len(shown) == len(whole))
+        assert within(sweep.space)(shown)
+        assert within(sweep.space)(whole) is (len(shown) == len(whole))
         wanted.append(shown)
     distinct = list({repr(values): values for values in wanted}.values())
     assert list(sweep.corners()) == distinct
@@ -108,7 +108,7 @@ def test_a_grid_holds_each_setting_once(tmp_path: Path) -> None:
     assert len(set(settings)) == len(grid)
     for setting in grid:
         assert list(setting) == [key for key in CHAIN if key in setting]
-        assert within(sweep.space, setting)
+        assert within(sweep.space)(setting)
     assert [setting["text.encoder"] for setting in grid[:4]] == ["tiny"] * 3 + ["minilm"]
     with pytest.raises(IndexError):
         grid[len(grid)]

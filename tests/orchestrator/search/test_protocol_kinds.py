@@ -131,6 +131,28 @@ def test_equal_history_gives_equal_proposals_at_any_point(kind: str, luck: int) 
 
 @every_luck
 @every_kind
+def test_what_is_kept_as_events_come_is_what_they_give_at_once(kind: str, luck: int) -> None:
+    record, _ = play(make(sweep_of(kind)), luck)
+    protocol, phases = make(sweep_of(kind)), PROTOCOLS[kind].search_phase
+    for place in range(len(record)):
+        replay(protocol, record[place : place + 1])
+        replay(again := make(sweep_of(kind)), record[: place + 1])
+        assert protocol.standings(phases) == again.standings(phases)
+        assert protocol.history() == again.history()
+        assert protocol.unfinished() == again.unfinished()
+        if record[place][0] == "ended":  # run again, with another end: what was kept must go
+            number, outcome = record[place][1]
+            protocol.reopened(number)
+            protocol.standings(phases)
+            protocol.ended(number, Outcome("failed", reason="lost"))
+            protocol.history()
+            protocol.standings(phases)
+            protocol.reopened(number)
+            protocol.ended(number, outcome)
+
+
+@every_luck
+@every_kind
 def test_a_complete_protocol_proposes_nothing(kind: str, luck: int) -> None:
     protocol = make(sweep_of(kind))
     play(protocol, luck)

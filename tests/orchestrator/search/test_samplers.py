@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -45,6 +47,29 @@ def run_search(config: SweepConfig, number: int) -> list[Tried]:
         score = 50 + 10 * math.log10(float(values["optimisation.learning_rate"] or 0))
         history.append(Tried(values, "finished", score, 3))
     return history
+
+
+def test_trials_kept_from_one_proposal_to_the_next_change_none() -> None:
+    config = sweep("tpe")
+    kept, history = build_sampler(config), run_search(config, 8)
+    running = [*history[:6], history[6]._replace(state="running", value=None)]
+    pruned = [*history[:2], history[2]._replace(state="pruned"), *history[3:]]
+    beyond = [history[0]._replace(values={**history[0].values, "alignment.alpha": 7.0})]
+    for index, known in ((7, history[:6]), (8, running), (8, history[:7]), (9, pruned),
+                         (3, history[:2]), (9, beyond + history[1:]), (9, history)):  # fmt: skip
+        assert kept.ask(index, known) == build_sampler(config).ask(index, known)
+
+
+def test_importance_needs_no_forests() -> None:
+    script = (
+        "import sys\n"
+        "from tests.orchestrator.search.test_samplers import run_search, sweep\n"
+        "from orchestrator.search.importance import importance_of\n"
+        "config = sweep('random')\n"
+        "assert importance_of(config.space, run_search(config, 6)) is not None\n"
+        "assert 'sklearn' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
 
 
 @pytest.mark.parametrize("name", ["tpe", "random", "grid", "gp", "qmc"])

@@ -79,6 +79,15 @@ def store(
     return open_store(f"s3://{name}/some/prefix")
 
 
+def test_folders_are_named_without_what_they_hold(store: ObjectStore) -> None:
+    assert store.folders("sweeps/") == []
+    for name in ("sweeps/b/runs/1", "sweeps/a/x", "sweeps/a/y", "sweeps/z", "sweepsters/c/x"):
+        store.put(name, b"1")
+    assert store.folders("sweeps/") == ["a", "b"]
+    assert store.folders("sweeps/b/") == ["runs"]
+    assert store.folders("sweeps/z/") == []
+
+
 def test_objects_are_written_read_listed_and_deleted(store: ObjectStore) -> None:
     assert store.get("a/b.json") is None
     assert store.list() == []

@@ -176,3 +176,12 @@ def test_a_full_disk_is_told_with_its_place_and_leaves_nothing_half_written(
     with pytest.raises(StorageError, match="File name too long"):
         store.get("x" * 300)
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["x"]
+
+
+def test_a_link_among_folders_is_refused(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path / "store")
+    store.put("sweeps/a/x", b"")
+    assert store.folders("sweeps/") == ["a"]
+    (tmp_path / "store/sweeps/b").symlink_to(tmp_path)
+    with pytest.raises(InputError, match="link"):
+        store.folders("sweeps/")

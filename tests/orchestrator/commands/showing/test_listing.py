@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from orchestrator.cli import app
+from orchestrator.commands.showing.listing import list_sweeps
 from orchestrator.store.lease import Lease
 from orchestrator.store.sweep_folder import STUDY, SWEEP, in_sweep
 from orchestrator.studies.config import StudyConfig
@@ -124,3 +125,17 @@ def test_an_empty_storage_says_so_and_a_missing_one_is_refused(tmp_path: Path) -
     with pytest.raises(InputError, match=r"no such folder; name it with --storage"):
         listed(tmp_path / "none", "list")
     assert not (tmp_path / "none").exists()
+
+
+def test_a_listing_names_no_event(storage: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sweep of 100,000 cells has twice as many."""
+    listed: list[str] = []
+    names = FolderStore.list
+
+    def note(store: FolderStore, prefix: str = "", after: str = "") -> list[str]:
+        listed.append(prefix)
+        return names(store, prefix, after)
+
+    monkeypatch.setattr(FolderStore, "list", note)
+    assert len(list_sweeps(FolderStore(storage), str(storage))) == 4
+    assert not {"", "sweeps/", "status/", "cells/"} & set(listed)
