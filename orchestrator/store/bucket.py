@@ -53,8 +53,7 @@ class BucketStore:
     def put_new(self, name: str, content: bytes) -> bool:
         """Write an object unless it exists; whether it was written. The bucket decides who wins.
 
-        One that is there with this very content counts as written: it is our own where the answer
-        to a first attempt was lost, and contents that settle who was first are one writer's alone.
+        Where the answer to a first attempt was lost it exists by the second: see `put_own`.
         """
         from obstore.exceptions import AlreadyExistsError, PreconditionError
 
@@ -62,7 +61,7 @@ class BucketStore:
             try:
                 self._objects.put(check_name(name), content, mode="create", use_multipart=False)
             except (AlreadyExistsError, PreconditionError):
-                return self.get(name) == content
+                return False
         return True
 
     def put(self, name: str, content: bytes) -> None:
@@ -96,7 +95,8 @@ class BucketStore:
 
     def delete(self, *names: str) -> None:
         """Remove objects, in one request where the cloud can; a missing one is no error."""
-        with self._told(" ".join(names)):
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        with self._told(f"{names[0] if names else ''}{more}"):
             try:
                 self._objects.delete([check_name(name) for name in names])
             except FileNotFoundError:  # of some clouds: the others may stand there still

@@ -29,12 +29,12 @@ from orchestrator.store.cell_folder import (
 )
 from shapca.config import ExperimentConfig, validate
 from shapca.errors import InputError
-from shapca.metrics.seed_scores import SeedScores
 from shapca.runs.code import changed_definitions, code_fingerprint, definitions
 from shapca.runs.epochs import num_epochs, read_epochs, read_result
 from shapca.runs.forms import Scores
 from shapca.runs.layout import (
     BEST,
+    EVALUATIONS,
     RESULT,
     RUN,
     commits,
@@ -205,6 +205,10 @@ class CellStore:
         self.store.put(in_cell(key, ATTEMPT), to_json({"attempt": attempt}))
         return attempt
 
+    def has_attempt(self, key: str) -> bool:
+        """Whether a process has begun to work on a cell since it was released."""
+        return self.store.get(in_cell(key, ATTEMPT)) is not None
+
     def is_current(self, key: str, attempt: str) -> bool:
         """Whether no other process has been given the cell since an attempt began."""
         record = read_json(self.store, in_cell(key, ATTEMPT), forms.AttemptForm)
@@ -236,19 +240,27 @@ class CellStore:
             if part := [in_cell(key, name) for name in names if commits(name) == is_marker]:
                 self.store.delete(*part)
 
-    def clear_orphans(self, key: str) -> None:
-        """Remove epoch records that no checkpoint and no result belongs to, and half-written files.
+    def clear_orphans(self, key: str, *, needs_weights: bool = False) -> None:
+        """Remove records that no checkpoint and no result belongs to, and half-written files.
 
         Records stay when weights are dropped; a cell that is trained anew writes its own. Without
         `run.json` no training looks for a checkpoint, so that none may be there.
+
+        Args:
+            key: A cell without a verdict.
+            needs_weights: A result without the best weights is of no use.
         """
         if isinstance(self.store, FolderStore):
             self.store.remove_leftovers(cell_folder(key), nobody_writes=True)
         names = self.objects(key)
         if RUN not in names:
             self._remove(key, [*weights_of(names), *of_epochs(names)])
-        elif RESULT not in names and not any(map(commits, names)):
-            self._remove(key, of_epochs(names))
+        elif RESULT in names:
+            if needs_weights and not self.has_weights(key):
+                self.reset(key)  # as it was about to be when a process was killed
+        elif not any(map(commits, names)):
+            tested = [name for name in names if name.startswith(EVALUATIONS)]
+            self._remove(key, [*of_epochs(names), *tested])
 
     def has_weights(self, key: str) -> bool:
         """Whether the best weights of a cell are kept."""
@@ -298,23 +310,3 @@ class CellStore:
     def epochs(self, key: str, start: int = 1) -> list[dict[str, Any]]:
         """Epoch records of a cell from epoch `start` on, in order."""
         return read_epochs(self.run_store(key), start)
-
-
-def test_metrics(cells: CellStore, key: str) -> dict[str, float]:
-    """Test scores of a cell, `test/f1` …; empty where it was not tested."""
-    evaluation = cells.evaluation(key, "test") or {"metrics": {}}
-    return {f"test/{name}": value for name, value in evaluation["metrics"].items()}
-
-
-def test_averages(cells: CellStore, keys: Sequence[str]) -> dict[str, float]:
-    """`test/…_mean` and `test/…_std` (n - 1) over the cells; empty unless all were tested."""
-    scores = [test_metrics(cells, key) for key in keys]
-    return averages(scores) if all(scores) else {}
-
-
-def averages(scores: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """`<score>_mean` and `<score>_std` (n - 1) of each score of the first of several seeds."""
-    found: dict[str, float] = {}
-    for name in scores[0] if scores else ():
-        found |= SeedScores([score[name] for score in scores if name in score]).named(name)
-    return found

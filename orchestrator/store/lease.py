@@ -16,7 +16,14 @@ from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 from orchestrator.store.forms import BeatForm
-from orchestrator.store.sweep_folder import BEATS, LEASES, in_sweep, number_of, numbered
+from orchestrator.store.sweep_folder import (
+    BEATS,
+    LEASES,
+    in_sweep,
+    number_of,
+    numbered,
+    put_own,
+)
 from shapca.errors import InputError
 from shapca.storage import ObjectStore, read_json, to_json
 from shapca.storage.processes import born, machine
@@ -115,7 +122,7 @@ class Lease:
         # The sign of life comes first: a lease without one counts as released.
         self._number = last + 1
         self._beat()
-        if not self._store.put_new(self._name(LEASES, last + 1), to_json(asdict(self.holder))):
+        if not put_own(self._store, self._name(LEASES, last + 1), to_json(asdict(self.holder))):
             _, other = self._last()
             self._number = 0
             raise InputError(f"sweep {self._sweep}: {other or 'another driver'} was faster")

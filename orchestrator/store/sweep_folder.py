@@ -15,6 +15,7 @@ report/…, tables/…          pages, tables and figures
 """
 
 from shapca.errors import InputError
+from shapca.storage import ObjectStore
 
 DECLARATION = "declaration.json"
 SWEEP = "sweep.json"
@@ -46,6 +47,14 @@ def in_sweep(sweep: str, name: str) -> str:
 def numbered(folder: str, number: int) -> str:
     """The object of a number in one of the folders of numbered objects."""
     return f"{folder}{number:06}.json"
+
+
+def put_own(store: ObjectStore, name: str, content: bytes) -> bool:
+    """Write a new object whose content is one writer's alone; whether it is there as written.
+
+    A bucket whose first answer was lost says of the second attempt that the object exists.
+    """
+    return store.put_new(name, content) or store.get(name) == content
 
 
 def number_of(name: str) -> int:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from orchestrator.store.averages import averages
 from orchestrator.store.cell_folder import in_cell
-from orchestrator.store.cells import CellStore, averages
+from orchestrator.store.cells import CellStore
 from orchestrator.sweeps.control.reuse import StaleCellsError, stale_message
 from orchestrator.sweeps.record.history import recorded
 from orchestrator.sweeps.record.outcome import ConfigurationResult, reported

@@ -27,8 +27,8 @@ class RuntimeConfig(Section):
     num_workers: Annotated[int, Field(ge=0, le=256)] = 0
     """Worker processes that collate batches."""
     checkpoint_every: Annotated[int, Field(ge=1, le=10_000)] | None = None
-    """Epochs from one checkpoint to the next: a lost trial repeats so many at most. null: 1 in a
-    folder, 5 in a bucket."""
+    """Epochs from one checkpoint to the next, or five minutes: a run that is stopped repeats at
+    most so much. null: 1 in a folder, 5 in a bucket."""
 
 
 def load_training_file(

@@ -22,6 +22,7 @@ from shapca.model.inputs import encode_split
 from shapca.model.network import ShapCA
 from shapca.runs.checkpoint import (
     Best,
+    Checkpoint,
     Checkpoints,
     TrainingState,
     load_history,
@@ -44,6 +45,8 @@ from shapca.training.random_state import RandomState
 from shapca.words import counted
 
 logger = logging.getLogger(__name__)
+MOST_UNCOMMITTED_SECONDS = 300.0
+"""Training that may be lost where a checkpoint is not written after each epoch."""
 
 
 class Training:
@@ -51,7 +54,8 @@ class Training:
 
     A store that holds a part of the same run is taken up where it stands; the outcome is
     bit-identical on a CPU to that of a run never interrupted, for a fixed number of threads. Epochs
-    are committed to the store every `runtime.checkpoint_every` (1 where it says nothing).
+    are committed to the store every `runtime.checkpoint_every` (1 where it says nothing), and after
+    five minutes at the latest.
 
     Args:
         config: What to train.
@@ -95,15 +99,17 @@ class Training:
         self._result = read_result(store) if self._is_begun else None
         self._checkpoints = Checkpoints(store)
         self._best: Best | None = None
+        self._found: Checkpoint | None = None  # until the model is built
+        self._committed_at = time.monotonic()
         self.history: list[EpochRecord] = []
         if self._result is not None:
             self.history += load_history(store, self._result["epochs_run"])
             # What a process left that was killed after it wrote the result.
             self._checkpoints.find()
             self._checkpoints.remove(self._result["best_epoch"])
-        elif self._is_begun and (checkpoint := self._checkpoints.load()) is not None:
-            self.history += checkpoint.state.history
-            self._best = checkpoint.best
+        elif self._is_begun and (there := self._checkpoints.load()) is not None:
+            self._found, self._best = there, there.best
+            self.history += there.state.history
         self.num_committed = len(self.history)
 
     @property
@@ -168,14 +174,13 @@ class Training:
         self.close()
         evaluation = None
         if test and result["status"] == "finished":
-            evaluation = evaluate_run(
-                self._store, self.data, split="test", runtime=self.runtime
-            ).evaluation
+            tested = evaluate_run(self._store, self.data, split="test", runtime=self.runtime)
+            evaluation = tested.evaluation
         return self._fit_result(result["status"], result["reason"], evaluation)
 
     def close(self) -> None:
         """Free the model's memory; what is committed stays, and only that."""
-        self._learner = None
+        self._learner = self._found = None
         if len(self.history) > self.num_committed:
             del self.history[self.num_committed :]
             self._best = None  # the checkpoint says which it is
@@ -189,7 +194,8 @@ class Training:
         nothing behind, so that the corrected one may have the place.
         """
         random = RandomState(self.seed, self.device)
-        checkpoint = self._checkpoints.load() if self._is_begun else None
+        checkpoint = self._found or (self._checkpoints.load() if self.num_committed else None)
+        self._found = None
         with random.active():
             model = build_model(
                 self.config, self.data.labels, device=self.device, pretrained=checkpoint is None
@@ -240,7 +246,9 @@ class Training:
         if record.is_best:
             self._best = Best(epoch, validation.to_json(), pack(learner.model.state_dict()))
         every = self.runtime.checkpoint_every or 1
-        if epoch - self.num_committed >= every and (every == 1 or self._end() is None):
+        is_due = epoch - self.num_committed >= every
+        is_due = is_due or time.monotonic() - self._committed_at >= MOST_UNCOMMITTED_SECONDS
+        if is_due and (every == 1 or self._end() is None):
             self._commit()
         return record
 
@@ -256,22 +264,19 @@ class Training:
         state = TrainingState(learner.step, best.epoch, learner.random.to_json(), history)
         self._best = self._checkpoints.save(state, learner.tensors(), best, records)
         self.num_committed = len(history)
+        self._committed_at = time.monotonic()
 
     def _validate(self, model: ShapCA) -> tuple[EvaluationRecord, dict[str, float]]:
         """Scores on the validation split, and how the alignment does there."""
         labels, health = self.data.labels, AlignmentHealth(read_together=model.reads_together)
         if self._valid is None:
             self._valid = encode_split(self.config, self.data, "valid", model.image)
+        settings = self.config.optimisation
         found = predict_split(
-            model,
-            self._valid,
-            labels,
-            batch_size=self.config.optimisation.batch_size,
-            precision=self.config.optimisation.precision,
-            device=self.device,
-            num_workers=self.runtime.num_workers,
-            health=health,
-        )
+            model, self._valid, labels,
+            batch_size=settings.batch_size, precision=settings.precision, device=self.device,
+            num_workers=self.runtime.num_workers, health=health,
+        )  # fmt: skip
         scores = score(self._record.reading, labels, self.data.splits["valid"], found)
         return EvaluationRecord(self._record.data, "valid", scores, {}, found), health.metrics()
 

@@ -17,7 +17,8 @@ from PIL import Image
 
 from orchestrator.cluster.parcels.delivery import delivered
 from orchestrator.config.sweep import SweepConfig
-from orchestrator.store.cells import CellStore, test_averages
+from orchestrator.store.averages import test_averages
+from orchestrator.store.cells import CellStore
 from orchestrator.store.lease import abandoned_at, holder_of
 from orchestrator.studies.config import StudyConfig
 from orchestrator.sweeps.checks.forecast import past_forecasts

@@ -15,7 +15,8 @@ from typing import Any, Literal
 from orchestrator.search.protocol import Signal
 from orchestrator.search.standings import Verdict
 from orchestrator.store.address import StorageLost
-from orchestrator.store.cells import Cell, CellStore, test_metrics
+from orchestrator.store.averages import test_metrics
+from orchestrator.store.cells import Cell, CellStore
 from orchestrator.store.lease import holder_of
 from orchestrator.sweeps.control.budget import Budget
 from orchestrator.sweeps.control.retention import Retention
@@ -160,7 +161,7 @@ class Conductor:
         if not is_new:
             self.cells.reopen(event.cell)
             self._reuse.refuses(event.cell, self.cells.codes(event.cell))
-            self.cells.clear_orphans(event.cell)
+            self.cells.clear_orphans(event.cell, needs_weights=event.test)
         self.running[event.number] = Running(event)
         self._begin(event)
 
@@ -221,14 +222,15 @@ class Conductor:
 
     def lost_for_memory(self, number: int) -> None:
         """Take note that the machine ran out of memory: trying again would only repeat it."""
-        event = self.running[number].event
+        event, last = self.running[number].event, self.running[number].report
         epochs = self.cells.epochs(event.cell)
+        epoch = 1 + max(len(epochs), 0 if last is None else last.epoch)
         peaks = [record["metrics"].get("peak_memory_mb", 0.0) for record in epochs]
         peak = f", peak {max(peaks):,.0f} MiB before" if any(peaks) else ""
         size = self._sweep.resolve(event.values).optimisation.batch_size
         self._fail(
             event.cell,
-            f"out of memory in epoch {len(epochs) + 1}: batch size {size}{peak}; the machine ran "
+            f"out of memory in epoch {epoch}: batch size {size}{peak}; the machine ran "
             "out and killed the process; lower optimisation.batch_size, resources.max_concurrent "
             "or runtime.num_workers",
         )

@@ -44,9 +44,16 @@ class Retention:
         """
         history, unwanted = self.history, list[str]()
         kept = {history.proposed[n].cell for n in history.protocol.kept(history.sweep)}
-        for number, end in history.ended.items():
-            key = history.proposed[number].cell
-            if end.status == "failed" or key in kept or key in self.dropped:
+        settled = kept | self.dropped
+        candidates = [
+            (number, key, end)
+            for number, end in history.ended.items()
+            if end.status != "failed" and (key := history.proposed[number].cell) not in settled
+        ]
+        # Of many, as where a sweep goes on, some would go long after they were looked at.
+        is_quick = len(candidates) <= 2
+        for number, key, end in candidates:
+            if key in self.dropped:
                 continue
             self.dropped.add(key)
             is_left = number == left and end.trained > 0
@@ -56,7 +63,7 @@ class Retention:
             names = self.cells.objects(key)
             if not is_left and not self._is_ours(key, names):
                 continue
-            if any(map(commits, names)):
+            if not is_quick or any(map(commits, names)):
                 self.cells.drop_weights(key)
             else:
                 unwanted += (in_cell(key, name) for name in weights_of(names))

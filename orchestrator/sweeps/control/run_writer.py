@@ -8,8 +8,9 @@ from typing import Any
 
 from orchestrator.config.sweep import LISTED
 from orchestrator.search.standings import Standing
+from orchestrator.store.averages import test_averages, test_metrics
 from orchestrator.store.cell_folder import in_cell
-from orchestrator.store.cells import CellStore, test_averages, test_metrics
+from orchestrator.store.cells import CellStore
 from orchestrator.sweeps.control.run_contents import RunContents
 from orchestrator.sweeps.control.run_words import (
     RANK,

@@ -23,6 +23,7 @@ from orchestrator.store.sweep_folder import (
     in_sweep,
     number_of,
     numbered,
+    put_own,
 )
 from shapca.errors import InputError
 from shapca.storage import ObjectStore, place_name, read_json, to_json
@@ -207,7 +208,7 @@ class EventLog:
             LeaseLost: Another driver wrote one in its place.
         """
         number = len(self.events) + 1
-        if not self.store.put_new(self._name(number), to_json(_encode(event))):
+        if not put_own(self.store, self._name(number), to_json(_encode(event))):
             raise LeaseLost(f"sweep {self.sweep}: another driver has taken it over")
         self.events.append(event)
         if number % SIZES[-1] == 0:

@@ -17,8 +17,9 @@ from orchestrator.config.sweep import LISTED, InvalidSetting, SweepConfig
 from orchestrator.search.protocol import Signal
 from orchestrator.search.protocols.kinds import PROTOCOLS
 from orchestrator.search.samplers import build_sampler
+from orchestrator.store.averages import test_metrics
 from orchestrator.store.cell_factory import BareFactory, CellFactory
-from orchestrator.store.cells import Cell, CellStore, test_metrics
+from orchestrator.store.cells import Cell, CellStore
 from orchestrator.sweeps.record.declaration import declare, recall, remember
 from orchestrator.sweeps.record.event_log import (
     Ended,

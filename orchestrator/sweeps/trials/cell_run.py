@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import json
+import math
 import pkgutil
 import sys
 import time
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
     from shapca.training import Training
 
 TRAINING = "orchestrator.sweeps.trials.cell_run:open_training"
-
+CERTAIN_SECONDS = 10.0
+"""For which it is taken for true that no other process was given the cell."""
 
 OpenTraining = Callable[[Cell, RuntimeConfig, ObjectStore], "Training"]
 
@@ -102,7 +104,7 @@ class CellRun:
     def __post_init__(self) -> None:
         self._training: Training | None = None
         self._attempt = ""
-        self._is_checked = False
+        self._checked_at = -math.inf
         self._steps: Iterator[EpochRecord] = iter(())
         self._best: EpochRecord | None = None
         self._epoch = 0
@@ -132,16 +134,18 @@ class CellRun:
 
     def _step_or_fail(self) -> Report:
         failure = self.cells.failure(self.key) if self._training is None else None
-        if failure is not None:
+        if failure is not None and self.cells.has_attempt(self.key):
             return self._report("failed", failure)
-        self._is_checked = False
+        if failure is not None:  # of a cell whose folder was removed: nothing of it is left
+            self.cells.reopen(self.key)
+        self._checked_at = -math.inf
         try:
             return self._step()
         except (SupersededError, StorageError):
             raise
         except Exception as error:
             self.close()
-            self._is_checked = False
+            self._checked_at = -math.inf
             self._require_current()
             summary = {
                 "reason": describe_failure(error),
@@ -154,11 +158,11 @@ class CellRun:
     def _step(self) -> Report:
         if self._training is None:
             cell, runtime = self.cell or self.cells.cell(self.key), self.runtime
-            if self.delivery is not None:
-                cell, runtime = self.delivery.receive(self.cells.store, cell, runtime)
             self._require_lease()
             self._attempt = self.cells.begin_attempt(self.key)
-            self._is_checked = True
+            self._checked_at = time.monotonic()
+            if self.delivery is not None:
+                cell, runtime = self.delivery.receive(self.cells.store, cell, runtime)
             start: OpenTraining = pkgutil.resolve_name(self.training)
             self._training = start(cell, runtime, self._store())
             self._steps = self._all_epochs(self._training)
@@ -212,12 +216,12 @@ class CellRun:
         return GuardedStore(self.cells.store, cell_folder(self.key), self._require_current)
 
     def _require_current(self) -> None:
-        """Ask whether the cell is still this attempt's, once a step."""
-        if self._is_checked or not self._attempt:
+        """Ask whether the cell is still this attempt's, unless that was asked just now."""
+        if not self._attempt or time.monotonic() - self._checked_at < CERTAIN_SECONDS:
             return
         if not self.cells.is_current(self.key, self._attempt):
             raise SupersededError(f"cell {self.key}: another process works on it now")
-        self._is_checked = True
+        self._checked_at = time.monotonic()
 
     def _report(self, state: State, reason: str | None = None, complete: bool = False) -> Report:
         best = self._best

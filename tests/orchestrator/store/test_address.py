@@ -12,6 +12,7 @@ import pytest
 from orchestrator.store import bucket
 from orchestrator.store.address import absolute_uri, open_store
 from orchestrator.store.lease import Lease
+from orchestrator.store.sweep_folder import put_own
 from shapca.errors import InputError, StorageError
 from shapca.storage import ObjectStore, SubStore
 from tests.clouds import Cloud, serve, serve_s3
@@ -143,6 +144,7 @@ def test_a_new_object_has_one_writer(store: ObjectStore) -> None:
     assert won.count(True) == 1
     assert store.get("lease") == str(won.index(True)).encode()
     assert not store.put_new("lease", b"late")
+    assert not store.put_new("lease", store.get("lease") or b"")  # it was there before
 
 
 @pytest.mark.parametrize(("scheme", "cloud"), [("gs", "gs"), ("az", "az")], indirect=["cloud"])
@@ -154,10 +156,10 @@ def test_an_object_whose_answer_was_lost_is_its_writers(
         monkeypatch.setenv(name, value)
     store = open_store(f"{scheme}://bucket/part")
     answering.lost = 1  # written, but answered with 503: the client asks again
-    assert store.put_new("lease", b"ours")
+    assert put_own(store, "lease", b"ours")
     assert answering.lost == 0
     assert store.get("lease") == b"ours"
-    assert not store.put_new("lease", b"theirs")
+    assert not put_own(store, "lease", b"theirs")
     answering.lost = 1
     with Lease(store, "s") as lease:
         lease.check()

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import obstore.store
 import pytest
 
 import shapca.training.run
 from orchestrator.config.sweep import SweepConfig
 from orchestrator.search.protocol import Signal
+from orchestrator.store.bucket import BucketStore
 from orchestrator.store.cell_factory import CellFactory
 from orchestrator.store.cells import CellStore
 from orchestrator.sweeps.control.conductor import Conductor
@@ -165,3 +168,96 @@ def test_a_pruned_trial_leaves_its_epochs(tiny_root: Path) -> None:
     assert store.list(f"cells/{event.cell}/checkpoint/") == [
         f"cells/{event.cell}/checkpoint/0003.safetensors"
     ]
+
+
+RATE = "optimisation.learning_rate"
+
+
+def searching(name: str) -> SweepConfig:
+    """Two configurations, of which the weights of one are kept."""
+    tree = sweep_of(2, 2).model_dump(mode="json")
+    tree["protocol"] |= {"seeds": [1], "first": [{RATE: 0.001}, {RATE: 0.003}]}
+    return SweepConfig.model_validate({**tree, "name": name})
+
+
+def confirming(rate: float) -> SweepConfig:
+    """One configuration, whose test score is wanted with the seed of `searching`."""
+    tree = sweep_of(1, 2).model_dump(mode="json")
+    protocol = {
+        "kind": "confirm", "trials": 1, "sampler": "random", "first": [{RATE: rate}],
+        "seeds": [5], "shortlist": 1, "shortlist_seeds": [], "confirm_seeds": [1],
+    }  # fmt: skip
+    return SweepConfig.model_validate({**tree, "name": "confirming", "protocol": protocol})
+
+
+@pytest.fixture(scope="module")
+def searched(tiny_root: Path) -> tuple[MemoryStore, Proposed]:
+    """A storage with a search, and the proposal whose weights were dropped."""
+    store = MemoryStore()
+    conductor = conduct(store, searching("search"), tiny_root, every=1)
+    cells = CellStore(store)
+    (lost,) = [p for p in conductor.history.proposed.values() if not cells.has_weights(p.cell)]
+    return store, lost
+
+
+def copy_of(store: MemoryStore) -> MemoryStore:
+    copied = MemoryStore()
+    copied.objects = dict(store.objects)
+    return copied
+
+
+def test_a_bucket_gives_what_another_sweep_found(
+    searched: tuple[MemoryStore, Proposed], tiny_root: Path
+) -> None:
+    bucket = BucketStore.__new__(BucketStore)
+    bucket.uri, bucket._objects = "s3://bucket", obstore.store.MemoryStore()
+    for name, content in searched[0].objects.items():
+        bucket.put(name, content)
+    ended = conduct(bucket, searching("again"), tiny_root, every=1).history.ended
+    assert [(end.found, end.trained) for end in ended.values()] == [(True, 0), (True, 0)]
+
+
+@pytest.mark.parametrize("dies_at", [1, 2, 3, 4, 5])
+def test_a_cell_whose_reset_was_cut_off_is_trained_again(
+    dies_at: int, searched: tuple[MemoryStore, Proposed], tiny_root: Path
+) -> None:
+    """Its weights were dropped, and now its test score is wanted."""
+    store, lost = copy_of(searched[0]), searched[1]
+    with contextlib.suppress(Killed):
+        CellStore(DyingStore(store, dies_at)).reset(lost.cell)
+    ended = conduct(store, confirming(lost.values[RATE]), tiny_root, every=1).history.ended
+    assert [end.status for end in ended.values()] == ["finished", "finished"]
+    assert CellStore(store).evaluation(lost.cell, "test") is not None
+
+
+def test_a_failure_of_which_nothing_is_left_is_tried_again(
+    searched: tuple[MemoryStore, Proposed], tiny_root: Path
+) -> None:
+    """Someone removed the cell's folder, to begin anew."""
+    store, lost = copy_of(searched[0]), searched[1]
+    store.delete(*store.list(f"cells/{lost.cell}/"), f"status/{lost.cell}.finished")
+    cells = CellStore(store)
+    cells.settle(lost.cell, "failed", {"reason": "old", "sweep": "z"})
+    conduct(store, searching("again"), tiny_root, every=1)
+    assert store.list(f"status/{lost.cell}") == [f"status/{lost.cell}.finished"]
+
+
+def test_a_process_that_was_replaced_in_its_first_epoch_writes_nothing(
+    searched: tuple[MemoryStore, Proposed], tiny_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, lost = copy_of(searched[0]), searched[1]
+    cells = CellStore(store)
+    cells.reset(lost.cell)
+    original = shapca.training.run.score
+
+    def score(*args: Any, **kwargs: Any) -> Any:
+        cells.begin_attempt(lost.cell)  # another process, while this one trained for long
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(shapca.training.run, "score", score)
+    monkeypatch.setattr("orchestrator.sweeps.trials.cell_run.CERTAIN_SECONDS", 0.0)
+    runtime = RuntimeConfig(data_root=tiny_root, device="cpu", num_threads=1)
+    trial = CellRun(cells, lost.cell, test=False, sweep="again", runtime=runtime)
+    assert trial.step().state == "superseded"
+    written = [name.split("/")[2] for name in store.list(f"cells/{lost.cell}/")]
+    assert sorted(set(written)) == ["attempt.json", "cell.json", "run.json"]
