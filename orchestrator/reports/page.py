@@ -14,9 +14,10 @@ from orchestrator.config.naming import short_names, shown
 from orchestrator.reports import origin
 from orchestrator.reports.charts.charts import Chart
 from orchestrator.reports.charts.drawing import element_of
-from orchestrator.reports.content import Content, Trial
+from orchestrator.reports.content import Content
 from orchestrator.reports.errors import Confusion, Mark
 from orchestrator.reports.scores import score_table
+from orchestrator.reports.trials import Trial
 from orchestrator.search.importance import FEWEST_TRIALS
 from orchestrator.sweeps.record.outcome import ConfigurationResult, score
 from orchestrator.sweeps.views.summary import NOTHING, against_lines, seeds

@@ -278,9 +278,8 @@ class _Driver:
         else:
             self._close_documents("killed", outcome)
             self.conductor.interrupt(reason or status)
-        self._stop_publishing(
-            INTERRUPTED_PUBLISHING_SECONDS if is_urgent else LAST_PUBLISHING_SECONDS
-        )
+        patience = INTERRUPTED_PUBLISHING_SECONDS if is_urgent else LAST_PUBLISHING_SECONDS
+        self._stop_publishing(patience)
         return self._outcome(status, reason)
 
     def _open_documents(self) -> None:

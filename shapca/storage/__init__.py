@@ -4,13 +4,10 @@ from shapca.storage.objects import (
     FolderStore,
     ObjectStore,
     SubStore,
-    digest,
-    hash_of,
     make_private_folder,
     place_name,
-    read_json,
-    to_json,
 )
+from shapca.storage.records import digest, hash_of, read_json, to_json
 
 __all__ = [
     "FolderStore",

@@ -7,20 +7,17 @@ appending, renaming or syncing across objects. Names are relative, `/`-separated
 from __future__ import annotations
 
 import errno
-import hashlib
-import json
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from shapca.errors import InputError, StorageError
 from shapca.storage.files import TEMPORARY as TEMPORARY
 from shapca.storage.files import below, refuse_link
 from shapca.storage.processes import is_gone, this_process
-from shapca.storage.records import parse_json
 
 
 class ObjectStore(Protocol):
@@ -304,35 +301,3 @@ def place_name(place: str | Path | ObjectStore) -> str:
     if isinstance(place, SubStore):
         return f"{place_name(place.parent)}/{place.prefix.rstrip('/')}"
     return str(place) if isinstance(place, str | Path) else "the store"
-
-
-def to_json(value: Any) -> bytes:
-    """A record as UTF-8 JSON with sorted keys: equal values give equal bytes."""
-    return (json.dumps(value, sort_keys=True, ensure_ascii=False) + "\n").encode()
-
-
-def read_json(store: ObjectStore, name: str, form: Any = None) -> Any | None:
-    """A JSON record of a store, or `None` where it does not exist.
-
-    Args:
-        store: The store.
-        name: The record's name.
-        form: The type that it must have, see `parse_json`; `None`: any.
-
-    Raises:
-        InputError: it is not JSON, or has another form.
-    """
-    content = store.get(name)
-    if content is None:
-        return None
-    return parse_json(content, f"{place_name(store)}: {name}", form)
-
-
-def hash_of(value: Any) -> str:
-    """SHA-256 of a JSON value, independent of the order of its keys."""
-    return hashlib.sha256(to_json(value)).hexdigest()
-
-
-def digest(value: Any) -> str:
-    """The first 16 hexadecimal digits of a JSON value's hash."""
-    return hash_of(value)[:16]

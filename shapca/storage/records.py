@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
 import json
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
 from shapca.errors import InputError
+from shapca.storage.objects import ObjectStore, place_name
 
 _SHOWN = 60
 MOST_DIGITS = 20
@@ -103,3 +105,35 @@ def _short(value: Any) -> str:
     except ValueError:  # a number of thousands of digits
         text = type(value).__name__
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]} …"
+
+
+def to_json(value: Any) -> bytes:
+    """A record as UTF-8 JSON with sorted keys: equal values give equal bytes."""
+    return (json.dumps(value, sort_keys=True, ensure_ascii=False) + "\n").encode()
+
+
+def read_json(store: ObjectStore, name: str, form: Any = None) -> Any | None:
+    """A JSON record of a store, or `None` where it does not exist.
+
+    Args:
+        store: The store.
+        name: The record's name.
+        form: The type that it must have, see `parse_json`; `None`: any.
+
+    Raises:
+        InputError: it is not JSON, or has another form.
+    """
+    content = store.get(name)
+    if content is None:
+        return None
+    return parse_json(content, f"{place_name(store)}: {name}", form)
+
+
+def hash_of(value: Any) -> str:
+    """SHA-256 of a JSON value, independent of the order of its keys."""
+    return hashlib.sha256(to_json(value)).hexdigest()
+
+
+def digest(value: Any) -> str:
+    """The first 16 hexadecimal digits of a JSON value's hash."""
+    return hash_of(value)[:16]

@@ -34,7 +34,8 @@ from orchestrator.reports.charts.slices import (
     slices,
     values_of,
 )
-from orchestrator.reports.content import Content, TrialState
+from orchestrator.reports.content import Content
+from orchestrator.reports.trials import TrialState
 from orchestrator.search.spread import spread
 from orchestrator.tables.statistics import expected_maximum
 

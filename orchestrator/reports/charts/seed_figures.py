@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from orchestrator.reports.charts.charts import Line, Mark, Plot, Role, Series
 from orchestrator.reports.charts.scales import Axis, axis_over, percent_axis
-from orchestrator.reports.content import MOST_CURVES, Content, Trial
+from orchestrator.reports.content import Content
+from orchestrator.reports.trials import MOST_CURVES, Trial
 
 VAL = "validation F1 (%)"
 TEST = "test F1 (%)"

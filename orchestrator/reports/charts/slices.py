@@ -9,7 +9,8 @@ from orchestrator.config.naming import short_names, shown
 from orchestrator.reports.charts.charts import Mark, Plot, Role, Series
 from orchestrator.reports.charts.scales import Axis, percent_axis, with_room
 from orchestrator.reports.charts.seed_figures import VAL, trial_label
-from orchestrator.reports.content import Content, Trial
+from orchestrator.reports.content import Content
+from orchestrator.reports.trials import Trial
 from orchestrator.sweeps.record.outcome import DEFAULTS
 
 _LOOKS: tuple[tuple[str, Role, Mark], ...] = (

@@ -123,12 +123,8 @@ class SweepOutcome:
     @property
     def scores_nothing(self) -> bool:
         """Whether seeds finished, and every one of them scores 0."""
-        has_scores = False
-        for row in self.rows:
-            if any(row.val.values()):
-                return False
-            has_scores = has_scores or bool(row.val)
-        return has_scores
+        has_scores = any(row.val for row in self.rows)
+        return has_scores and not any(any(row.val.values()) for row in self.rows)
 
     @property
     def is_incomplete(self) -> bool:

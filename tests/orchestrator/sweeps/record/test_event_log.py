@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -76,7 +77,7 @@ def test_a_second_writer_is_told(tmp_path: Path) -> None:
     second = EventLog.load(FolderStore(tmp_path), "s")
     first.append(proposed(1))
     with pytest.raises(LeaseLost, match="another driver"):
-        second.append(proposed(1))
+        second.append(replace(proposed(1), at=5.1))
 
 
 def test_a_missing_event_is_named(tmp_path: Path) -> None:
