@@ -78,7 +78,7 @@ def train(
             )
         except KeyboardInterrupt:
             num = num_epochs(store)
-            kept = f"{counted(num, 'epoch')} kept" if num else "no epoch was complete yet"
+            kept = f"{counted(num, 'epoch')} kept" if num else "no epoch is kept yet"
             display.say(f"interrupted; {kept} in {folder}: run the same command again to resume")
             raise
         except (torch.OutOfMemoryError, MemoryError) as error:
