@@ -20,7 +20,6 @@ from orchestrator.cluster.preparation_workers import Nodes
 from orchestrator.cluster.session import RayOptions, ray_session
 from orchestrator.cluster.watch import NodesFailedError
 from shapca.cli import run_application
-from shapca.data.preparation import image_writing
 from shapca.data.preparation.export import export
 from shapca.data.preparation.prepare import PrepareResult, prepare
 from shapca.data.preparation.readers.own import OwnFormat
@@ -39,6 +38,7 @@ from tests.orchestrator.preparation_workers import (
     refusing_block,
 )
 from tests.paths import ROOT
+from tests.shapca.data.preparation.test_prepare_resume import counted
 
 NUM_PICTURES = 30
 BROKEN, CUT, MISSING = "p3", "p7", "p11"
@@ -126,26 +126,13 @@ def clear(noted: Path) -> None:
         file.unlink()
 
 
-def decoded_here(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Names of the pictures that this process decodes from now on."""
-    decoded: list[str] = []
-    original = image_writing.load_square
-
-    def load_square(source: Path, size: int) -> Any:
-        decoded.append(source.stem)
-        return original(source, size)
-
-    monkeypatch.setattr(image_writing, "load_square", load_square)
-    return decoded
-
-
 def test_nodes_make_the_bytes_that_one_machine_makes(
     ray_here: None, small_blocks: None, noted: Path, sources: tuple[Path, Path],
     alone: tuple[PrepareResult, dict[str, bytes]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     clear(noted)
     monkeypatch.setattr(preparation_workers, "decode_block", noted_block)
-    decoded = decoded_here(monkeypatch)
+    decoded = counted(monkeypatch)
     told: list[tuple[str, int, int]] = []
     result = spread(sources, tmp_path / "out", tags=True, progress=lambda *call: told.append(call))
     assert contents(tmp_path / "out") == alone[1]
@@ -180,14 +167,16 @@ def test_a_block_lost_again_and_again_ends_the_work(
         spread(sources, tmp_path / "out")
 
 
+def interrupt(what: str, done: int, total: int) -> None:
+    """Ctrl-C after 21 of the 29 pictures."""
+    if (what, done) == ("images", 21):
+        raise KeyboardInterrupt
+
+
 def test_an_interrupted_run_is_gone_on_with(
     ray_here: None, small_blocks: None, noted: Path, sources: tuple[Path, Path],
     alone: tuple[PrepareResult, dict[str, bytes]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    def interrupt(what: str, done: int, total: int) -> None:
-        if (what, done) == ("images", 21):
-            raise KeyboardInterrupt
-
     with pytest.raises(KeyboardInterrupt):
         spread(sources, tmp_path / "out", progress=interrupt)
     assert [path.name for path in tmp_path.iterdir()] == [".out.partial"]
@@ -205,13 +194,9 @@ def test_alone_goes_on_with_what_nodes_began(
     ray_here: None, sources: tuple[Path, Path], alone: tuple[PrepareResult, dict[str, bytes]],
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    def interrupt(what: str, done: int, total: int) -> None:
-        if (what, done) == ("images", 21):
-            raise KeyboardInterrupt
-
     with pytest.raises(KeyboardInterrupt):
         spread(sources, tmp_path / "out", progress=interrupt)
-    decoded = decoded_here(monkeypatch)
+    decoded = counted(monkeypatch)
     prepare("twitter2017", sources[0], tmp_path / "out", images=sources[1], image_size=16)
     assert len(decoded) == 8
     assert contents(tmp_path / "out") == alone[1]
