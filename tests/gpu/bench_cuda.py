@@ -66,7 +66,7 @@ def batch_of(data: PreparedData, config: ExperimentConfig) -> Batch:
         of_task |= {"pair_mask": cells, "pair_labels": cells.long()}
     return dataclasses.replace(
         base,
-        input_ids=torch.randint(5, 700, (BATCH, PIECES)),
+        input_ids=torch.randint(5, 60, (BATCH, PIECES)),
         attention_mask=torch.ones(BATCH, PIECES, dtype=torch.long),
         token_type_ids=(places > num_text + 1).long().expand(BATCH, -1).contiguous(),
         text_mask=((places > 0) & (places <= num_text)).expand(BATCH, -1).contiguous(),

@@ -52,15 +52,25 @@ def milliseconds(step: Callable[[], Any], *, rounds: int = 10, warm_up: int = 3)
 
 def num_kernels(step: Callable[[], Any]) -> int:
     """Kernels that a step launches, copies included; 0 where the profiler sees none."""
+    return len(_kernels(step))
+
+
+def kernel_milliseconds(step: Callable[[], Any]) -> float:
+    """Time that the device is at work in a step; 0 where the profiler sees none."""
+    return sum(event.device_time_total for event in _kernels(step)) / 1e3
+
+
+def _kernels(step: Callable[[], Any]) -> list[Any]:
     if not IS_CUDA:
-        return 0
+        return []
     step()
     synchronise()
     activities = [torch.profiler.ProfilerActivity.CPU, torch.profiler.ProfilerActivity.CUDA]
     with torch.profiler.profile(activities=activities) as profile:
         step()
         synchronise()
-    return sum(event.device_type == torch.autograd.DeviceType.CUDA for event in profile.events())
+    of_device = torch.autograd.DeviceType.CUDA
+    return [event for event in profile.events() if event.device_type == of_device]
 
 
 def device_name() -> str:

@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
 from shapca.config import RuntimeConfig, Task
-from shapca.data.batches.batch import Batch
 from shapca.data.batches.loader import on_device
 from shapca.data.prepared import PreparedData
 from shapca.evaluation.evaluate import predict_split
-from shapca.model.device import arithmetic
 from shapca.model.heads.crf import CRF
 from shapca.model.heads.partition import Recursion, Scan
 from shapca.model.inputs import encode_split
-from shapca.model.network import ModelOutput, ShapCA
 from shapca.training import fit
-from shapca.training.optimisation import Optimiser
 from tests.factories import tiny_config
-from tests.gpu.device import DEVICE, IS_CUDA, needs_device, waiting_is_an_error
+from tests.gpu.device import DEVICE, IS_CUDA, needs_device
+from tests.gpu.steps import assert_trains_as_on_the_cpu, assert_waits_for_nothing
 from tests.head_batches import prefix_mask
 from tests.model_cases import HEADS, PRECISIONS, VARIANTS, case_name, prepared
 from tests.oracles import crf as oracle
@@ -33,7 +29,6 @@ from tests.stores import MemoryStore
 pytestmark = needs_device
 
 Datasets = dict[Task, PreparedData]
-NUM_STEPS = 3
 CASES = [
     *((task, changes, precision)
       for task, heads in HEADS.items() for changes in heads for precision in PRECISIONS),
@@ -44,33 +39,6 @@ CASES = [
 @pytest.fixture(params=["mner", "mre", "mjere"])
 def task(request: pytest.FixtureRequest) -> Task:
     return request.param
-
-
-def optimiser_of(model: ShapCA) -> Optimiser:
-    groups = model.parameter_groups(0.01, 1e-3, 1e-4)
-    return Optimiser(groups, num_steps=NUM_STEPS + 1, warmup_ratio=0.0, clip_norm=1.0)
-
-
-def backward(model: ShapCA, batch: Batch, precision: str) -> ModelOutput:
-    """A forward and a backward pass, as training computes them."""
-    device = batch.rows.device
-    with arithmetic(device, precision):
-        output: ModelOutput = model(batch, Generator().manual_seed(0))
-        with torch.autocast(device.type, enabled=False):
-            output.loss.backward()
-    return output
-
-
-def train(model: ShapCA, batch: Batch, precision: str) -> tuple[Tensor, Tensor]:
-    """Losses and norms of gradients of a few steps, without dropout."""
-    model.eval()
-    optimiser = optimiser_of(model)
-    losses, norms = [], []
-    for _ in range(NUM_STEPS):
-        output = backward(model, batch, precision)
-        losses.append(output.loss.detach())
-        norms.append(optimiser.step())
-    return torch.stack(losses).float().cpu(), torch.stack(norms).float().cpu()
 
 
 @pytest.mark.parametrize(
@@ -84,15 +52,7 @@ def test_training_steps_agree_with_the_cpu(
     pictures = not changes or "image.encoder" in changes
     config = tiny_config(task, **changes)
     model, batch = prepared(tiny_datasets, config, "train", pictures=pictures)
-    there = copy.deepcopy(model).to(DEVICE)
-    losses, norms = train(model, batch, precision)
-    found, found_norms = train(there, batch.to(DEVICE), precision)
-    # Adam steps by the sign of a gradient, however small: later steps drift a little apart.
-    first, later = (1e-4, 2e-2) if precision == "fp32" else (3e-2, 6e-2)
-    torch.testing.assert_close(found[0], losses[0], rtol=first, atol=1e-5)
-    torch.testing.assert_close(found_norms[0], norms[0], rtol=max(30 * first, 1e-3), atol=1e-5)
-    torch.testing.assert_close(found, losses, rtol=later, atol=1e-4)
-    assert losses[-1] != losses[0]
+    assert_trains_as_on_the_cpu(model, batch, precision)
 
 
 @pytest.mark.parametrize(("task", "changes", "precision"), CASES, ids=case_name)
@@ -102,19 +62,7 @@ def test_a_training_step_waits_for_nothing(
     pictures = not changes or "image.encoder" in changes
     config = tiny_config(task, **changes)
     model, batch = prepared(tiny_datasets, config, "train", pictures=pictures)
-    model = model.to(DEVICE).train()
-    optimiser = optimiser_of(model)
-    if IS_CUDA:
-        batch = batch.pin_memory()
-
-    def step() -> Tensor:
-        backward(model, batch.to(DEVICE), precision)
-        return optimiser.step()
-
-    step()  # libraries set themselves up at their first call, and wait then
-    with waiting_is_an_error():
-        norm = step()
-    assert norm.isfinite()
+    assert_waits_for_nothing(model, batch, precision)
 
 
 def test_predictions_are_those_of_the_cpu(tiny_datasets: Datasets, task: Task) -> None:

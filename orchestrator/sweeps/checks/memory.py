@@ -21,10 +21,10 @@ from shapca.words import counted
 if TYPE_CHECKING:
     from shapca.training.memory import StepMemory  # torch: imported where a forecast is made
 
-CUDA_ITSELF = 2**29
-"""What CUDA and its libraries take in each process beside tensors: assumed, not measured."""
-USABLE = 0.95
-"""The part of a GPU's memory that is counted on: the allocator leaves holes."""
+CUDA_ITSELF = int(0.8 * 2**30)
+"""What CUDA and its libraries take in each process beside tensors: 0.76 GiB on an H100."""
+USABLE = 0.9
+"""The part of a GPU's memory that is counted on: the allocator's holes took up to a tenth."""
 
 _parts = attrgetter(
     "task", "data.dataset", "data.contexts", "text", "image", "fusion", "head",

@@ -126,8 +126,8 @@ def image_architecture(
     _refuse_other_code(tree, expected, name, key)
     whole, part = tree.get("model_type"), tree.get("vision_config")
     if isinstance(part, Mapping) and whole in CONFIG_MAPPING and whole in only:
-        specified = CONFIG_MAPPING[whole].sub_configs_defaults.get("vision_config")
-        own = str(getattr(specified and specified.config_class, "model_type", None))
+        of_part = CONFIG_MAPPING[whole].sub_configs.get("vision_config")
+        own = str(getattr(of_part, "model_type", None))
         tree = {**part, "model_type": own}
         only = (own,)
     return _architecture(tree, only, "pixel_values", expected, name, key)
@@ -149,7 +149,7 @@ def _architecture(
     kind = CONFIG_MAPPING[found]
     classes = MODEL_MAPPING.get(kind, None)
     model = classes[0] if isinstance(classes, list | tuple) else classes
-    if model is None or model.main_input_name != reads or kind.sub_configs_defaults:
+    if model is None or model.main_input_name != reads or kind.sub_configs:
         raise InputError(f"{wanted}, found model_type {found!r} in its config.json")
     config = _read(kind, tree, name, key)
     if any(getattr(config, flag, False) for flag in ("is_encoder_decoder", "is_decoder")):

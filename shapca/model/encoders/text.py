@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from transformers import BertConfig, BertModel, PreTrainedModel
+from transformers import BertConfig, BertModel, PreTrainedConfig, PreTrainedModel
 
 from shapca.config import is_local_path
 from shapca.data.batches.batch import Batch
@@ -21,8 +21,10 @@ from shapca.model.encoders.loading import load_transformer
 from shapca.model.encoders.tokenizers import tiny_vocabulary
 from shapca.model.encoders.weights import bundled_config
 
-# Models whose attention also takes a mask of every pair of sub-words; others read a flat one alone.
-_TAKE_WHOLE_MASKS = ("bert", "roberta", "xlm-roberta", "camembert", "electra")
+# Models whose attention also takes masks of every pair of sub-words; others read a flat one alone.
+_TAKE_WHOLE_MASKS = (
+    "bert", "roberta", "xlm-roberta", "camembert", "electra", "distilbert", "modernbert",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -150,16 +152,40 @@ class TextEncoder(nn.Module):
         """(B, T) sub-words to (B, T, H) features of the last layer."""
         mask = mask.bool().clone()
         mask[:, 0] = True  # a row that is all padding must not leave its softmax nothing to read
+        attended: Tensor | dict[str, Tensor] = mask
         if not self._whole_mask:
-            mask = mask.long()
+            attended = mask.long()
         elif ids.device.type != "cpu":
-            # A flat mask is looked into, whether anything is masked, for which a GPU is waited for.
-            mask = mask[:, None, None].expand(-1, 1, ids.shape[1], -1)  # (B, 1, T, T)
+            attended = whole_masks(self.bert.config, mask)
         given = {"token_type_ids": types} if self._reads_types else {}
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.freeze):
-            output = self.bert(input_ids=ids, attention_mask=mask, **given)
+            output = self.bert(input_ids=ids, attention_mask=attended, **given)
         hidden: Tensor = output.last_hidden_state
         return hidden
+
+
+def whole_masks(config: PreTrainedConfig, mask: Tensor) -> Tensor | dict[str, Tensor]:
+    """Which sub-word each may attend to, as a model of `_TAKE_WHOLE_MASKS` takes it.
+
+    A flat mask is looked into, whether anything is masked, for which a GPU is waited for.
+
+    Args:
+        config: The model's.
+        mask: (B, T) booleans, false at padding.
+
+    Returns:
+        (B, 1, T, T) booleans; by kind of layer where some see only what is near.
+    """
+    num_places = mask.shape[1]
+    whole = mask[:, None, None].expand(-1, 1, num_places, -1)
+    if config.model_type != "modernbert":
+        return whole
+    places = torch.arange(num_places, device=mask.device)
+    distance = (places[:, None] - places).abs()
+    # Padding far from all words attends to itself: with nothing to attend to, a GPU's gradients in
+    # bf16 are not finite.
+    near = whole & (distance <= config.sliding_window) | (distance == 0)
+    return {"full_attention": whole, "sliding_attention": near}
 
 
 def _gather(hidden: Tensor, places: Tensor, mask: Tensor) -> Tensor:

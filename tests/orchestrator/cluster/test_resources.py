@@ -26,6 +26,7 @@ from orchestrator.config.resources import ResourceConfig
             [{"CPU": 2.0, "GPU": 4.0}], ResourceConfig(cpu=1, gpu=1),
             "2 GPUs stay idle: resources.cpu=0.5 (now 1) runs 4 trials at once",
         ),
+        ([{"CPU": 16.0, "GPU": 1.0}], ResourceConfig(cpu=1, gpu=0.01), None),
         (
             [{"CPU": 8.0, "GPU": 2.0}], ResourceConfig(cpu=1),
             "2 GPUs stay idle: resources.gpu=1 trains on them",

@@ -44,7 +44,7 @@ def sweep_of(gpu: Any = "auto", **space: Any) -> SweepConfig:
     )
 
 
-@pytest.mark.parametrize(("gib", "trials"), [(80, 12), (24, 3), (13, 2), (6, 0)])
+@pytest.mark.parametrize(("gib", "trials"), [(80, 12), (24, 3), (14, 2), (6, 0)])
 def test_trials_that_a_gpu_has_room_for(gib: int, trials: int) -> None:
     assert room_for(STEP, gib * GIB) == trials
 
@@ -68,13 +68,13 @@ def test_weights_that_were_sent_are_found(
     monkeypatch.setattr(memory, "ask_nodes", lambda *_, **__: {"one": 80 * GIB})
     there = {"type": "choice", "values": [str(tmp_path / "there")]}
     sweep = sweep_of(**{"text.encoder": there})
-    assert with_gpu_share(sweep, tiny_root, locate).resources.gpus < 0.01
+    assert with_gpu_share(sweep, tiny_root, locate).resources.gpus < 0.012
     with pytest.raises(InputError, match="expected the folder of a model"):
         with_gpu_share(sweep, tiny_root)
 
 
 @pytest.mark.parametrize(
-    ("gib", "share"), [(80, 0.0833), (13, 0.5), (7, 1.0), (6, None), (None, None)]
+    ("gib", "share"), [(80, 0.0833), (14, 0.5), (7, 1.0), (6, None), (None, None)]
 )
 def test_auto_becomes_a_share(
     tiny_root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
@@ -84,7 +84,7 @@ def test_auto_becomes_a_share(
     sizes = {"one": None if gib is None else 90 * GIB, "other": None if gib is None else gib * GIB}
     monkeypatch.setattr(memory, "ask_nodes", lambda *_, **__: sizes)
     if share is None:
-        message = "no node has a GPU" if gib is None else "takes 5.5 GiB at its peak"
+        message = "no node has a GPU" if gib is None else "takes 5.2 GiB at its peak"
         with pytest.raises(InputError, match=message):
             with_gpu_share(sweep_of(), tiny_root)
         return
@@ -114,7 +114,7 @@ def test_what_does_not_fit_is_refused_beforehand(
     [finding] = examine_memory(sweep_of(gpu), tiny_root, card)
     assert finding.level == level, finding
     assert finding.remedy.startswith(remedy)
-    assert "5.5 GiB" in finding.message
+    assert "5.2 GiB" in finding.message
 
 
 def test_a_model_that_needs_content_is_one_message(

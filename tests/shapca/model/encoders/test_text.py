@@ -20,7 +20,7 @@ from shapca.data.batches.layout import Layout, words_apart, words_one_by_one
 from shapca.data.schema import Example, Labels
 from shapca.errors import InputError
 from shapca.model.encoders import TextEncoder, TextFeatures, load_text_model, load_tokenizer
-from shapca.model.encoders.text import _TAKE_WHOLE_MASKS, num_positions
+from shapca.model.encoders.text import _TAKE_WHOLE_MASKS, num_positions, whole_masks
 from tests.encoder_families import TEXT_FAMILIES, TextFamily, save_text_encoder
 
 CONTEXTS = {
@@ -340,19 +340,22 @@ def test_an_older_slow_tokenizer_gives_what_the_fast_one_gives(
         assert torch.equal(getattr(first, field), getattr(second, field)), field
 
 
-def test_a_mask_of_every_pair_means_what_a_flat_one_means(name: str) -> None:
-    """On a GPU the former is given to those that read it, for it waits for nothing."""
+def test_masks_of_every_pair_mean_what_a_flat_one_means(name: str) -> None:
+    """On a GPU the former are given to those that read them, for they wait for nothing."""
     encoder, batch = build(name).eval(), encoded(name=name).collate(range(4))
     if encoder.bert.config.model_type not in _TAKE_WHOLE_MASKS:
         return
     flat = batch.attention_mask.bool()
-    whole = flat[:, None, None].expand(-1, 1, flat.shape[1], -1)
+    assert flat.logical_not().sum(1).max() > 4  # padding that no window around a word reaches
+    whole = whole_masks(encoder.bert.config, flat)
     with torch.no_grad():
         first, second = (
             encoder.bert(input_ids=batch.input_ids, attention_mask=mask).last_hidden_state[flat]
             for mask in (flat, whole)
         )
     torch.testing.assert_close(first, second, atol=1e-5, rtol=1e-4)
+    for mask in whole.values() if isinstance(whole, dict) else [whole]:
+        assert mask.any(-1).all()
 
 
 def test_it_learns_in_half_precision(name: str) -> None:
