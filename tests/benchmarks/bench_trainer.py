@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from shapca.build import build_model
@@ -145,3 +146,18 @@ def test_the_share_of_matrix_products(examples: list[Example]) -> None:
     share = counter.get_total_flops() / step_seconds / speed
     print(f"\nmatrix products {speed / 1e9:.1f} GFLOP/s; a step reaches {100 * share:.0f} % of it")
     assert share >= 0.5
+
+
+def test_where_the_time_of_training_goes(examples: list[Example]) -> None:
+    learner = learner_of(examples)
+    with learner.random.active():
+        learner.train_epoch(1, None)
+        with profile(activities=[ProfilerActivity.CPU]) as profiled:
+            learner.train_epoch(2, None)
+    rows = profiled.key_averages()
+    whole = sum(row.self_cpu_time_total for row in rows)
+    shares = {row.key: 100 * row.self_cpu_time_total / whole for row in rows}
+    largest = sorted(shares, key=shares.__getitem__, reverse=True)[:12]
+    print("\n" + ", ".join(f"{key.removeprefix('aten::')} {shares[key]:.1f} %" for key in largest))
+    products = sum(shares.get(f"aten::{name}", 0.0) for name in ("mm", "addmm", "bmm"))
+    assert products > 50
