@@ -284,16 +284,19 @@ class Protocol:
 
     def kept(self, sweep: SweepConfig) -> set[int]:
         """Proposals whose cells keep their weights as things stand."""
+        keeps = self.keeps(sweep)
+        return {proposal.number for proposal in self.proposals if keeps(proposal)}
+
+    def keeps(self, sweep: SweepConfig) -> Callable[[Proposal], bool]:
+        """Tells whether a proposal's cell keeps its weights as things stand."""
         if sweep.keep_models == "all":
-            return {proposal.number for proposal in self.proposals}
+            return lambda proposal: True
         configurations = self._kept_configurations(sweep)
-        return {
-            proposal.number
-            for proposal in self.proposals
-            if proposal.phase == "confirm"
+        return lambda proposal: (
+            proposal.phase == "confirm"
             or proposal.number not in self.outcomes
             or proposal.configuration in configurations
-        }
+        )
 
     @classmethod
     def num_kept(cls, sweep: SweepConfig, planned: Mapping[str, int]) -> int:

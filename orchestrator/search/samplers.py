@@ -207,15 +207,11 @@ def build_study(
     forms, lies_within = distributions(space), within(space)
     kept = [] if kept is None else kept
     del kept[len(history) :]
-    forms_of: dict[tuple[str, ...], dict[str, Any]] = {}
+    forms_of = cache(lambda *keys: {key: forms[key] for key in keys})
     for place, item in enumerate(history):
         if place == len(kept) or kept[place][0] is not item:
-            trial = None
-            if lies_within(item.values):
-                keys = tuple(item.values)
-                if keys not in forms_of:
-                    forms_of[keys] = {key: forms[key] for key in keys}
-                trial = frozen_trial(item, forms_of[keys], _shared_kind())
+            is_there = lies_within(item.values)
+            trial = frozen_trial(item, forms_of(*item.values), _shared_kind()) if is_there else None
             kept[place : place + 1] = [(item, trial)]
         if (trial := kept[place][1]) is not None:
             storage.create_new_trial(number, template_trial=trial)
@@ -276,15 +272,9 @@ def _suggested(trial: Any, space: Mapping[str, Dimension]) -> dict[str, Scalar]:
 
 
 def frozen_trial(item: Tried, forms: Mapping[str, Any], kind: Any = None) -> Any:
-    """A configuration as a trial of Optuna's, with the dimensions that `forms` gives.
+    """A configuration as a trial of Optuna's, or of another `kind`, with the dimensions of `forms`.
 
-    The values lie within: Optuna's `create_trial` would look at each again, which takes longer
-    than all else; a study to which the trial is added looks, too.
-
-    Args:
-        item: The configuration.
-        forms: Its dimensions as Optuna has them, which trials may share.
-        kind: Class of the trial; None: Optuna's own.
+    Its values lie within: Optuna's `create_trial` would look at each again, which takes long.
     """
     from optuna.trial import FrozenTrial, TrialState
 
