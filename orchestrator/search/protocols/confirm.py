@@ -50,7 +50,9 @@ class Confirm(Protocol):
 
     def ranking(self) -> list[tuple[Standing, Phase]]:
         """Every configuration with its seeds of search and shortlist, the shortlist first."""
-        shortlisted = {standing.configuration for standing in self.shortlist()}
+        candidates = self.shortlist()
+        # A single one gets no further seeds: there is nothing to choose.
+        shortlisted = {s.configuration for s in candidates if len(candidates) > 1}
         ranked: list[tuple[Standing, Phase]] = [
             (standing, "shortlist" if standing.configuration in shortlisted else "search")
             for standing in self.standings("search", "shortlist")

@@ -133,6 +133,7 @@ def test_a_failed_confirm_seed_is_named() -> None:
 def test_a_single_candidate_needs_no_shortlist() -> None:
     protocol = make(trials=3, shortlist=1, shortlist_seeds=[2, 3], confirm_seeds=[11])
     assert [p.phase for p in run(protocol, {})] == ["search"] * 3 + ["confirm"]
+    assert [phase for _, phase in protocol.ranking()] == ["search"] * 3
 
 
 def test_nothing_finished_ends_without_a_winner() -> None:
