@@ -52,7 +52,7 @@ class Proposal:
         return f"{self.setting} · seed {self.seed}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """How a proposed cell ended.
 
@@ -69,7 +69,7 @@ class Outcome:
     reason: str | None = None
 
 
-@dataclass
+@dataclass(slots=True)
 class Standing:
     """A configuration with the seeds it was given.
 
