@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from statistics import median
@@ -11,18 +13,27 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from orchestrator.commands.arguments import DataRoot, Space, Storage
+from orchestrator.commands.arguments import DataRoot, Storage
 from shapca.commands.options import AsJson, Overrides
+from shapca.config import NAME, apply_overrides, shipped, validate
 from shapca.errors import InputError
 from shapca.words import counted
 
 if TYPE_CHECKING:
+    from orchestrator.config.sweep import SweepConfig
     from orchestrator.sweeps.checks.forecast import Forecast, PastForecast
+    from shapca.storage import ObjectStore
     from shapca.training.memory import StepMemory
 
 
 def forecast(
-    space: Space,
+    space: Annotated[
+        Path,
+        typer.Argument(
+            help="Search-space file (YAML), or the name of one that comes along, or of a sweep "
+            "of the storage."
+        ),
+    ],
     set_: Overrides = None,
     storage: Storage = "storage",
     data_root: DataRoot = None,
@@ -53,7 +64,6 @@ def forecast(
 ) -> None:
     """Forecast a sweep's time, GPU hours and disk, from one real epoch or those it has trained."""
     from orchestrator.cluster.resources import check_resources, idle, this_machine
-    from orchestrator.config.sweep import SweepConfig
     from orchestrator.store.address import absolute_uri, is_remote, open_store, resolve_data_root
     from orchestrator.sweeps.checks import forecast as forecasts
     from orchestrator.sweeps.checks.doctor import largest_model
@@ -66,13 +76,13 @@ def forecast(
     )
     from orchestrator.sweeps.checks.probe import probe as train_one_epoch
     from orchestrator.sweeps.record.history import History
-    from shapca.storage import FolderStore, ObjectStore
+    from shapca.storage import FolderStore
 
-    sweep = SweepConfig.load(space, set_ or ())
     address = absolute_uri(storage)
     is_new = not is_remote(address) and not Path(address).exists()
     # A refused forecast makes no folder.
     store: ObjectStore = FolderStore(address) if is_new else open_store(address)
+    sweep = _sweep_of(space, set_ or (), store)
     history = History.read(store, sweep)
     root = resolve_data_root(data_root, sweep.runtime)
     card = parse_size(gpu_memory) if gpu_memory is not None else smallest_gpu()
@@ -125,6 +135,27 @@ def forecast(
             _show_memory(memory, card, on_cuda=on_cuda)
         if unused is not None:
             typer.echo(f"  {unused}")
+
+
+def _sweep_of(given: Path, overrides: Sequence[str], store: ObjectStore) -> SweepConfig:
+    """The sweep of a file, or of that name in the storage.
+
+    Raises:
+        InputError: There is neither, or the file is no search space.
+    """
+    from orchestrator.config.sweep import SweepConfig
+    from orchestrator.store.sweep_folder import SWEEP, in_sweep
+    from orchestrator.sweeps.record.declaration import recall
+
+    name = str(given)
+    try:
+        file = shipped.find(given, "search_spaces")
+    except InputError:
+        if not re.fullmatch(NAME, name) or store.get(in_sweep(name, SWEEP)) is None:
+            raise
+        tree = recall(store, name).model_dump(mode="json")
+        return validate(SweepConfig, apply_overrides(tree, overrides), f"sweep {name}")
+    return SweepConfig.load(file, overrides)
 
 
 def _show_memory(memory: StepMemory, card: int | None, *, on_cuda: bool) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from itertools import chain
 
 from orchestrator.reports.content import Content
 from orchestrator.sweeps.record.outcome import ConfigurationResult
@@ -77,15 +77,15 @@ def trials_csv(content: Content) -> bytes:
     with the confirmed seeds of what is reported alone.
     """
     keys = list(content.sweep.space)
-    lines: list[list[Any]] = [[*_FIELDS, *keys]]
     rows = [row for row in (content.winner, content.outcome.baseline) if row is not None]
     tested = {row.cells[seed]: score for row in rows for seed, score in row.test.items()}
-    for trial in content.trials:
-        test = tested.get(trial.cell)
-        lines.append([
+    lines = (
+        [
             trial.entry, trial.phase, trial.state, int(trial.is_stale), trial.seed, trial.value,
-            test, trial.best_epoch, trial.epoch, trial.epochs, trial.trained,
+            tested.get(trial.cell), trial.best_epoch, trial.epoch, trial.epochs, trial.trained,
             round(trial.seconds, 3), int(trial.found), trial.configuration, trial.cell,
-            trial.reason, *(trial.values.get(key) for key in keys),
-        ])  # fmt: skip
-    return csv_text(lines).encode()
+            trial.reason, *[trial.values.get(key) for key in keys],
+        ]
+        for trial in content.trials
+    )  # fmt: skip
+    return csv_text(chain([[*_FIELDS, *keys]], lines)).encode()

@@ -7,6 +7,7 @@ from typing import Literal
 
 from orchestrator.reports.content import Content
 from orchestrator.tables.table import Column, Row, Table, TableCell
+from shapca.commands.display.tables import STRICT, repeated_strict
 
 _WHAT = {
     "mner": "entities, as the field counts them",
@@ -14,7 +15,7 @@ _WHAT = {
     "mjere": "relations with both entities",
 }
 _OTHERS = {
-    "strict_": "entities, strictly",
+    STRICT: "entities, strictly",
     "entity_": "entities",
     "directed_": "directed relations",
 }
@@ -31,10 +32,14 @@ def score_table(content: Content) -> Table | None:
     if not found:
         return None
     rows: list[Row] = []
+    notes = f"{winner.name}. A type that is neither annotated nor found has no score."
     for prefix, group in {"": _WHAT[experiment.task], **_OTHERS}.items():
         if not any(f"{prefix}f1" in scores for scores in found.values()):
             continue
         rows.append(_row(prefix, "all", None, group, found, winner.cells))
+        if prefix == STRICT and repeated_strict(found.values()):
+            notes += " Strict scores by type are the same."
+            continue
         types = dict.fromkeys(
             name.removeprefix(f"{prefix}f1_")
             for scores in found.values()
@@ -49,7 +54,7 @@ def score_table(content: Content) -> Table | None:
         columns=tuple(Column(name, title, better=None) for name, title in _SCORES),
         rows=tuple(rows),
         heading="Type",
-        notes=(f"{winner.name}. A type that is neither annotated nor found has no score.",),
+        notes=(notes,),
         scored_on=f"on the {where} split",
     )
 

@@ -85,7 +85,7 @@ class Protocol:
         """The next cell once the search has ended."""
         return Signal.DONE
 
-    def shortlist(self) -> list[Standing]:
+    def shortlist(self) -> Sequence[Standing]:
         """The configurations of which one is chosen, best first."""
         return self.standings(self.search_phase)
 
@@ -251,23 +251,23 @@ class Protocol:
         """
         return self._tries.history()
 
-    def standings(self, *phases: Phase) -> list[Standing]:
+    def standings(self, *phases: Phase) -> Sequence[Standing]:
         """Configurations with the seeds that the phases gave them; best first.
 
         Those of which every seed finished come before the others; then the higher mean, then the
-        earlier entry.
+        earlier entry. What was given stands for the moment: it changes with the next end.
         """
-        if phases not in self._ranked:
-            self._ranked[phases] = ranked = Ranked(phases)
-            for configuration in self._of_phases(phases):
-                ranked.update(configuration, self._of[configuration], self.outcomes)
-        return self._ranked[phases].standings()
+        return self._ranking(phases).standings()
 
-    def _of_phases(self, phases: Iterable[Phase]) -> dict[str, None]:
-        found: dict[str, None] = {}
-        for phase in phases:
-            found |= self._in.get(phase, {})
-        return found
+    def _ranking(self, phases: tuple[Phase, ...]) -> Ranked:
+        if phases not in self._ranked:
+            *before, last = phases
+            # Few of a search's configurations have seeds of a further phase.
+            ranked = self._ranking(tuple(before)).with_phase(last) if before else Ranked(phases)
+            for configuration in self._in.get(last, ()):
+                ranked.update(configuration, self._of[configuration], self.outcomes)
+            self._ranked[phases] = ranked
+        return self._ranked[phases]
 
     def confirmation(self) -> Standing | None:
         """The winner on its confirm seeds; None where none has been tried."""
@@ -284,16 +284,19 @@ class Protocol:
 
     def kept(self, sweep: SweepConfig) -> set[int]:
         """Proposals whose cells keep their weights as things stand."""
+        keeps = self.keeps(sweep)
+        return {proposal.number for proposal in self.proposals if keeps(proposal)}
+
+    def keeps(self, sweep: SweepConfig) -> Callable[[Proposal], bool]:
+        """Tells whether a proposal's cell keeps its weights as things stand."""
         if sweep.keep_models == "all":
-            return {proposal.number for proposal in self.proposals}
+            return lambda proposal: True
         configurations = self._kept_configurations(sweep)
-        return {
-            proposal.number
-            for proposal in self.proposals
-            if proposal.phase == "confirm"
+        return lambda proposal: (
+            proposal.phase == "confirm"
             or proposal.number not in self.outcomes
             or proposal.configuration in configurations
-        }
+        )
 
     @classmethod
     def num_kept(cls, sweep: SweepConfig, planned: Mapping[str, int]) -> int:

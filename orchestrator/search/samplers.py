@@ -12,6 +12,8 @@ import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cache
 from typing import Any, Literal, NamedTuple
 
 from orchestrator.config.conditions import (
@@ -205,24 +207,30 @@ def build_study(
     forms, lies_within = distributions(space), within(space)
     kept = [] if kept is None else kept
     del kept[len(history) :]
+    forms_of = cache(lambda *keys: {key: forms[key] for key in keys})
     for place, item in enumerate(history):
         if place == len(kept) or kept[place][0] is not item:
             is_there = lies_within(item.values)
-            trial = _shared_trial(item, forms) if is_there else None
+            trial = frozen_trial(item, forms_of(*item.values), _shared_kind()) if is_there else None
             kept[place : place + 1] = [(item, trial)]
         if (trial := kept[place][1]) is not None:
             storage.create_new_trial(number, template_trial=trial)
     return study
 
 
-def _shared_trial(item: Tried, forms: Mapping[str, Any]) -> Any:
-    """A configuration as a trial that a storage in memory takes as it is, where others are copied.
+@cache
+def _shared_kind() -> Any:
+    """Trials that a storage in memory takes as they are, where others are copied.
 
-    One storage at a time has it.
+    One storage at a time has them.
     """
-    trial = frozen_trial(item, {key: forms[key] for key in item.values})
-    trial.__deepcopy__ = lambda memo: trial
-    return trial
+    from optuna.trial import FrozenTrial
+
+    class SharedTrial(FrozenTrial):
+        def __deepcopy__(self, memo: Any) -> SharedTrial:
+            return self
+
+    return SharedTrial
 
 
 def derived_seed(seed: int, index: int) -> int:
@@ -263,9 +271,12 @@ def _suggested(trial: Any, space: Mapping[str, Dimension]) -> dict[str, Scalar]:
     return found
 
 
-def frozen_trial(item: Tried, forms: Mapping[str, Any]) -> Any:
-    """A configuration as a trial of Optuna's, with the dimensions that `forms` gives."""
-    from optuna.trial import TrialState, create_trial
+def frozen_trial(item: Tried, forms: Mapping[str, Any], kind: Any = None) -> Any:
+    """A configuration as a trial of Optuna's, or of another `kind`, with the dimensions of `forms`.
+
+    Its values lie within: Optuna's `create_trial` would look at each again, which takes long.
+    """
+    from optuna.trial import FrozenTrial, TrialState
 
     states = {
         "running": TrialState.RUNNING,
@@ -273,16 +284,22 @@ def frozen_trial(item: Tried, forms: Mapping[str, Any]) -> Any:
         "pruned": TrialState.PRUNED,
         "failed": TrialState.FAIL,
     }
-    state, value = states[item.state], item.value
+    state, value, now = states[item.state], item.value, datetime.now()
     if item.state in ("finished", "pruned") and (value is None or not math.isfinite(value)):
         state = TrialState.FAIL
     has_value = state in (TrialState.COMPLETE, TrialState.PRUNED)
-    return create_trial(
+    return (kind or FrozenTrial)(
+        number=-1,
+        trial_id=-1,
         state=state,
-        params={key: item.values[key] for key in forms},
-        distributions=dict(forms),
         value=value if has_value else None,
-        intermediate_values={item.epoch: value} if has_value else None,
+        datetime_start=now,
+        datetime_complete=now if state.is_finished() else None,
+        params={key: item.values[key] for key in forms},
+        distributions=forms,
+        user_attrs={},
+        system_attrs={},
+        intermediate_values={item.epoch: value} if has_value else {},
     )
 
 

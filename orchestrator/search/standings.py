@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
-from collections.abc import Iterable, Mapping
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Literal
@@ -14,7 +14,7 @@ from shapca.metrics.seed_scores import SeedScores
 
 Phase = Literal["search", "shortlist", "replicate", "confirm", "study"]
 Verdict = Literal["finished", "pruned", "diverged", "failed"]
-Rank = tuple[bool, int, float, int, float, int]
+Rank = tuple[bool, int, float, int, float, int, str]
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Proposal:
         return f"{self.setting} · seed {self.seed}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """How a proposed cell ended.
 
@@ -69,7 +69,7 @@ class Outcome:
     reason: str | None = None
 
 
-@dataclass
+@dataclass(slots=True)
 class Standing:
     """A configuration with the seeds it was given.
 
@@ -109,29 +109,30 @@ class Standing:
         return self.seed_scores.mean
 
 
-def standing_of(group: Iterable[tuple[Proposal, Outcome]]) -> Standing:
+def standing_of(pairs: Sequence[tuple[Proposal, Outcome]]) -> Standing:
     """How one configuration stands, from the ends of its proposals in their order."""
-    pairs = list(group)
     first = pairs[0][0]
     scores: dict[int, float] = {}
     missing: dict[int, str] = {}
     pruned: dict[int, int] = {}
     numbers: dict[int, int] = {}
+    reached: float | None = None
     for proposal, outcome in pairs:
-        numbers.setdefault(proposal.seed, proposal.number)
-        if outcome.status == "finished" and outcome.value is not None:
-            scores[proposal.seed] = outcome.value
+        seed, value = proposal.seed, outcome.value
+        numbers.setdefault(seed, proposal.number)
+        if outcome.status == "finished" and value is not None:
+            scores[seed] = value
         elif outcome.status == "pruned":
-            pruned[proposal.seed] = outcome.epoch
+            pruned[seed] = outcome.epoch
+            if value is not None and (reached is None or value > reached):
+                reached = value
         else:
-            missing[proposal.seed] = outcome.reason or outcome.status
-    cut = [o.value for _, o in pairs if o.value is not None and o.status == "pruned"]
+            missing[seed] = outcome.reason or outcome.status
     if missing:
         missing = {seed: reason for seed, reason in missing.items() if seed not in scores}
     return Standing(
-        first.entry, first.values, first.configuration, scores, missing, pruned, numbers,
-        max(cut, default=None),
-    )  # fmt: skip
+        first.entry, first.values, first.configuration, scores, missing, pruned, numbers, reached
+    )
 
 
 @dataclass
@@ -144,7 +145,14 @@ class Ranked:
 
     phases: tuple[Phase, ...]
     _known: dict[str, tuple[Rank, Standing]] = field(default_factory=dict, init=False)
-    _order: list[tuple[Rank, str, Standing]] | None = field(default=None, init=False)
+    _order: list[Rank] | None = field(default=None, init=False)
+    _standings: list[Standing] = field(default_factory=list, init=False)  # in that order
+
+    def with_phase(self, phase: Phase) -> Ranked:
+        """The same of one phase more, of which nothing is known yet."""
+        more = Ranked((*self.phases, phase))
+        more._known = dict(self._known)
+        return more
 
     def update(
         self, configuration: str, tried: Iterable[Proposal], outcomes: Mapping[int, Outcome]
@@ -163,28 +171,30 @@ class Ranked:
         ]
         before = self._known.pop(configuration, None)
         if before is not None and self._order is not None:
-            self._take_out(before[0], configuration)
+            self._take_out(before[0])
         if group:
             standing = standing_of(group)
             place = rank(standing)
             self._known[configuration] = place, standing
             if self._order is not None:
-                insort(self._order, (place, configuration, standing))
+                index = bisect_left(self._order, place)
+                self._order.insert(index, place)
+                self._standings.insert(index, standing)
 
-    def _take_out(self, place: Rank, configuration: str) -> None:
+    def _take_out(self, place: Rank) -> None:
         assert self._order is not None
-        index = bisect_left(self._order, (place, configuration))
-        if [one[1] for one in self._order[index : index + 1]] == [configuration]:
-            del self._order[index]
+        index = bisect_left(self._order, place)
+        if self._order[index : index + 1] == [place]:
+            del self._order[index], self._standings[index]
         else:  # a score that is no number has no place
             self._order = None
 
-    def standings(self) -> list[Standing]:
-        """Configurations with the seeds that have ended; best first."""
+    def standings(self) -> Sequence[Standing]:
+        """Configurations with the seeds that have ended; best first. It changes with them."""
         if self._order is None:
-            known = self._known.items()
-            self._order = sorted((place, name, standing) for name, (place, standing) in known)
-        return [standing for _, _, standing in self._order]
+            self._order = sorted([place for place, _ in self._known.values()])
+            self._standings = [self._known[place[-1]][1] for place in self._order]
+        return self._standings
 
 
 def rank(standing: Standing) -> Rank:
@@ -201,4 +211,5 @@ def rank(standing: Standing) -> Rank:
         -max(pruned.values()) if pruned else 0,
         -standing.reached if standing.reached is not None else 0.0,
         standing.entry,
+        standing.configuration,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import islice
 
 from orchestrator.config.sweep import SweepConfig
 from orchestrator.search.protocol import Protocol, Signal
@@ -38,16 +39,20 @@ class Confirm(Protocol):
 
         One that scores 0 is not among them: more seeds would teach nothing.
         """
-        finished = [s for s in self.standings("search") if s.whole and s.mean]
-        return finished[: self.config.shortlist]
+        finished = (s for s in self.standings("search") if s.whole and s.mean)
+        return list(islice(finished, self.config.shortlist))
 
     def winner(self) -> Standing | None:
         """The best of the shortlist over the seeds of search and shortlist."""
-        return next((s for s, phase in self.ranking() if phase == "shortlist" and s.scores), None)
+        shortlisted = {standing.configuration for standing in self.shortlist()}
+        ranked = self.standings("search", "shortlist")
+        return next((s for s in ranked if s.configuration in shortlisted and s.scores), None)
 
     def ranking(self) -> list[tuple[Standing, Phase]]:
         """Every configuration with its seeds of search and shortlist, the shortlist first."""
-        shortlisted = {standing.configuration for standing in self.shortlist()}
+        candidates = self.shortlist()
+        # A single one gets no further seeds: there is nothing to choose.
+        shortlisted = {s.configuration for s in candidates if len(candidates) > 1}
         ranked: list[tuple[Standing, Phase]] = [
             (standing, "shortlist" if standing.configuration in shortlisted else "search")
             for standing in self.standings("search", "shortlist")

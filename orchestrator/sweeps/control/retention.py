@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from itertools import islice
 
 from orchestrator.store.cell_folder import CLAIM, in_cell, weights_of
 from orchestrator.store.cells import CellStore
+from orchestrator.sweeps.record.event_log import Ended
 from orchestrator.sweeps.record.history import History
 from shapca.runs.layout import best_weights, commits, evaluation_record
 
@@ -29,6 +31,8 @@ class Retention:
     cells: CellStore
     history: History
     dropped: set[str] = field(default_factory=set, init=False)
+    _wanted: list[int] = field(default_factory=list, init=False)  # of those that ended
+    _num_seen: int = field(default=0, init=False)
 
     def apply(self, left: int | None = None) -> list[str]:
         """Remove the checkpoints that are not wanted now, with their weights.
@@ -42,14 +46,7 @@ class Retention:
         Returns:
             What else is to be removed, in any order: best weights of cells that have ended.
         """
-        history, unwanted = self.history, list[str]()
-        kept = {history.proposed[n].cell for n in history.protocol.kept(history.sweep)}
-        settled = kept | self.dropped
-        candidates = [
-            (number, key, end)
-            for number, end in history.ended.items()
-            if end.status != "failed" and (key := history.proposed[number].cell) not in settled
-        ]
+        unwanted, candidates = list[str](), self._not_wanted()
         # Of many, as where a sweep goes on, some would go long after they were looked at.
         is_quick = len(candidates) <= 2
         for number, key, end in candidates:
@@ -68,6 +65,30 @@ class Retention:
             else:
                 unwanted += (in_cell(key, name) for name in weights_of(names))
         return unwanted
+
+    def _not_wanted(self) -> list[tuple[int, str, Ended]]:
+        """Ends whose cells nobody wants any more: of many only those that did not end long ago.
+
+        While a driver works what has ended stays so.
+        """
+        history, wanted = self.history, list[int]()
+        found: list[tuple[int, str, Ended]] = []
+        if history.sweep.keep_models == "all":
+            return found
+        num_new = len(history.ended) - self._num_seen
+        self._num_seen += num_new
+        new = list(islice(reversed(history.ended), num_new))[::-1]
+        keeps = history.protocol.keeps(history.sweep)
+        for number in (*self._wanted, *new):
+            end, key = history.ended[number], history.proposed[number].cell
+            if end.status == "failed" or key in self.dropped:
+                continue
+            if any(keeps(history.proposed[twin]) for twin in history.twins.of(key)):
+                wanted.append(number)
+            else:
+                found.append((number, key, end))
+        self._wanted = wanted
+        return found
 
     def _is_ours(self, key: str, names: Collection[str]) -> bool:
         """Whether no other sweep or study trains or trained the cell, or reports its test score.

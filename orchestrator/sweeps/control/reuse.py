@@ -57,8 +57,8 @@ class Reuse:
         Raises:
             StaleCellsError: It was made by other code, and nothing was said about that.
         """
-        ended, proposed, cells = self.history.ended, self.history.proposed, self.cells
-        twins = [number for number in ended if proposed[number].cell == event.cell]
+        ended, cells = self.history.ended, self.cells
+        twins = [number for number in self.history.twins.of(event.cell) if number in ended]
         is_tested = not event.test or cells.evaluation(event.cell, "test") is not None
         if twins and (is_tested or ended[twins[-1]].status != "finished"):
             twin, now = ended[twins[-1]], self.history.clock()

@@ -36,6 +36,7 @@ SIZES = (10_000, 100)
 class _Strict:
     """What is read by its form has no other keys."""
 
+    __slots__ = ()
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
 
@@ -67,7 +68,7 @@ class Proposed(Proposal, _Strict):
     at: float
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Ended(Outcome, _Strict):
     """A proposed cell ended, by this sweep's verdict: another may continue one that it pruned.
 

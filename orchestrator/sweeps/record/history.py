@@ -1,7 +1,6 @@
 """A sweep's record and what follows from it: protocol, cells, budgets used, staleness.
 
-Every change goes through here: it enters the protocol and the record together, so that both can be
-made again from the record alone.
+Every change enters protocol and record together, so that both can be made from the record alone.
 """
 
 from __future__ import annotations
@@ -31,6 +30,7 @@ from orchestrator.sweeps.record.event_log import (
     Reopened,
     Restarted,
 )
+from orchestrator.sweeps.record.twins import Twins
 from shapca.errors import InputError
 from shapca.storage import ObjectStore, digest
 
@@ -50,6 +50,7 @@ class History:
         protocol: What comes next and what follows.
         proposed: Proposals with their cells, by number.
         ended: How they ended, by number.
+        twins: Finds the proposals of a cell.
     """
 
     sweep: SweepConfig
@@ -113,6 +114,7 @@ class History:
         self._present = settings_of(sweep.space) if sweep.space else None
         self.proposed: dict[int, Proposed] = {}
         self.ended: dict[int, Ended] = {}
+        self.twins = Twins(self.proposed)
         self._tested: dict[str, float | None] = {}
         self._epochs: dict[tuple[object, object], int] = {}
         self._valid: dict[str, bool] = {}
@@ -225,8 +227,7 @@ class History:
         for number in failed:
             cells.reopen(self.proposed[number].cell)
             self.log.append(Reopened(number, self.clock()))
-            self.protocol.reopened(number)
-            del self.ended[number]
+            self._take(self.log.events[-1])
         return len(failed)
 
     def stale(self, code: str) -> list[str]:
@@ -247,7 +248,6 @@ class History:
         That is where the list is another one now, or where a cell was removed from the store since
         it finished. Cells that are there are found again, not trained.
         """
-        # The storage may hold 100,000 cells of others.
         verdict = cells.statuses().get if len(self.ended) > MOST_ASKED else cells.status
         entries = {name: entry for entry, name in enumerate(self.sweep.configurations, start=1)}
         for place, event in enumerate(self.proposed.values(), start=1):
@@ -296,8 +296,8 @@ class History:
 
     def trial_seconds(self) -> float:
         """Time that ended and interrupted trials occupied their resources."""
-        let_go = [event for event in self.log.current() if isinstance(event, Interrupted)]
-        return sum(end.seconds for end in self.ended.values()) + sum(e.seconds for e in let_go)
+        let_go = (e.seconds for e in self.log.current() if isinstance(e, Interrupted))
+        return sum(end.seconds for end in self.ended.values()) + sum(let_go)
 
     def is_complete(self) -> bool:
         """Whether nothing is left to do."""

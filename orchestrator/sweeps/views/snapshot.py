@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field, replace
+from itertools import islice
 
 from orchestrator.sweeps.control.conductor import Conductor, Running
 from orchestrator.sweeps.record.event_log import Ended
@@ -82,10 +83,11 @@ class Snapshots:
     def take(self, tracking: TrackingState) -> SweepView:
         """The sweep at this moment."""
         history, conductor = self.conductor.history, self.conductor
-        ends = list(history.ended.values())
+        num_known = len(self._ended)
+        new = list(islice(reversed(history.ended.values()), len(history.ended) - num_known))[::-1]
         self._ended += [
             self._ended_view(end, is_new=place >= self._num_before)
-            for place, end in enumerate(ends[len(self._ended) :], start=len(self._ended))
+            for place, end in enumerate(new, start=num_known)
         ]
         running = tuple(map(self._running_view, conductor.running.values()))
         newest = (*running, *self._ended[-1:])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -160,6 +160,22 @@ def _split_table(title: str) -> Table:
     return table
 
 
+def repeated_strict(scores: Collection[Mapping[str, float]]) -> set[str]:
+    """Names of the strict scores by type where none of them differs from its other; else none.
+
+    Args:
+        scores: Several times the metrics by name.
+    """
+    names = {name for metrics in scores for name in metrics} - set(FIRST)
+    strict = {f"{STRICT}{name}" for name in names} & names
+    is_repeated = all(
+        metrics.get(name) == metrics.get(name.removeprefix(STRICT))
+        for metrics in scores
+        for name in strict
+    )
+    return strict if is_repeated else set()
+
+
 def score_table(scores: Mapping[str, Mapping[str, float]]) -> Table:
     """A table of scores in percent; strict ones by type where they differ.
 
@@ -170,15 +186,10 @@ def score_table(scores: Mapping[str, Mapping[str, float]]) -> Table:
     for heading in scores:
         table.add_column(heading, justify="right")
     names = {name for metrics in scores.values() for name in metrics} - set(FIRST)
-    strict = {f"{STRICT}{name}" for name in names} & names
-    is_repeated = strict and all(
-        metrics.get(name) == metrics.get(name.removeprefix(STRICT))
-        for metrics in scores.values()
-        for name in strict
-    )
-    for name in (*FIRST, *sorted(names - strict if is_repeated else names)):
+    repeated = repeated_strict(scores.values())
+    for name in (*FIRST, *sorted(names - repeated)):
         values = (metrics.get(name) for metrics in scores.values())
         table.add_row(name, *("" if value is None else f"{value:.2f}" for value in values))
-    if is_repeated:
+    if repeated:
         table.add_row(f"{STRICT}… by type: the same")
     return table

@@ -147,6 +147,20 @@ def test_scores_by_type_are_means_over_the_seeds(finished: Path) -> None:
     assert person.cells["recall"].mean == 30.0
 
 
+@pytest.mark.parametrize("strict", [50.0, 40.0])
+def test_strict_scores_by_type_stand_where_they_differ(finished: Path, strict: float) -> None:
+    scores = {
+        seed: {"f1": 90.0, "f1_PER": 50.0, "strict_f1": 80.0, "strict_f1_PER": 50.0}
+        for seed in (11, 12, 13)
+    }
+    scores[12]["strict_f1_PER"] = strict
+    table = score_table(replace(content(finished), scores={"test": scores, "valid": {}}))
+    assert table is not None
+    is_same = strict == 50.0
+    assert [row.title for row in table.rows] == ["all", "PER", "all"] + ["PER"] * (not is_same)
+    assert ("Strict scores by type are the same." in table.notes[0]) == is_same
+
+
 def test_an_axis_holds_what_lies_beyond_its_dimension() -> None:
     numbers = FloatDimension(type="float", low=1e-3, high=1e-1, log=True)
     axis = dimension_axis("lr", numbers, [1e-4, 1e-2])

@@ -8,11 +8,12 @@ import pytest
 
 from orchestrator.config.dimensions import Values
 from orchestrator.config.sweep import ProtocolConfig
+from orchestrator.search import standings
 from orchestrator.search.protocol import Protocol, Signal
 from orchestrator.search.protocols.confirm import Confirm
 from orchestrator.search.protocols.kinds import PROTOCOLS
 from orchestrator.search.samplers import Tried
-from orchestrator.search.standings import Outcome, Proposal
+from orchestrator.search.standings import Outcome, Proposal, Standing, standing_of
 from shapca.errors import InputError
 
 
@@ -132,6 +133,7 @@ def test_a_failed_confirm_seed_is_named() -> None:
 def test_a_single_candidate_needs_no_shortlist() -> None:
     protocol = make(trials=3, shortlist=1, shortlist_seeds=[2, 3], confirm_seeds=[11])
     assert [p.phase for p in run(protocol, {})] == ["search"] * 3 + ["confirm"]
+    assert [phase for _, phase in protocol.ranking()] == ["search"] * 3
 
 
 def test_nothing_finished_ends_without_a_winner() -> None:
@@ -268,6 +270,26 @@ def test_of_what_early_stopping_ended_the_later_and_better_stands_first() -> Non
         },
     )
     assert [standing.entry for standing in protocol.standings("search")] == [5, 4, 2, 1, 3]
+
+
+def test_of_a_long_search_the_winner_is_found_among_the_few_of_the_shortlist(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looked_at: list[str] = []
+
+    def counting(pairs: Sequence[tuple[Proposal, Outcome]]) -> Standing:
+        looked_at.append(pairs[0][0].configuration)
+        return standing_of(pairs)
+
+    made = make(trials=500, shortlist=3, shortlist_seeds=[2, 3], confirm_seeds=[11])
+    run(made, {})
+    resumed = make(trials=500, shortlist=3, shortlist_seeds=[2, 3], confirm_seeds=[11])
+    for proposal in made.proposals:
+        resumed.proposed(proposal)
+        resumed.ended(proposal.number, made.outcomes[proposal.number])
+    monkeypatch.setattr(standings, "standing_of", counting)
+    assert resumed.winner() == made.winner()
+    assert len(looked_at) == 500 + 3  # each as it was searched, and three again
 
 
 def test_duplicates_in_the_search_take_one_place_in_the_shortlist() -> None:

@@ -13,7 +13,7 @@ from orchestrator.config.sweep import LISTED, ProtocolConfig, SweepConfig
 from orchestrator.search.protocol import Protocol, Signal
 from orchestrator.search.protocols.kinds import PROTOCOLS
 from orchestrator.search.samplers import Tried
-from orchestrator.search.standings import Outcome, Proposal
+from orchestrator.search.standings import Outcome, Proposal, Standing, rank, standing_of
 
 KINDS: dict[str, dict[str, Any]] = {
     "confirm": {"trials": 5, "shortlist": 2, "shortlist_seeds": [2, 3], "confirm_seeds": [11, 12]},
@@ -129,15 +129,26 @@ def test_equal_history_gives_equal_proposals_at_any_point(kind: str, luck: int) 
     assert finished.propose() is Signal.DONE
 
 
+def by_hand(protocol: Protocol, *phases: str) -> list[Standing]:
+    """All configurations looked at anew, in order."""
+    groups: dict[str, list[tuple[Proposal, Outcome]]] = {}
+    for proposal in protocol.proposals:
+        if proposal.phase in phases and (end := protocol.outcomes.get(proposal.number)):
+            groups.setdefault(proposal.configuration, []).append((proposal, end))
+    return sorted(map(standing_of, groups.values()), key=rank)
+
+
 @every_luck
 @every_kind
 def test_what_is_kept_as_events_come_is_what_they_give_at_once(kind: str, luck: int) -> None:
     record, _ = play(make(sweep_of(kind)), luck)
     protocol, phases = make(sweep_of(kind)), PROTOCOLS[kind].search_phase
+    averaged, _ = protocol.averaged("shortlist")
     for place in range(len(record)):
         replay(protocol, record[place : place + 1])
         replay(again := make(sweep_of(kind)), record[: place + 1])
-        assert protocol.standings(phases) == again.standings(phases)
+        assert protocol.standings(phases) == again.standings(phases) == by_hand(again, phases)
+        assert protocol.standings(*averaged) == by_hand(again, *averaged)
         assert protocol.history() == again.history()
         assert protocol.unfinished() == again.unfinished()
         if record[place][0] == "ended":  # run again, with another end: what was kept must go

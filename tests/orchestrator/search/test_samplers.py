@@ -5,18 +5,22 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
-from typing import Any
+from typing import Any, get_args
 
 import pytest
+from optuna.trial import create_trial
 
 from orchestrator.config.sweep import SweepConfig
 from orchestrator.search.importance import importance_of
 from orchestrator.search.samplers import (
     OptunaSampler,
     QuasiRandomSampler,
+    State,
     Tried,
     build_sampler,
     derived_seed,
+    distributions,
+    frozen_trial,
 )
 
 SPACE = {
@@ -58,6 +62,22 @@ def test_trials_kept_from_one_proposal_to_the_next_change_none() -> None:
     for index, known in ((7, history[:6]), (8, running), (8, history[:7]), (9, pruned),
                          (3, history[:2]), (9, beyond + history[1:]), (9, history)):  # fmt: skip
         assert kept.ask(index, known) == build_sampler(config).ask(index, known)
+
+
+def test_trials_are_as_optuna_itself_makes_them() -> None:
+    config = sweep("tpe")
+    values = build_sampler(config).ask(1, ())
+    for state in get_args(State):
+        for value in (50.0, math.nan, None):
+            made = frozen_trial(Tried(values, state, value, epoch=3), distributions(config.space))
+            again = create_trial(
+                state=made.state, value=made.value, params=made.params,
+                distributions=made.distributions, intermediate_values=made.intermediate_values,
+            )  # fmt: skip
+            times = {"_datetime_start": made.datetime_start}
+            assert {**vars(again), **times, "datetime_complete": made.datetime_complete} == vars(
+                made
+            )
 
 
 def test_importance_needs_no_forests() -> None:

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from orchestrator.cli import app
-from orchestrator.config.sweep import SchedulerConfig
+from orchestrator.config.sweep import SchedulerConfig, SweepConfig
 from orchestrator.search.expected_epochs import expected_epochs, simulate
 from orchestrator.sweeps.checks import memory
 from orchestrator.sweeps.checks.forecast import (
@@ -190,9 +190,23 @@ def test_the_command_trains_one_epoch_and_remembers_what_it_said(
     assert not list(storage.glob("cells/*"))  # the probe leaves no cell behind
 
 
-def test_a_probe_is_of_the_sweeps_own_configuration(tiny_root: Path, tmp_path: Path) -> None:
-    from orchestrator.config.sweep import SweepConfig
+def test_a_stored_sweep_is_forecast_by_its_name(
+    tiny_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    storage = tmp_path / "storage"
+    options = ["--storage", str(storage), "--data-root", str(tiny_root), "--slots", "2", "--json"]
+    options += ["--epoch-seconds", "36", "--set", "protocol.confirm_seeds=[11,12]"]
+    with pytest.raises(InputError, match="probed: no such file, and none that comes along"):
+        app(args=["forecast", "probed", *options], standalone_mode=False)
+    remember(FolderStore(storage), SweepConfig.load(space_of(tmp_path)))
+    app(args=["forecast", "probed", *options], standalone_mode=False)
+    app(args=["forecast", str(tmp_path / "probed.yaml"), *options], standalone_mode=False)
+    by_name, by_file = map(json.loads, capsys.readouterr().out.splitlines())
+    assert [phase["trials"] for phase in by_name["phases"]] == [2, 0, 2]
+    assert by_name["phases"] == by_file["phases"]
 
+
+def test_a_probe_is_of_the_sweeps_own_configuration(tiny_root: Path, tmp_path: Path) -> None:
     sweep = SweepConfig.load(space_of(tmp_path))
     cost = probe(sweep, RuntimeConfig(data_root=tiny_root, num_threads=1, device="cpu"))
     assert cost.source == "one epoch on cpu, 1 thread"
