@@ -42,8 +42,11 @@ class RunIndex:
         Returns:
             Run by key; number of duplicates removed.
         """
+        # By id: a run that is made meanwhile, by a `sync` beside a driver, moves one to the next page
+        # as well.
+        seen = {run.run_id: run for run in self._tracking.runs(self.experiment, self._storage)}
         found: dict[str, list[TrackedRun]] = {}
-        for run in self._tracking.runs(self.experiment, self._storage):
+        for run in seen.values():
             found.setdefault(run.key, []).append(run)
         self._runs = {key: self._only(key, runs) for key, runs in found.items()}
         return self._runs, sum(len(runs) - 1 for runs in found.values())

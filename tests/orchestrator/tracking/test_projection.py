@@ -205,6 +205,18 @@ def test_duplicates_go_and_a_run_without_a_document_is_ended(
     assert publisher(store, mlflow_uri).reconcile().num_duplicates == 0
 
 
+def test_a_run_that_stands_on_two_pages_is_no_duplicate(
+    store: FolderStore, mlflow_uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole_sweep(store)
+    publisher(store, mlflow_uri).reconcile()
+    listed = Tracking.runs
+    monkeypatch.setattr(Tracking, "runs", lambda *arguments: 2 * listed(*arguments))
+    again = publisher(store, mlflow_uri).reconcile()
+    assert (again.num_published, again.num_duplicates) == (0, 0)
+    assert len(runs(mlflow_uri)) == 6
+
+
 def test_what_was_deleted_or_reopened_in_mlflow_is_restored(
     store: FolderStore, mlflow_uri: str
 ) -> None:
