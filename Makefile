@@ -42,7 +42,7 @@ format: $(READY_DEV)
 bench: $(READY_DEV)  ## speed as ratios against the plain alternative in the same run
 	$(BIN)/pytest -m bench -s tests/benchmarks
 
-bench-scale: $(READY_DEV)  ## what looking at 1,000, 10,000 and 100,000 cells costs: ten minutes
+bench-scale: $(READY_DEV)  ## what looking at 1,000, 10,000 and 100,000 cells costs: a quarter of an hour
 	SHAPCA_SCALE_CELLS="1000 10000 100000" $(BIN)/pytest -m bench -s tests/benchmarks/bench_scale.py
 
 bench-alignment: $(READY_DEV)  ## retrieval on real pairs ($$SHAPCA_REAL_DATA/mvsa), resumable: bench-alignment/
