@@ -47,7 +47,7 @@ def test_vectorised_against_loops():
 
     def vectorised(matrices: Tensor) -> tuple[Tensor, Tensor]:
         estimator = partial(shapley.cyclic, permutation=permutations)
-        loss = shapley_contrastive_loss(matrices, TEMPERATURE, estimator).mean()
+        loss = shapley_contrastive_loss(matrices, TEMPERATURE, estimator, "sum").mean()
         return loss, torch.autograd.grad(loss, matrices)[0]
 
     precise = similarity.detach().double().requires_grad_()
