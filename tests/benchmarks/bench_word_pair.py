@@ -134,7 +134,7 @@ def test_eq_14_alone():
         return [*pairs, *torch.autograd.grad(pairs, wanted, upstream)]
 
     faster, share = compare("Eq. 14 alone", literal, factorised)
-    assert faster >= 5  # 14 to 17 where the literal side's matrix products are slow, 6 to 9 with AMX
+    assert faster >= 5  # 14 to 17 where the literal side's products are slow, 6 to 9 with AMX
     assert share <= 1 / 3
 
 
