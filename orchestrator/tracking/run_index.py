@@ -42,8 +42,8 @@ class RunIndex:
         Returns:
             Run by key; number of duplicates removed.
         """
-        # By id: a run that is made meanwhile, by a `sync` beside a driver, moves one to the next page
-        # as well.
+        # By id: a run that is made meanwhile, as by a driver beside a `sync`, moves one to the next
+        # page as well.
         seen = {run.run_id: run for run in self._tracking.runs(self.experiment, self._storage)}
         found: dict[str, list[TrackedRun]] = {}
         for run in seen.values():
