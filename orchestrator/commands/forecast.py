@@ -150,9 +150,11 @@ def _sweep_of(given: Path, overrides: Sequence[str], store: ObjectStore) -> Swee
     name = str(given)
     try:
         file = shipped.find(given, "search_spaces")
-    except InputError:
-        if not re.fullmatch(NAME, name) or store.get(in_sweep(name, SWEEP)) is None:
+    except InputError as error:
+        if not re.fullmatch(NAME, name):
             raise
+        if store.get(in_sweep(name, SWEEP)) is None:
+            raise InputError(f"{error}; nor is there a sweep of that name in the storage") from None
         tree = recall(store, name).model_dump(mode="json")
         return validate(SweepConfig, apply_overrides(tree, overrides), f"sweep {name}")
     return SweepConfig.load(file, overrides)
