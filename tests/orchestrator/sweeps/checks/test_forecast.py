@@ -196,7 +196,7 @@ def test_a_stored_sweep_is_forecast_by_its_name(
     storage = tmp_path / "storage"
     options = ["--storage", str(storage), "--data-root", str(tiny_root), "--slots", "2", "--json"]
     options += ["--epoch-seconds", "36", "--set", "protocol.confirm_seeds=[11,12]"]
-    with pytest.raises(InputError, match="probed: no such file.*nor is there a sweep of that name"):
+    with pytest.raises(InputError, match=r"no such file.*nor is there a sweep of that name"):
         app(args=["forecast", "probed", *options], standalone_mode=False)
     remember(FolderStore(storage), SweepConfig.load(space_of(tmp_path)))
     app(args=["forecast", "probed", *options], standalone_mode=False)
