@@ -282,6 +282,10 @@ def save_image_encoder(family: str, folder: Path, seed: int = 0, **changes: Any)
     return folder
 
 
+SAVE = {"text": save_text_encoder, "image": save_image_encoder}
+"""What saves an encoder of a part."""
+
+
 def _save(config: Any, folder: Path, seed: int) -> None:
     classes = MODEL_MAPPING[type(config)]
     torch.manual_seed(seed)

@@ -13,13 +13,12 @@ from unittest import mock
 
 import pytest
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
 from shapca.build import build_model
 from shapca.config import ExperimentConfig, Task, with_value
 from shapca.data.batches.batch import Batch
 from shapca.data.prepared import PreparedData
-from shapca.model.device import arithmetic
 from shapca.model.heads.crf import CRF
 from shapca.model.heads.partition import Recursion, Scan
 from shapca.model.inputs import encode_split
@@ -28,6 +27,7 @@ from shapca.shapley import find_estimator
 from shapca.training.optimisation import Optimiser
 from tests.factories import tiny_config
 from tests.gpu.device import DEVICE, IS_CUDA, device_name, milliseconds, needs_device, num_kernels
+from tests.gpu.steps import backward
 from tests.head_batches import prefix_mask
 from tests.oracles import crf as oracle
 
@@ -96,13 +96,10 @@ def training_step(
         model.parameter_groups(0.01, 1e-4, 5e-5), num_steps=1000, warmup_ratio=0.1, clip_norm=1.0
     )
     batch = batch_of(data, config)
-    batch, generator = batch.pin_memory() if IS_CUDA else batch, Generator().manual_seed(0)
+    batch = batch.pin_memory() if IS_CUDA else batch
 
     def step() -> None:
-        with arithmetic(DEVICE, precision):
-            output = model(batch.to(DEVICE), generator)
-            with torch.autocast(DEVICE.type, enabled=False):
-                output.loss.backward()
+        backward(model, batch.to(DEVICE), precision)
         optimiser.step()
 
     return model, step

@@ -11,12 +11,7 @@ import torch
 from shapca.config import ExperimentConfig, Task
 from shapca.data.prepared import PreparedData
 from shapca.training.learning import _compile
-from tests.encoder_families import (
-    IMAGE_FAMILIES,
-    TEXT_FAMILIES,
-    save_image_encoder,
-    save_text_encoder,
-)
+from tests.encoder_families import IMAGE_FAMILIES, SAVE, TEXT_FAMILIES
 from tests.factories import tiny_config
 from tests.gpu.device import DEVICE, IS_CUDA, needs_device
 from tests.gpu.steps import assert_trains_as_on_the_cpu, assert_waits_for_nothing, train
@@ -30,8 +25,7 @@ FAMILIES = [("text", name) for name in TEXT_FAMILIES] + [("image", name) for nam
 
 
 def config_of(part: str, family: str, folder: Path) -> ExperimentConfig:
-    save = {"text": save_text_encoder, "image": save_image_encoder}[part]
-    return tiny_config(**{f"{part}.encoder": str(save(family, folder / family))})
+    return tiny_config(**{f"{part}.encoder": str(SAVE[part](family, folder / family))})
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)

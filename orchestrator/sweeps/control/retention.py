@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from itertools import islice
 
 from orchestrator.store.cell_folder import CLAIM, in_cell, weights_of
 from orchestrator.store.cells import CellStore
-from orchestrator.sweeps.record.event_log import Ended
+from orchestrator.sweeps.record.event_log import Ended, ended_since
 from orchestrator.sweeps.record.history import History
 from shapca.runs.layout import best_weights, commits, evaluation_record
 
@@ -75,9 +74,8 @@ class Retention:
         found: list[tuple[int, str, Ended]] = []
         if history.sweep.keep_models == "all":
             return found
-        num_new = len(history.ended) - self._num_seen
-        self._num_seen += num_new
-        new = list(islice(reversed(history.ended), num_new))[::-1]
+        new = [end.number for end in ended_since(history.ended, self._num_seen)]
+        self._num_seen += len(new)
         keeps = history.protocol.keeps(history.sweep)
         for number in (*self._wanted, *new):
             end, key = history.ended[number], history.proposed[number].cell

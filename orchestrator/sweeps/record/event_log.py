@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import islice
 from typing import Any, ClassVar, TypeAlias, get_args
 
 from pydantic import ConfigDict
@@ -96,6 +97,11 @@ class Ended(Outcome, _Strict):
     curve: Sequence[float] = field(default_factory=list)
     alignment: str | None = None
     test_f1: float | None = None
+
+
+def ended_since(ended: dict[int, Ended], num: int) -> list[Ended]:
+    """Ends after the first `num`, in order; those are not walked."""
+    return list(islice(reversed(ended.values()), len(ended) - num))[::-1]
 
 
 @dataclass(frozen=True)

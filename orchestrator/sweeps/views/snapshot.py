@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field, replace
-from itertools import islice
 
 from orchestrator.sweeps.control.conductor import Conductor, Running
-from orchestrator.sweeps.record.event_log import Ended
+from orchestrator.sweeps.record.event_log import Ended, ended_since
 from orchestrator.sweeps.record.trial_view import TrialStatus, TrialView, trial_view
 from orchestrator.tracking.state import TrackingState
 
@@ -84,10 +83,9 @@ class Snapshots:
         """The sweep at this moment."""
         history, conductor = self.conductor.history, self.conductor
         num_known = len(self._ended)
-        new = list(islice(reversed(history.ended.values()), len(history.ended) - num_known))[::-1]
         self._ended += [
             self._ended_view(end, is_new=place >= self._num_before)
-            for place, end in enumerate(new, start=num_known)
+            for place, end in enumerate(ended_since(history.ended, num_known), start=num_known)
         ]
         running = tuple(map(self._running_view, conductor.running.values()))
         newest = (*running, *self._ended[-1:])

@@ -20,7 +20,7 @@ from shapca.model.device import arithmetic
 from shapca.model.inputs import encode_split
 from shapca.training.memory import memory_of_step, memory_of_training
 from shapca.training.optimisation import Optimiser
-from tests.encoder_families import save_image_encoder, save_text_encoder
+from tests.encoder_families import SAVE
 from tests.factories import tiny_config
 from tests.gpu import bench_cuda
 
@@ -90,8 +90,7 @@ def test_the_forecast_is_within_a_tenth_of_what_is_measured(
 def test_encoders_whose_weights_are_drawn_within_bounds_are_forecast(
     tiny_mner: PreparedData, tmp_path: Path, part: str, family: str
 ) -> None:
-    save = {"text": save_text_encoder, "image": save_image_encoder}[part]
-    config = tiny_config(**{f"{part}.encoder": str(save(family, tmp_path / family))})
+    config = tiny_config(**{f"{part}.encoder": str(SAVE[part](family, tmp_path / family))})
     split = encode_split(config, tiny_mner, "train")
     batch = split.collate([row % len(split) for row in range(64)])
     forecast = memory_of_step(config, tiny_mner.labels, batch, on_cuda=False)
